@@ -1,0 +1,1 @@
+"""Translators between the hub and systems that do not speak FHIR."""

@@ -1,0 +1,1 @@
+"""Device feeds in: readings to Device and Observation."""

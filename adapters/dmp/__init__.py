@@ -1,0 +1,1 @@
+"""The pre-DMP record: assembled, validated, handed out as a document."""

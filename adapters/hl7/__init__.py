@@ -1,0 +1,1 @@
+"""HL7 v2 in: framing, parsing, maps, acknowledgements, message log."""

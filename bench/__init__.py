@@ -1,0 +1,1 @@
+"""Load generator and scenarios against any FHIR R4 base."""

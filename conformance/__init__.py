@@ -1,0 +1,1 @@
+"""Suites that test any FHIR R4 base over HTTP; imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Consent: provisions to decisions, decisions to what a query may see."""

@@ -1,0 +1,1 @@
+"""R4 4.0.1 as data: structures, bindings, search parameters, compartments."""

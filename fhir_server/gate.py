@@ -1,0 +1,175 @@
+"""The parser gate: the only way bytes become resources, and resources bytes.
+
+Decimals come back as they were written (`1.10` stays `1.10`). Refused: bytes that are not strict UTF-8,
+a byte order mark, NaN and infinities, duplicate keys, NUL, lone surrogates, numbers and nesting beyond
+a bound. Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/json.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from fhir_server.errors import Malformed
+from fhir_server.model import Resource
+
+MAX_DEPTH = 64  # objects and lists inside each other
+MAX_NUMBER = 60  # characters of a number
+MAX_EXPONENT = 1000
+
+
+class Written(Decimal):
+    """A decimal whose text Python would write otherwise (`1.0e2`, `-0`)."""
+
+    __slots__ = ("text",)
+    text: str
+
+
+def number(text: str) -> Decimal:
+    """Read a JSON number that is no plain integer, keeping how it is written."""
+    if len(text) > MAX_NUMBER:
+        raise Malformed("A number is longer than 60 characters.")
+    value = Decimal(text)
+    adjusted = value.adjusted() if value else 0
+    if abs(adjusted) > MAX_EXPONENT:
+        raise Malformed("A number is out of range.")
+    if str(value) == text:
+        return value
+    written = Written(text)
+    written.text = text
+    return written
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, Written):
+        return msgspec.Raw(value.text.encode())
+    raise TypeError(type(value).__name__)
+
+
+_decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=number).decode
+_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_other).encode
+
+# Where one of these stands, counting keys by their closing quote would be inexact: read the slow way.
+_DOUBTFUL = re.compile(rb'[ \t\r\n]:|\\":|[:,\[ ]-0[^.]|\\u|[0-9]{18}')
+
+
+def _keys(value: Any, depth: int) -> int:
+    """Count the object keys below `value`; refuse what is nested too deep."""
+    if depth > MAX_DEPTH:
+        raise Malformed("The JSON is nested deeper than 64 levels.")
+    total = 0
+    if value.__class__ is dict:
+        total = len(value)
+        for item in value.values():
+            if item.__class__ is dict or item.__class__ is list:
+                total += _keys(item, depth + 1)
+    else:
+        for item in value:
+            if item.__class__ is dict or item.__class__ is list:
+                total += _keys(item, depth + 1)
+    return total
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise Malformed("An object has the same key twice.")
+    return made
+
+
+def _refuse_constant(_: str) -> Any:
+    raise Malformed("NaN and Infinity are not JSON.")
+
+
+def _integer(text: str) -> Any:
+    if len(text) > MAX_NUMBER:
+        raise Malformed("A number is longer than 60 characters.")
+    return number(text) if text == "-0" else int(text)
+
+
+def _slowly(text: str) -> Any:
+    """Read with every key seen and every string checked."""
+    value = json.loads(
+        text,
+        object_pairs_hook=_unique,
+        parse_constant=_refuse_constant,
+        parse_float=number,
+        parse_int=_integer,
+    )
+    if isinstance(value, (dict, list)):
+        _keys(value, 1)
+    if "\\u" in text:
+        _check_texts(value)
+    return value
+
+
+def _check_texts(value: Any) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise Malformed("A string holds the character NUL.")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Malformed("A string holds half of a surrogate pair.") from None
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_texts(key)
+            _check_texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_texts(item)
+
+
+def parse(body: bytes) -> Any:
+    """Read JSON strictly.
+
+    Args:
+        body: The bytes of one JSON text, UTF-8 without byte order mark.
+    Returns:
+        Dicts, lists, str, bool, int, Decimal and None.
+    Raises:
+        Malformed: The bytes are not such a text; says what is wrong, shows no value.
+    """
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise Malformed("The body starts with a byte order mark.")
+    if not body.strip():
+        raise Malformed("The body is empty.")
+    try:
+        if _DOUBTFUL.search(body):
+            return _slowly(body.decode("utf-8", "strict"))
+        value = _decode(body)
+        if (value.__class__ is dict or value.__class__ is list) and _keys(value, 1) != body.count(b'":'):
+            return _slowly(body.decode("utf-8", "strict"))
+        return value
+    except UnicodeDecodeError:
+        raise Malformed("The body is not valid UTF-8.") from None
+    except RecursionError:
+        raise Malformed("The JSON is nested deeper than 64 levels.") from None
+    except (msgspec.MsgspecError, ValueError, InvalidOperation):
+        raise Malformed("The body is not valid JSON.") from None
+
+
+def parse_resource(body: bytes) -> Resource:
+    """Read one JSON object that says its resourceType; raise Malformed otherwise."""
+    value = parse(body)
+    if not isinstance(value, dict):
+        raise Malformed("A resource is a JSON object.")
+    if not isinstance(value.get("resourceType"), str):
+        raise Malformed("The resource does not say its resourceType.")
+    return value
+
+
+def load(body: bytes) -> Resource:
+    """Read a body that went through the gate before, fast and without its checks."""
+    value: Resource = _decode(body)
+    return value
+
+
+def write(value: Any) -> bytes:
+    """Write JSON, compact, decimals as they were read."""
+    return _encode(value)

@@ -1,0 +1,1 @@
+"""FHIR over HTTP: routes, negotiation, capability statement."""

@@ -1,0 +1,1 @@
+"""The FHIR interactions, one file each, over any store."""

@@ -1,0 +1,243 @@
+"""The one door between the core and its rooms.
+
+A room is a package with `open(core, settings) -> Room`. It may ask what `Core` offers and hand in what
+`Room` lists; it imports from the core only this module, `model`, `errors`, and for pages `pages`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from fhir_server.model import Actor, Change, Entry, Outcome, Record, Resource, Version, Visibility
+
+
+class Asking(Protocol):
+    """What can be asked of one consistent state; no consent narrows it, so its answers stay inside the hub."""
+
+    tenant: str
+
+    async def resource(self, reference: str) -> Resource | None:
+        """Return the current resource of `Type/id`; None when absent or deleted."""
+        ...
+
+    async def find(self, query: str) -> list[Resource]:
+        """Return what a search finds, e.g. `Observation?patient=1&code=8867-4&_sort=-date&_count=1`."""
+        ...
+
+    async def record(self, kind: str, key: str) -> Record | None:
+        """Return one of the room's durable rows."""
+        ...
+
+    async def records(
+        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[Record]:
+        """Return durable rows with seq > after, oldest first."""
+        ...
+
+
+class Writing(Asking, Protocol):
+    """The same inside a transaction: sees what it wrote; all is committed or nothing."""
+
+    now: int  # microseconds since 1970-01-01T00:00Z
+
+    async def put_record(self, kind: str, key: str, state: str, body: bytes, *, lane: str = "") -> Record:
+        """Insert or replace a durable row; a replaced row keeps its seq."""
+        ...
+
+    async def drop_record(self, kind: str, key: str) -> None:
+        """Remove a durable row, if it is there."""
+        ...
+
+    async def submit(
+        self, entries: Sequence[Entry], *, actor: Actor, interaction: str = "transaction", enrich: bool = True
+    ) -> list[Outcome]:
+        """Apply entries as one FHIR transaction (conditional urls, urn:uuid references); validated, audited."""
+        ...
+
+
+class Page(Protocol):
+    """A page of search results that the actor may see."""
+
+    resources: list[Resource]  # matches, in order
+    included: list[Resource]
+    total: int | None
+    next: str | None  # query of the next page
+
+
+class Pages(Protocol):
+    """What HTML pages share; `request` is a starlette Request, what comes back a starlette Response."""
+
+    async def actor(self, request: Any) -> Actor:
+        """Return who is signed in (or sent a Bearer token); raise SignInNeeded, which becomes a redirect to /login."""
+        ...
+
+    def language(self, request: Any) -> str:
+        """Return fr or en: the cookie of the switch, else Accept-Language, else fr."""
+        ...
+
+    def render(self, request: Any, template: str, *, actor: Actor | None, status: int = 200, **context: Any) -> Any:
+        """Fill `room/name.html` (it extends `layout.html`) and answer it with the headers every page has.
+
+        The context always has: language, t (a function (French, English) -> the one in the page's language),
+        actor, menu, csrf (the token every form posts as `csrf`), path, now.
+        """
+        ...
+
+    async def form(self, request: Any) -> Mapping[str, str]:
+        """Read a posted form and check its csrf token; raise Forbidden."""
+        ...
+
+
+class Core(Protocol):
+    """What a room may ask of the core: each call is authorised, consented, validated, versioned, audited."""
+
+    base_url: str  # of FHIR, e.g. "http://127.0.0.1:8080/fhir"
+    pages: Pages
+
+    def internal(self, tenant: str, name: str) -> Actor:
+        """Return the actor that a room is when it acts by itself; consent does not narrow it, audit names it."""
+        ...
+
+    def tenants(self) -> Sequence[str]:
+        """Return the names of all tenants this hub knows."""
+        ...
+
+    async def read(self, reference: str, *, actor: Actor) -> Version:
+        """Return the current version of `Type/id`; raise NotFound (absent or hidden), Gone, Forbidden."""
+        ...
+
+    async def search(self, query: str, *, actor: Actor) -> Page:
+        """Search as over HTTP, e.g. `Flag?patient=1&status=active`."""
+        ...
+
+    async def submit(
+        self, entries: Sequence[Entry], *, actor: Actor, interaction: str = "transaction", enrich: bool = True
+    ) -> list[Outcome]:
+        """Apply entries as one FHIR transaction; `enrich=False` for history (no triage)."""
+        ...
+
+    async def transact(self, tenant: str, work: Callable[[Writing], Awaitable[Any]]) -> Any:
+        """Run `work` in one durable transaction; it may run twice, so it changes nothing but by its argument."""
+        ...
+
+    async def ask(self, tenant: str, work: Callable[[Asking], Awaitable[Any]]) -> Any:
+        """Run `work` over one consistent state."""
+        ...
+
+    async def may_see(self, resource: Resource, *, actor: Actor) -> bool:
+        """Whether the guards let the actor see this resource, now."""
+        ...
+
+    async def authenticate(self, authorization: str) -> Actor:
+        """Return the actor of an Authorization header value; raise Unauthorized."""
+        ...
+
+    def validate(self, resource: Resource) -> list[Any]:
+        """Return the `errors.Issue`s that R4 finds in a resource."""
+        ...
+
+    def now(self) -> int:
+        """Return microseconds since 1970-01-01T00:00Z, of the hub's clock."""
+        ...
+
+
+class Guard(Protocol):
+    """Decides what an actor may see. Every guard of every room must agree: their answers are intersected."""
+
+    types: frozenset[str]  # writes of these types may change an answer: cached answers are then dropped
+
+    async def visibility(self, asking: Asking, actor: Actor, now: int) -> Visibility:
+        """Return what the actor may see; called once for each state, then cached until `types` are written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Enricher:
+    """Asked inside the transaction, after its writes and before its commit; what it returns joins it."""
+
+    types: frozenset[str]  # called only when a change of one of these types is in the transaction
+    run: Callable[[Writing, Sequence[Change]], Awaitable[Sequence[Entry]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Told after commit, once for each transaction; what it raises is logged and harms nothing."""
+
+    types: frozenset[str]
+    run: Callable[[str, Sequence[Change]], Awaitable[None]]  # (tenant, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Runs as long as the hub does, in one process; started again when it fails."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class OperationCall:
+    """A call of a FHIR operation on an instance or a type."""
+
+    actor: Actor
+    type: str
+    id: str  # "" on type level
+    method: str  # GET or POST
+    parameters: Mapping[str, Sequence[str]]  # of the query string
+    resource: Resource | None  # the body
+    accept: str  # the Accept header
+    language: str  # fr or en
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an operation answers."""
+
+    status: int
+    resource: Resource | None = None  # sent as FHIR
+    body: bytes = b""  # sent as it is, where `resource` is None
+    media_type: str = "application/fhir+json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A FHIR operation: `/fhir/{type}/{id}/${name}`."""
+
+    name: str  # without the $
+    type: str
+    instance: bool  # on an instance, else on the type
+    methods: tuple[str, ...]
+    needs: str  # the scope action on `type`: r for one that only reads, u for one that changes
+    run: Callable[[OperationCall], Awaitable[Answer]]
+    documentation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A sub-command of `predmp`; `run` returns 0 done, 1 problems found, 2 bad usage."""
+
+    name: str
+    help: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a room's `open(core, settings)` hands in."""
+
+    name: str
+    router: Any = None  # a fastapi.APIRouter: JSON routes and pages
+    guards: tuple[Guard, ...] = ()
+    enrichers: tuple[Enricher, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    templates: Path | None = None  # folder of Jinja2 templates, found under the room's name
+    menu: tuple[tuple[str, str, str], ...] = ()  # (path, French title, English title) of pages
+    metrics: Callable[[], Mapping[str, float]] | None = None  # name with labels -> value; never an id in a label

@@ -1,0 +1,1 @@
+"""Search: text in, typed questions and index values out; no I/O."""

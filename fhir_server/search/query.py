@@ -1,0 +1,104 @@
+"""A search as data: what `parse` makes of a query string and a store answers.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeAlias, Union
+
+from fhir_server.search.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A search parameter of one resource type, from the R4 definitions."""
+
+    code: str
+    type: str  # number date string token reference composite quantity uri special
+    base: str  # the resource type it is asked on, e.g. "Observation"
+    expression: str
+    targets: tuple[str, ...] = ()  # of a reference: the types it may point to
+    components: tuple[Parameter, ...] = ()  # of a composite; their expressions start at the composite's element
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One alternative of a question: a prefix and a value.
+
+    `value` holds the implicit range where the type has one (2024 is the span of that year, 5.40 is
+    [5.395, 5.405]); `exact` is the number as written, for gt lt ge le sa eb.
+    """
+
+    value: Value
+    prefix: str = "eq"  # eq ne gt lt ge le sa eb ap
+    exact: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A parameter equals one of its alternatives, under a modifier."""
+
+    parameter: Parameter
+    asks: tuple[Ask, ...]
+    modifier: str = ""  # missing exact contains not text in not-in above below identifier of-type, or a type name
+    missing: bool | None = None  # of :missing
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A reference points to a resource (of one of `targets`) for which `then` holds: `subject:Patient.name=x`."""
+
+    parameter: Parameter
+    targets: tuple[str, ...]
+    then: tuple[Clause, ...]  # one clause for each target, in the order of `targets`
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """Some resource of type `source` refers here by `parameter`, and `then` holds for it: `_has:`."""
+
+    source: str
+    parameter: Parameter
+    then: Clause
+
+
+Clause: TypeAlias = Union[Match, "Chain", "Has"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One sort key; a resource without a value comes last in either direction."""
+
+    parameter: Parameter
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """`_include` or `_revinclude`: from `source` by `parameter` (None: every one) to `target` ("" any)."""
+
+    source: str
+    parameter: Parameter | None
+    target: str = ""
+    iterate: bool = False
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A whole search; clauses are joined by AND."""
+
+    types: tuple[str, ...]  # one, or several (system level)
+    where: tuple[Clause, ...] = ()
+    sort: tuple[Sort, ...] = ()
+    count: int = 20
+    after: tuple[Any, ...] | None = None  # where the page before ended: a store's own cursor, JSON values only
+    includes: tuple[Include, ...] = ()
+    total: str = "accurate"  # none estimate accurate
+    summary: str = "false"  # true text data count false
+    elements: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()  # parameters that lenient handling left out
+    text: tuple[tuple[str, str], ...] = ()  # the parameters that ran, for the self link

@@ -1,0 +1,1 @@
+"""Who calls, what the token allows, what was done."""

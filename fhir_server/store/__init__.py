@@ -1,0 +1,1 @@
+"""Versioned storage behind one contract: memory, SQLite."""

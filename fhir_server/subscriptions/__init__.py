@@ -1,0 +1,1 @@
+"""Subscriptions: matched at commit, delivered from the outbox."""

@@ -1,0 +1,1 @@
+"""Resources checked against the R4 definitions, by compiled code."""

@@ -1,0 +1,1 @@
+"""Triage: scores, alerts, CDS Hooks services, worklist."""
