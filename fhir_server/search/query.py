@@ -28,22 +28,35 @@ class Parameter:
 class Ask:
     """One alternative of a question: a prefix and a value.
 
-    `value` holds the implicit range where the type has one (2024 is the span of that year, 5.40 is
-    [5.395, 5.405]); `exact` is the number as written, for gt lt ge le sa eb.
+    `value` holds the implicit range where the type has one: 2024 is the span of that year, 5.40 is the
+    half-open [5.395, 5.405) (https://hl7.org/fhir/R4/search.html#number: 100 is "[99.5 ... 100.5)"), so a
+    number equals it when lo <= number < hi. `exact` is the number as written, for gt lt ge le sa eb, which
+    ignore the precision. With `ap` the range in `value` is already widened by its 10 %: a value matches
+    when it overlaps. In a question a Quantity with a system asks for that system and code; without a
+    system, `unit` ("" any) is compared with code and unit; `lo` and `hi` are always set.
+
+    Of a composite, `parts` has one Ask for each component and `value` is the Composite of their values.
+    Of :text the value is a Text, of :identifier a Token; of :of-type a Token whose `kind` and `code` count.
+    Of `near` the value is a Position and `exact` the distance in km.
     """
 
     value: Value
     prefix: str = "eq"  # eq ne gt lt ge le sa eb ap
     exact: Decimal | None = None
+    parts: tuple[Ask, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A parameter equals one of its alternatives, under a modifier."""
+    """A parameter equals one of its alternatives, under a modifier.
+
+    A type as modifier (`subject:Patient=1`) is already in the Reference asked for; a bare id has its type
+    where the parameter has one target only, else "" for any.
+    """
 
     parameter: Parameter
     asks: tuple[Ask, ...]
-    modifier: str = ""  # missing exact contains not text in not-in above below identifier of-type, or a type name
+    modifier: str = ""  # missing exact contains not text in not-in above below identifier of-type
     missing: bool | None = None  # of :missing
 
 
@@ -78,7 +91,7 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """`_include` or `_revinclude`: from `source` by `parameter` (None: every one) to `target` ("" any)."""
+    """`_include` or `_revinclude`: from `source` ("*" any) by `parameter` (None: every one) to `target` ("" any)."""
 
     source: str
     parameter: Parameter | None
