@@ -13,29 +13,27 @@ from typing import Final
 from fhir_server import gate
 from fhir_server.model import Resource, Version, Visibility
 
-OPEN: Final = frozenset(
-    (
-        # who and where care is given, what is given
-        "CatalogEntry Device DeviceDefinition DeviceMetric Endpoint HealthcareService InsurancePlan Location "
-        "Medication MedicationKnowledge MedicinalProduct MedicinalProductAuthorization "
-        "MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient "
-        "MedicinalProductInteraction MedicinalProductManufactured MedicinalProductPackaged "
-        "MedicinalProductPharmaceutical MedicinalProductUndesirableEffect Organization OrganizationAffiliation "
-        "Practitioner PractitionerRole Schedule Slot Substance SubstanceNucleicAcid SubstancePolymer "
-        "SubstanceProtein SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification "
-        # definitions and terminology
-        "ActivityDefinition CapabilityStatement ChargeItemDefinition CodeSystem CompartmentDefinition ConceptMap "
-        "EventDefinition ExampleScenario GraphDefinition ImplementationGuide Library Measure MessageDefinition "
-        "NamingSystem ObservationDefinition OperationDefinition PlanDefinition Questionnaire SearchParameter "
-        "SpecimenDefinition StructureDefinition StructureMap TerminologyCapabilities TestReport TestScript ValueSet "
-        # research
-        "EffectEvidenceSynthesis Evidence EvidenceVariable ResearchDefinition ResearchElementDefinition "
-        "ResearchStudy RiskEvidenceSynthesis "
-        # of the Patient compartment, and yet of nobody where no Patient is a member or subject: a kind of
-        # people, and what R4 has no type for (such as a SubscriptionTopic)
-        "Basic Group"
-    ).split()
-)
+_CARE: Final = """
+    CatalogEntry Device DeviceDefinition DeviceMetric Endpoint HealthcareService InsurancePlan Location
+    Medication MedicationKnowledge MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication
+    MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction MedicinalProductManufactured
+    MedicinalProductPackaged MedicinalProductPharmaceutical MedicinalProductUndesirableEffect Organization
+    OrganizationAffiliation Practitioner PractitionerRole Schedule Slot Substance SubstanceNucleicAcid
+    SubstancePolymer SubstanceProtein SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification
+"""
+_DEFINITIONS: Final = """
+    ActivityDefinition CapabilityStatement ChargeItemDefinition CodeSystem CompartmentDefinition ConceptMap
+    EffectEvidenceSynthesis EventDefinition Evidence EvidenceVariable ExampleScenario GraphDefinition
+    ImplementationGuide Library Measure MessageDefinition NamingSystem ObservationDefinition OperationDefinition
+    PlanDefinition Questionnaire ResearchDefinition ResearchElementDefinition ResearchStudy RiskEvidenceSynthesis
+    SearchParameter SpecimenDefinition StructureDefinition StructureMap TerminologyCapabilities TestReport
+    TestScript ValueSet
+"""
+# Of the Patient compartment, and yet of nobody where no Patient is a member or subject: a kind of people,
+# and what R4 has no type for (such as a subscription topic).
+_GENERAL: Final = "Basic Group"
+
+OPEN: Final = frozenset(f"{_CARE} {_DEFINITIONS} {_GENERAL}".split())
 """Types that may be seen where they belong to no Patient."""
 
 
