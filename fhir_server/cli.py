@@ -1,1 +1,175 @@
-def main() -> int: return 0
+"""The command `predmp`: serve, demo, load, export, token, check, doctor, audit, and the rooms' own commands.
+
+Exit codes: 0 done, 1 problems found, 2 bad usage or settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fhir_server.errors import FhirError
+from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command and return its exit code."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    try:
+        return int(args.run(args))
+    except SettingsError as error:
+        print(f"predmp: {error}", file=sys.stderr)
+        return 2
+    except FhirError as error:
+        print(f"predmp: {error.text}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="predmp", description="The hub between hospitals, devices, telemedicine vendors, patients and the DMP."
+    )
+    parser.add_argument("--version", action="version", version=f"predmp {version('predmp')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add(commands, "serve", "start the hub", run_serve, every_setting=True)
+    demo = _add(commands, "demo", "start the hub and play a synthetic French day on it", run_demo, every_setting=True)
+    demo.add_argument("--exit", action="store_true", help="stop when the day is over, in place of serving on")
+    _add_token(commands)
+    _add_load(commands)
+    check = _add(commands, "check", "validate resource files against FHIR R4", run_check)
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    audit = _add(commands, "audit", "the audit chain", run_audit, settings=("store",))
+    audit.add_argument("action", choices=["verify"], help="verify: say whether a row was changed or removed")
+    _add(commands, "doctor", "say whether this machine and this store are fit", run_doctor, settings=("store", "http", "mllp"))
+    for name in ROOMS:
+        for command in getattr(importlib.import_module(name), "COMMANDS", ()):
+            sub = commands.add_parser(command.name, help=command.help, description=command.help)
+            command.configure(sub)
+            sub.set_defaults(run=command.run)
+    return parser
+
+
+def _add(
+    commands: Any, name: str, help: str, run: Callable[[argparse.Namespace], int], *, settings: Sequence[str] = (),
+    every_setting: bool = False,
+) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    made.set_defaults(run=run)
+    for item in fields(Settings):
+        if every_setting or item.name in settings:
+            flag, text = item.name.replace("_", "-"), item.metadata["help"]
+            made.add_argument(f"--{flag}", metavar="VALUE", help=f"{text} ({PREFIX}{item.name.upper()})".replace("%", "%%"))
+    if every_setting or settings:
+        made.add_argument("--config", type=Path, metavar="FILE", help="TOML file with the same names")
+    return made
+
+
+def read_settings(args: argparse.Namespace) -> Settings:
+    """Return the settings that flags, variables and the file give."""
+    flags = {item.name: getattr(args, item.name, None) for item in fields(Settings)}
+    return Settings.read(os.environ, flags, getattr(args, "config", None))
+
+
+def run_async(work: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine on the fast event loop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    """Start the hub."""
+    from fhir_server.serve import serve
+
+    return run_async(serve(read_settings(args)))
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    """Start the hub and play a day on it."""
+    from fhir_server.demo import demo
+
+    return run_async(demo(read_settings(args), stop=args.exit, given=args.store is not None))
+
+
+def _add_token(commands: Any) -> None:
+    token = _add(commands, "token", "print a bearer token and nothing else", run_token, settings=("store", "tenant"))
+    token.add_argument("--scope", required=True, help="SMART v2 scopes, e.g. 'system/*.cruds'")
+    token.add_argument("--sub", default="operator", metavar="NAME", help="who the token is for, as audit names them")
+    token.add_argument("--actor", default="", metavar="TYPE/ID", help="Practitioner/ID or Organization/ID that consent names")
+    token.add_argument("--patient", default="", metavar="ID", help="the Patient whose own token this is")
+    token.add_argument("--purpose", default="TREAT", help="v3-PurposeOfUse, e.g. TREAT")
+    token.add_argument("--ttl", type=int, default=3600, metavar="SECONDS", help="how long it holds")
+
+
+def run_token(args: argparse.Namespace) -> int:
+    """Print one bearer token."""
+    from fhir_server.security.tokens import actor_of
+    from fhir_server.operator import make_token
+
+    if args.ttl <= 0:
+        raise SettingsError("--ttl is a number of seconds above zero")
+    settings = read_settings(args)
+    actor = actor_of(
+        {
+            "sub": args.sub, "scope": args.scope, "actor": args.actor, "patient": args.patient,
+            "purpose": args.purpose, "tenant": settings.tenant,
+        }
+    )
+    print(run_sync(make_token(settings, actor, args.ttl)))
+    return 0
+
+
+def run_sync(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine and return what it returns."""
+    return asyncio.run(work)
+
+
+def _add_load(commands: Any) -> None:
+    load = _add(commands, "load", "load files and folders of FHIR resources", run_load, settings=("store", "tenant", "zone"))
+    load.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="Bundle, resource, NDJSON, package .tgz; .gz and .bz2 as they are")
+    load.add_argument("--triage", action="store_true", help="let triage look at what is loaded; else it is history")
+    load.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def run_load(args: argparse.Namespace) -> int:
+    """Load files and folders."""
+    from fhir_server.load import load
+
+    return run_async(load(read_settings(args), args.paths, triage=args.triage, as_json=args.json))
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Print one line per problem; a valid file prints nothing."""
+    from fhir_server.cli_check import check_files
+
+    return check_files(args.files)
+
+
+def run_audit(args: argparse.Namespace) -> int:
+    """Verify the audit chain."""
+    from fhir_server.operator import verify_audit
+
+    bad = run_sync(verify_audit(read_settings(args)))
+    print("the audit chain is whole" if bad is None else f"the audit chain is broken at row {bad}")
+    return 0 if bad is None else 1
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    """Say what is fit and what is not."""
+    from fhir_server.doctor import examine
+
+    return run_sync(examine(read_settings(args)))

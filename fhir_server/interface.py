@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fhir_server.model import Actor, Change, Entry, Outcome, Record, Resource, Version, Visibility
 
@@ -57,6 +57,17 @@ class Writing(Asking, Protocol):
     ) -> list[Outcome]:
         """Apply entries as one FHIR transaction (conditional urls, urn:uuid references); validated, audited."""
         ...
+
+
+class AccessLine(NamedTuple):
+    """One line of a patient's access journal."""
+
+    at: int  # microseconds since 1970
+    who: str  # reference of the actor, or the caller's name
+    what: str  # the interaction
+    target: str  # Type, Type/id or ""
+    purpose: str
+    outcome: int  # 0 success, 4 minor, 8 serious, 12 major failure
 
 
 class Page(Protocol):
@@ -136,6 +147,10 @@ class Core(Protocol):
         """Return the actor of an Authorization header value; raise Unauthorized."""
         ...
 
+    async def journal(self, patient: str, *, actor: Actor, limit: int = 100) -> list[AccessLine]:
+        """Return who did what with a Patient's record, newest first; for the patient and the operator."""
+        ...
+
     def validate(self, resource: Resource) -> list[Any]:
         """Return the `errors.Issue`s that R4 finds in a resource."""
         ...
@@ -161,6 +176,14 @@ class Enricher:
 
     types: frozenset[str]  # called only when a change of one of these types is in the transaction
     run: Callable[[Writing, Sequence[Change]], Awaitable[Sequence[Entry]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Asked inside the transaction for each change of `types`, before enrichers; refuses by raising FhirError."""
+
+    types: frozenset[str]
+    run: Callable[[Asking, Change, Actor], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +242,11 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A sub-command of `predmp`; `run` returns 0 done, 1 problems found, 2 bad usage."""
+    """A sub-command of `predmp`; `run` returns 0 done, 1 problems found, 2 bad usage.
+
+    A room's module `room` lists its own as `COMMANDS: tuple[Command, ...]`. Each command has the options
+    --store and --json where they make sense; `fhir_server.app.opened(settings)` gives it a Core on the store.
+    """
 
     name: str
     help: str
@@ -234,9 +261,12 @@ class Room:
     name: str
     router: Any = None  # a fastapi.APIRouter: JSON routes and pages
     guards: tuple[Guard, ...] = ()
+    checks: tuple[Check, ...] = ()
     enrichers: tuple[Enricher, ...] = ()
     listeners: tuple[Listener, ...] = ()
     tasks: tuple[Task, ...] = ()
+    starts: tuple[Callable[[], Awaitable[None]], ...] = ()  # run before the hub says ready, e.g. bind a port
+    stops: tuple[Callable[[], Awaitable[None]], ...] = ()  # run at the end, before the store closes
     operations: tuple[Operation, ...] = ()
     templates: Path | None = None  # folder of Jinja2 templates, found under the room's name
     menu: tuple[tuple[str, str, str], ...] = ()  # (path, French title, English title) of pages

@@ -1,0 +1,235 @@
+"""The composition root: settings -> store -> core -> rooms -> one ASGI application and its tasks.
+
+Rooms are loaded by the dotted names that the settings give; one that is missing fails the start.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from fhir_server.definitions import resource_types
+from fhir_server.errors import FhirError, NotFound
+from fhir_server.http.asgi import FhirApp, failure
+from fhir_server.http.metrics import Metrics
+from fhir_server.http.openapi import add_fhir
+from fhir_server.interactions.apply import Applier, Parts
+from fhir_server.interactions.core import Hub
+from fhir_server.interactions.cursor import Cursors
+from fhir_server.interactions.ids import new_id
+from fhir_server.interactions.instant import system_clock
+from fhir_server.interactions.sight import Sight
+from fhir_server.interface import Room
+from fhir_server.model import Actor
+from fhir_server.outcome import to_outcome
+from fhir_server.pages.pages import Pages
+from fhir_server.pages.routes import core_pages
+from fhir_server.pages.session import SignInNeeded
+from fhir_server.overview import addresses, overview
+from fhir_server.search.extract import Indexer
+from fhir_server.search.parse import parse
+from fhir_server.security.scopes import ALL
+from fhir_server.security.tokens import Tokens
+from fhir_server.settings import Settings, SettingsError
+from fhir_server.store.protocol import Store
+from fhir_server.subscriptions import room as subscriptions
+from fhir_server.validation import validate
+
+FHIR = "/fhir"
+
+
+@dataclass(slots=True)
+class Composed:
+    """A hub that is put together."""
+
+    settings: Settings
+    store: Store
+    hub: Hub
+    tokens: Tokens
+    rooms: tuple[Room, ...]
+    metrics: Metrics
+    asgi: Callable[..., Awaitable[None]]
+
+    @property
+    def starts(self) -> list[Callable[[], Awaitable[None]]]:
+        """What runs before the hub says ready."""
+        return [start for room in self.rooms for start in room.starts]
+
+    @property
+    def stops(self) -> list[Callable[[], Awaitable[None]]]:
+        """What runs at the end."""
+        return [stop for room in reversed(self.rooms) for stop in room.stops]
+
+
+def open_store(settings: Settings, index: Indexer) -> Store:
+    """Return the store that the settings name, not open yet; raise SettingsError for one that is none."""
+    kind, _, rest = settings.store.partition(":")
+    if kind == "sqlite" and rest.startswith("///") and len(rest) > 3:
+        from fhir_server.store.sqlite import SqliteStore
+
+        return SqliteStore(rest[3:], index=index)
+    if settings.store == "memory:":
+        from fhir_server.store.memory import MemoryStore
+
+        return MemoryStore(index=index)
+    raise SettingsError("--store reads sqlite:///PATH or memory:")
+
+
+def load_rooms(core: Hub, settings: Settings) -> tuple[Room, ...]:
+    """Open each room that the settings name."""
+    rooms = []
+    for name in settings.rooms:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"the room {name} is not there: no module {error.name}") from None
+        rooms.append(module.open(core, settings))
+    return tuple(rooms)
+
+
+async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
+    """Put the hub together over an open store."""
+    tokens = Tokens(await store.secret("tokens"), system_clock)
+    types = resource_types()
+    ask = partial(_parsed, settings)
+    hub = Hub(
+        store=store,
+        ask=ask,
+        authenticate=tokens.read,
+        cursors=Cursors(await store.secret("cursors")),
+        clock=system_clock,
+        base_url=settings.root_url + FHIR,
+        validate=validate,
+        index=index,
+        tenant=settings.tenant,
+        types=types,
+    )
+    hub.pages = pages = Pages(
+        hub.authenticate,
+        key=await store.secret("pages"),
+        now=system_clock,
+        zone=settings.zone,
+        secure=settings.root_url.startswith("https:"),
+    )
+    rooms = (subscriptions.open(hub, settings), *load_rooms(hub, settings))
+    guards = [guard for room in rooms for guard in room.guards]
+    hub.sight = Sight(guards, ask, system_clock)
+    hub.applier = Applier(
+        Parts(
+            types=types,
+            validate=validate,
+            index=index,
+            ask=ask,
+            sight=hub.sight,
+            new_id=new_id,
+            checks=tuple(check for room in rooms for check in room.checks),
+            enrichers=tuple(enricher for room in rooms for enricher in room.enrichers),
+            matchers=(subscriptions.matcher(hub),),
+        )
+    )
+    hub.listeners = tuple(listener for room in rooms for listener in room.listeners)
+    hub.operations = tuple(operation for room in rooms for operation in room.operations)
+    metrics = Metrics()
+    for room in rooms:
+        pages.add_room(room.name, room.templates, room.menu)
+        if room.metrics is not None:
+            metrics.add_source(room.metrics)
+    anyone = Actor(settings.tenant, "anyone", ALL) if settings.auth == "off" else None
+    fhir = FhirApp(
+        hub,
+        authenticate=tokens.read,
+        anyone=anyone,
+        max_body=settings.max_body,
+        metrics=metrics,
+        prefix=FHIR,
+        root_url=settings.root_url,
+    )
+    web = _web(settings, hub, rooms, metrics)
+    return Composed(settings, store, hub, tokens, rooms, metrics, _split(fhir, web))
+
+
+def _parsed(settings: Settings, types: str, pairs: list[tuple[str, str]], lenient: bool = False) -> Any:
+    return parse(
+        tuple(types.split(",")) if types else (), pairs, zone=settings.zone, base_url=settings.root_url + FHIR,
+        lenient=lenient, now=system_clock(),
+    )
+
+
+def _split(fhir: FhirApp, web: FastAPI) -> Callable[..., Awaitable[None]]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and (path == FHIR or path.startswith(FHIR + "/")):
+            await fhir(scope, receive, send)
+        else:
+            await web(scope, receive, send)
+
+    return app
+
+
+def _web(settings: Settings, hub: Hub, rooms: Sequence[Room], metrics: Metrics) -> FastAPI:
+    """Return the FastAPI application: pages, CDS Hooks, devices, health, metrics, documentation."""
+    web = FastAPI(title="predmp", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    pages: Pages = hub.pages
+
+    async def failed(request: Request, error: Exception) -> Response:
+        if isinstance(error, SignInNeeded) or pages.is_page(request):
+            return await pages.failure(request, error)
+        made = failure(error, request.headers.get("x-request-id", ""))
+        return Response(made.body, made.status, dict(made.headers), made.media_type)
+
+    web.add_exception_handler(FhirError, failed)
+    web.add_exception_handler(SignInNeeded, failed)
+    web.add_exception_handler(404, partial(_missing, pages))
+    web.include_router(core_pages(pages, overview=partial(overview, hub, settings), addresses=addresses(settings)))
+    for room in rooms:
+        if room.router is not None:
+            web.include_router(room.router)
+
+    @web.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        return PlainTextResponse("ok\n")
+
+    @web.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        healthy = bool(getattr(hub.store, "healthy", True))
+        return PlainTextResponse("ready\n" if healthy else "the store does not answer\n", 200 if healthy else 503)
+
+    @web.get("/metrics", include_in_schema=False)
+    async def write_metrics() -> Response:
+        return PlainTextResponse(metrics.write(), media_type="text/plain; version=0.0.4")
+
+    @web.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        actor = await pages.visitor(request)
+        return pages.render(request, "docs.html", actor=actor, openapi=web.openapi(), base=hub.base_url)
+
+    add_fhir(web, hub)
+    return web
+
+
+async def _missing(pages: Pages, request: Request, error: Exception) -> Response:
+    missing = NotFound("There is nothing at this path.")
+    if pages.is_page(request):
+        return await pages.failure(request, missing)
+    status, resource = to_outcome(missing, request_id="")
+    return JSONResponse(resource, status)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Composed]:
+    """Open the store and put the hub together; for commands, which serve nothing."""
+    index = Indexer(settings.zone, settings.root_url + FHIR)
+    store = open_store(settings, index)
+    await store.open()
+    try:
+        yield await compose(settings, store, index)
+    finally:
+        await store.close()

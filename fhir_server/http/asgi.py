@@ -1,0 +1,189 @@
+"""FHIR over ASGI: bytes in, dispatch, bytes out; every failure leaves as an OperationOutcome.
+
+A framework's router is left out of this path, since it would cost as much as the work itself
+(docs/why/adr-0005-http.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from fhir_server import gate
+from fhir_server.errors import BadRequest, FhirError, TooLarge, Unauthorized, Unavailable, UnsupportedMediaType
+from fhir_server.http.capability import capability_statement
+from fhir_server.http.message import Request, Response, check_accept
+from fhir_server.http.metrics import Metrics
+from fhir_server.http.routes import serve
+from fhir_server.interactions.core import Hub
+from fhir_server.model import Actor
+from fhir_server.outcome import to_outcome
+
+log = logging.getLogger("predmp")
+
+BODY_S = 30  # seconds that a body may take to arrive
+MAX_QUERY = 16_384  # characters
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class FhirApp:
+    """The FHIR base as an ASGI application.
+
+    Args:
+        hub: The core.
+        authenticate: Authorization header -> Actor; None answers every caller as `anyone`.
+        anyone: The actor of every caller where authentication is off.
+        max_body: Largest body, in bytes.
+        metrics: Counts requests.
+        prefix: Path of the base, "/fhir".
+        root_url: Address of the hub.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        authenticate: Callable[[str], Actor],
+        anyone: Actor | None,
+        max_body: int,
+        metrics: Metrics,
+        prefix: str,
+        root_url: str,
+    ) -> None:
+        self._hub, self._authenticate, self._anyone = hub, authenticate, anyone
+        self._max_body, self._metrics, self._prefix, self._root_url = max_body, metrics, prefix, root_url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        id = headers.get("x-request-id", "")
+        if not _REQUEST_ID.fullmatch(id):
+            id = secrets.token_hex(8)
+        try:
+            response = await self._serve(scope, receive, headers, id)
+        except Exception as error:  # the one place where a failure becomes an answer
+            response = failure(error, id)
+        self._metrics.count(scope["method"], response.status)
+        await answer(send, response, id, is_head=scope["method"] == "HEAD")
+
+    async def _serve(self, scope: Scope, receive: Receive, headers: Mapping[str, str], id: str) -> Response:
+        segments = read_segments(scope["raw_path"], len(self._prefix))
+        query = scope["query_string"].decode("latin-1")
+        if len(query) > MAX_QUERY:
+            raise BadRequest("The query string is longer than 16,384 characters.")
+        request = Request(scope["method"], segments, query, headers, b"", id)
+        if open_answer := self._open(request):
+            return open_answer
+        request.signed_in = self._actor(headers)
+        check_accept(request)
+        if request.method in ("POST", "PUT", "PATCH"):
+            request.body = await read_body(headers, receive, self._max_body)
+        return await serve(self._hub, request)
+
+    def _open(self, request: Request) -> Response | None:
+        """Answer what needs no token."""
+        if request.segments == ("metadata",) and request.method in ("GET", "HEAD"):
+            check_accept(request)
+            return Response(200, gate.write(capability_statement(self._hub, self._root_url)))
+        return None
+
+    def _actor(self, headers: Mapping[str, str]) -> Actor | None:
+        authorization = headers.get("authorization", "")
+        if authorization:
+            return self._authenticate(authorization)
+        return self._anyone
+
+
+def read_segments(raw_path: bytes, skip: int) -> tuple[str, ...]:
+    """Split a raw path into decoded segments; raise BadRequest where it is no UTF-8 or has an empty part."""
+    path = raw_path.partition(b"?")[0][skip:].strip(b"/")
+    if not path:
+        return ()
+    if b"%" not in path:
+        parts = path.decode("latin-1").split("/")
+    else:
+        try:
+            parts = [unquote_to_bytes(part).decode("utf-8") for part in path.split(b"/")]
+        except UnicodeDecodeError:
+            raise BadRequest("The path is not UTF-8.") from None
+    if not all(parts) or len(parts) > 6:
+        raise BadRequest("The path has an empty part, or too many.")
+    return tuple(parts)
+
+
+async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) -> bytes:
+    """Read a body up to its limit.
+
+    Raises:
+        TooLarge: It is larger, or says so; what follows is not read.
+        BadRequest: The peer left, or took longer than 30 seconds.
+    """
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    if headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType("Compressed bodies are not read here.")
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise BadRequest("The peer left before the body was whole.")
+                part = message.get("body", b"")
+                size += len(part)
+                if size > limit:
+                    raise _too_large(limit)
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return b"".join(parts) if len(parts) > 1 else part
+    except TimeoutError:
+        raise BadRequest("The body took longer than 30 seconds.") from None
+
+
+def _too_large(limit: int) -> TooLarge:
+    error = TooLarge(f"The body is larger than {limit} bytes.")
+    error.headers["Connection"] = "close"
+    return error
+
+
+def failure(error: Exception, id: str) -> Response:
+    """Return the answer to any failure; what is unknown goes to the log, without values."""
+    if not isinstance(error, FhirError):
+        log.error("request %s failed: %s at %s", id, type(error).__name__, where(error))
+    status, resource = to_outcome(error, request_id=id)
+    headers = tuple(error.headers.items()) if isinstance(error, FhirError) else ()
+    if isinstance(error, Unavailable):
+        headers += (("retry-after", "1"),)
+    if isinstance(error, Unauthorized) and not error.headers:
+        headers += (("www-authenticate", 'Bearer realm="predmp"'),)
+    return Response(status, gate.write(resource), headers)
+
+
+def where(error: BaseException) -> str:
+    """Return the places an exception came through: files and lines, never a value or its text."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+
+
+async def answer(send: Send, response: Response, id: str, *, is_head: bool) -> None:
+    """Send a response."""
+    headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers]
+    headers.append((b"x-request-id", id.encode()))
+    if response.status not in (204, 304):
+        headers.append((b"content-length", str(len(response.body)).encode()))
+        if response.body:
+            media_type = response.media_type
+            headers.append((b"content-type", (media_type + "; charset=utf-8" if "json" in media_type else media_type).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if is_head else response.body})

@@ -1,0 +1,143 @@
+"""Batch and transaction.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from fhir_server import gate
+from fhir_server.errors import BadRequest, FhirError, Malformed, TooCostly
+from fhir_server.http.handlers import written
+from fhir_server.http.message import Request, Response
+from fhir_server.interactions.core import Hub
+from fhir_server.interactions.instant import write_instant
+from fhir_server.model import Entry, Outcome, Resource
+from fhir_server.outcome import to_outcome
+
+MOST_ENTRIES = 20_000
+AT_ONCE = 32  # batch entries under way at the same time
+
+Serve = Callable[[Hub, Request], Awaitable[Response]]
+
+
+async def bundle(hub: Hub, request: Request, serve: Serve) -> Response:
+    """Serve a Bundle posted to the base: a batch or a transaction."""
+    resource = request.resource()
+    if resource["resourceType"] != "Bundle":
+        raise BadRequest("Only a Bundle is posted to the base.")
+    entries = _entries(resource)
+    if resource.get("type") == "batch":
+        return await _batch(hub, request, entries, serve)
+    if resource.get("type") == "transaction":
+        return await _transaction(hub, request, entries, serve)
+    raise BadRequest("A Bundle posted to the base is a batch or a transaction.", expression="Bundle.type")
+
+
+def _entries(resource: Resource) -> list[dict[str, Any]]:
+    entries = resource.get("entry", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise Malformed("Bundle.entry is a list of objects.", expression="Bundle.entry")
+    if len(entries) > MOST_ENTRIES:
+        raise TooCostly("A Bundle here has at most 20,000 entries.")
+    for number, entry in enumerate(entries):
+        asked = entry.get("request")
+        place = f"Bundle.entry[{number}].request"
+        if not isinstance(asked, dict) or not all(isinstance(value, str) for value in asked.values()):
+            raise BadRequest("The entry says no request.", expression=place)
+        if not asked.get("method") or not asked.get("url"):
+            raise BadRequest("A request has a method and a url.", expression=place)
+        if not isinstance(entry.get("resource", {}), dict):
+            raise Malformed("A resource is a JSON object.", expression=f"Bundle.entry[{number}].resource")
+    return entries
+
+
+async def _batch(hub: Hub, request: Request, entries: list[dict[str, Any]], serve: Serve) -> Response:
+    """Serve each entry by itself; one failure harms no other."""
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(entry: dict[str, Any]) -> bytes:
+        async with limit:
+            try:
+                return _response(await serve(hub, _request(request, entry)))
+            except FhirError as error:
+                return _failure(error, request.id)
+
+    return _answer("batch-response", await asyncio.gather(*(one(entry) for entry in entries)))
+
+
+async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]], serve: Serve) -> Response:
+    """Apply all writes or none, then serve the reads."""
+    writes = [n for n, entry in enumerate(entries) if entry["request"]["method"] not in ("GET", "HEAD")]
+    made: dict[int, bytes] = {}
+    if writes:
+        wanted = request.preferences.get("return", "minimal")
+        steps = [_step(entries[n]) for n in writes]
+        outcomes = await hub.write(
+            steps, actor=request.actor, interaction="transaction", bundled=True, request_id=request.id
+        )
+        made = {n: _outcome(hub, wanted, outcome) for n, outcome in zip(writes, outcomes, strict=True)}
+    for number, entry in enumerate(entries):
+        if number not in made:
+            made[number] = _response(await serve(hub, _request(request, entry)))
+    return _answer("transaction-response", [made[n] for n in range(len(entries))])
+
+
+def _step(entry: dict[str, Any]) -> Entry:
+    asked = entry["request"]
+    return Entry(
+        method=asked["method"],
+        url=asked["url"].lstrip("/"),
+        resource=entry.get("resource"),
+        full_url=str(entry.get("fullUrl", "")),
+        if_match=asked.get("ifMatch", ""),
+        if_none_match=asked.get("ifNoneMatch", ""),
+        if_none_exist=asked.get("ifNoneExist", ""),
+    )
+
+
+def _request(outer: Request, entry: dict[str, Any]) -> Request:
+    asked = entry["request"]
+    path, _, query = asked["url"].lstrip("/").partition("?")
+    headers = {name: outer.headers[name] for name in ("prefer", "accept") if name in outer.headers}
+    headers["content-type"] = "application/fhir+json"
+    given = (("if-match", "ifMatch"), ("if-none-match", "ifNoneMatch"), ("if-none-exist", "ifNoneExist"))
+    headers |= {header: asked[name] for header, name in given if name in asked}
+    body = gate.write(entry["resource"]) if "resource" in entry else b""
+    segments = tuple(unquote(part) for part in path.split("/") if part)
+    return Request(asked["method"], segments, query, headers, body, outer.id, outer.signed_in)
+
+
+def _outcome(hub: Hub, wanted: str, outcome: Outcome) -> bytes:
+    return _response(written(hub, wanted, outcome), outcome)
+
+
+def _response(response: Response, outcome: Outcome | None = None) -> bytes:
+    headers = dict(response.headers)
+    about: dict[str, str] = {"status": str(response.status) + _REASONS.get(response.status, "")}
+    if "location" in headers:
+        about["location"] = headers["location"]
+    if "etag" in headers:
+        about["etag"] = headers["etag"]
+    if outcome is not None and outcome.version is not None:
+        about["lastModified"] = write_instant(outcome.version.at)
+    head = b'{"resource":' + response.body + b"," if response.body else b"{"
+    return head + b'"response":' + gate.write(about) + b"}"
+
+
+_REASONS = {200: " OK", 201: " Created", 204: " No Content", 304: " Not Modified"}
+
+
+def _failure(error: FhirError, request_id: str) -> bytes:
+    status, resource = to_outcome(error, request_id=request_id)
+    return b'{"response":' + gate.write({"status": str(status), "outcome": resource}) + b"}"
+
+
+def _answer(type: str, entries: list[bytes]) -> Response:
+    head = gate.write({"resourceType": "Bundle", "type": type})
+    body = head[:-1] + b',"entry":[' + b",".join(entries) + b"]}" if entries else head
+    return Response(200, body)

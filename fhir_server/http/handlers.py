@@ -1,0 +1,216 @@
+"""One handler for each FHIR interaction; they know no web framework.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from urllib.parse import urlencode
+
+from fhir_server import gate
+from fhir_server.errors import BadParameter, BadRequest, Issue, NotSupported, UnsupportedMediaType
+from fhir_server.http.message import Request, Response, read_pairs
+from fhir_server.interactions import bundle
+from fhir_server.interactions.core import Hub
+from fhir_server.interactions.instant import http_date
+from fhir_server.interactions.subset import subset
+from fhir_server.model import Entry, Outcome, Version
+from fhir_server.outcome import outcome
+from fhir_server.search.query import Query
+from fhir_server.store.protocol import HistoryQuery
+
+MOST_PER_PAGE = 1_000
+
+
+async def read(hub: Hub, request: Request) -> Response:
+    """Serve read (https://hl7.org/fhir/R4/http.html#read)."""
+    type, id = request.segments
+    version = await hub.read_one(type, id, actor=request.actor, request_id=request.id)
+    return _versioned(request, version)
+
+
+async def vread(hub: Hub, request: Request) -> Response:
+    """Serve vread (https://hl7.org/fhir/R4/http.html#vread)."""
+    type, id, _, number = request.segments
+    asked = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
+    version = await hub.read_one(type, id, actor=request.actor, version=asked, request_id=request.id)
+    return _versioned(request, version)
+
+
+def _versioned(request: Request, version: Version) -> Response:
+    headers = (("etag", version.etag), ("last-modified", http_date(version.at)))
+    tags = request.headers.get("if-none-match")
+    if tags and (tags.strip() == "*" or version.etag in [tag.strip() for tag in tags.split(",")]):
+        return Response(304, headers=headers)
+    body = version.body
+    if "_summary=" in request.query or "_elements=" in request.query:
+        body = _part(request, body)
+    return Response(200, body, headers)
+
+
+def _part(request: Request, body: bytes) -> bytes:
+    wanted = dict(request.pairs)
+    elements = tuple(name for name in wanted.get("_elements", "").split(",") if name)
+    return gate.write(subset(gate.load(body), wanted.get("_summary", "false"), elements))
+
+
+async def create(hub: Hub, request: Request) -> Response:
+    """Serve create, also conditional (https://hl7.org/fhir/R4/http.html#create)."""
+    entry = Entry(
+        "POST", request.segments[0], request.resource(), if_none_exist=request.headers.get("if-none-exist", "")
+    )
+    return await _write(hub, request, entry, "create")
+
+
+async def update(hub: Hub, request: Request) -> Response:
+    """Serve update, update as create, version-aware update (https://hl7.org/fhir/R4/http.html#update)."""
+    type, id = request.segments
+    entry = Entry("PUT", f"{type}/{id}", request.resource(), if_match=request.headers.get("if-match", ""))
+    return await _write(hub, request, entry, "update")
+
+
+async def conditional_update(hub: Hub, request: Request) -> Response:
+    """Serve conditional update (https://hl7.org/fhir/R4/http.html#cond-update)."""
+    if not request.query:
+        raise BadRequest("An update names an id in its url, or a condition.")
+    url = f"{request.segments[0]}?{request.query}"
+    entry = Entry("PUT", url, request.resource(), if_match=request.headers.get("if-match", ""))
+    return await _write(hub, request, entry, "update")
+
+
+async def delete(hub: Hub, request: Request) -> Response:
+    """Serve delete (https://hl7.org/fhir/R4/http.html#delete)."""
+    type, id = request.segments
+    entry = Entry("DELETE", f"{type}/{id}", if_match=request.headers.get("if-match", ""))
+    return await _write(hub, request, entry, "delete")
+
+
+async def conditional_delete(hub: Hub, request: Request) -> Response:
+    """Serve conditional delete of a single match (https://hl7.org/fhir/R4/http.html#2.2.0.2)."""
+    if not request.query:
+        raise BadRequest("A delete names an id in its url, or a condition.")
+    return await _write(hub, request, Entry("DELETE", f"{request.segments[0]}?{request.query}"), "delete")
+
+
+async def _write(hub: Hub, request: Request, entry: Entry, interaction: str) -> Response:
+    made = await hub.write([entry], actor=request.actor, interaction=interaction, request_id=request.id)
+    return written(hub, request.preferences.get("return", "representation"), made[0])
+
+
+def written(hub: Hub, wanted: str, made: Outcome) -> Response:
+    """Answer a write as Prefer asks: minimal, representation or OperationOutcome."""
+    version = made.version
+    if version is None or version.is_deleted:
+        return Response(204, headers=(("etag", version.etag),) if version is not None else ())
+    headers = [("etag", version.etag), ("last-modified", http_date(version.at))]
+    if made.status == 201 or not made.changed:
+        headers.append(("location", f"{hub.base_url}/{version.reference}/_history/{version.version}"))
+    if wanted == "minimal":
+        return Response(made.status, b"", tuple(headers))
+    if wanted == "OperationOutcome":
+        text = "Stored." if made.changed else "Nothing changed."
+        return Response(
+            made.status, gate.write(outcome([Issue("informational", text, severity="information")])), tuple(headers)
+        )
+    return Response(made.status, version.body, tuple(headers))
+
+
+async def search_type(hub: Hub, request: Request) -> Response:
+    """Serve search of one type (https://hl7.org/fhir/R4/http.html#search)."""
+    return await _search(hub, request, request.segments[0], request.pairs)
+
+
+async def search_post(hub: Hub, request: Request) -> Response:
+    """Serve search by POST; parameters of the url and of the form are joined by AND."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType("A search by POST is application/x-www-form-urlencoded.")
+    form = read_pairs(request.body.decode("utf-8", "replace"))
+    types = request.segments[0] if len(request.segments) == 2 else ""
+    return await _search(hub, request, types, [*request.pairs, *form])
+
+
+async def search_system(hub: Hub, request: Request) -> Response:
+    """Serve search over several types, named by `_type`."""
+    return await _search(hub, request, "", request.pairs)
+
+
+async def _search(hub: Hub, request: Request, types: str, pairs: list[tuple[str, str]]) -> Response:
+    asked = hub.query(types, [pair for pair in pairs if pair[0] != "_cursor"], request.is_lenient)
+    results = await hub.search_page(types, pairs, actor=request.actor, query=asked, request_id=request.id)
+    links = [("self", _link(hub, types, asked.text))]
+    if results.after is not None:
+        cursor = hub.cursors.write(results.after, request.actor, hub.signature(asked))
+        links.append(("next", _link(hub, types, (*asked.text, ("_cursor", cursor)))))
+    body = bundle.searchset(
+        hub.base_url,
+        results.matches,
+        results.included,
+        query=asked,
+        total=results.total,
+        links=links,
+        notes=_notes(asked, results.cut),
+    )
+    return Response(200, body)
+
+
+def _link(hub: Hub, types: str, pairs: Sequence[tuple[str, str]]) -> str:
+    base = f"{hub.base_url}/{types}" if types else hub.base_url
+    return f"{base}?{urlencode(pairs, safe=':,|/')}" if pairs else base
+
+
+def _notes(query: Query, cut: bool) -> list[Issue]:
+    notes = [Issue("not-supported", f"The parameter {name} was ignored.", severity="warning") for name in query.ignored]
+    if cut:
+        notes.append(Issue("too-costly", "More resources would be included; the first 1,000 are.", severity="warning"))
+    return notes
+
+
+async def history_instance(hub: Hub, request: Request) -> Response:
+    """Serve the history of a resource (https://hl7.org/fhir/R4/http.html#history)."""
+    return await _history(hub, request, request.segments[0], request.segments[1])
+
+
+async def history_type(hub: Hub, request: Request) -> Response:
+    """Serve the history of a type."""
+    return await _history(hub, request, request.segments[0], "")
+
+
+async def history_system(hub: Hub, request: Request) -> Response:
+    """Serve the history of everything."""
+    return await _history(hub, request, "", "")
+
+
+async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
+    query = _history_query(hub, request, type, id)
+    versions, total = await hub.history(query, actor=request.actor, request_id=request.id)
+    if id and not versions and query.since is None and query.at is None and query.before_seq is None:
+        await hub.read_one(type, id, actor=request.actor, request_id=request.id)  # absent or hidden: 404
+    path = "/".join(request.segments)
+    kept = [pair for pair in request.pairs if pair[0] != "_cursor"]
+    links = [("self", _link(hub, path, kept))]
+    if len(versions) == query.count:
+        cursor = hub.cursors.write((versions[-1].seq,), request.actor, path)
+        links.append(("next", _link(hub, path, [*kept, ("_cursor", cursor)])))
+    return Response(200, bundle.history(hub.base_url, versions, total, links))
+
+
+def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQuery:
+    query = HistoryQuery(type, id)
+    for name, value in request.pairs:
+        if name == "_count":
+            if not (value.isascii() and value.isdigit()):
+                raise BadParameter("_count is a whole number, not below zero.")
+            query = replace(query, count=max(1, min(int(value[:10]), MOST_PER_PAGE)))
+        elif name == "_since":
+            query = replace(query, since=_span(hub, value).lo)
+        elif name == "_at":
+            moment = _span(hub, value)
+            query = replace(query, at=(moment.lo, moment.hi))
+        elif name == "_cursor":
+            query = replace(query, before_seq=hub.cursors.read(value, request.actor, "/".join(request.segments))[0])
+        elif name not in ("_format", "_pretty"):
+            raise NotSupported(f"History does not know the parameter {name[:60]}.")
+    return query

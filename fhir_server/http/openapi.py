@@ -1,0 +1,92 @@
+"""The FHIR routes in the one OpenAPI document.
+
+Source: https://spec.openapis.org/oas/v3.1.0
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from fhir_server.http.routes import ROUTES, FhirRoute
+from fhir_server.interactions.core import Hub
+
+_FHIR = "application/fhir+json"
+_OUTCOME = {"description": "OperationOutcome", "content": {_FHIR: {"schema": {"$ref": "#/components/schemas/OperationOutcome"}}}}
+_ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
+_SCHEMAS = {
+    "Resource": {
+        "type": "object",
+        "required": ["resourceType"],
+        "properties": {"resourceType": {"type": "string"}, "id": _ID},
+    },
+    "OperationOutcome": {
+        "type": "object",
+        "required": ["resourceType", "issue"],
+        "properties": {
+            "resourceType": {"const": "OperationOutcome"},
+            "issue": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["severity", "code"]}},
+        },
+    },
+}
+
+
+def add_fhir(web: FastAPI, hub: Hub) -> None:
+    """Make `web.openapi()` describe the FHIR routes beside FastAPI's own."""
+    build = web.openapi
+
+    def openapi() -> dict[str, Any]:
+        made = build()
+        if "x-fhir" not in made:
+            made["x-fhir"] = "4.0.1"
+            schemas = made.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(_SCHEMAS)
+            for route in ROUTES:
+                path, item = _describe(route, sorted(hub.types))
+                made["paths"].setdefault(path, {})[route.method.lower()] = item
+            made["paths"]["/fhir/metadata"] = {"get": _metadata()}
+        return made
+
+    web.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe(route: FhirRoute, types: list[str]) -> tuple[str, dict[str, Any]]:
+    names = {"Type": "type", "id": "id"}
+    parts, parameters = [], []
+    for part in route.shape.split("/") if route.shape else []:
+        name = names.get(part)
+        if name == "id" and "{id}" in parts:
+            name = "version"
+        parts.append(f"{{{name}}}" if name else part)
+        if name:
+            schema = {"type": "string", "enum": types} if name == "type" else _ID
+            parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
+    body = route.method in ("POST", "PUT")
+    media = "application/x-www-form-urlencoded" if route.shape.endswith("_search") else _FHIR
+    item: dict[str, Any] = {
+        "summary": (route.handler.__doc__ or "").partition("(")[0].strip(" .") or route.interaction,
+        "operationId": f"{route.interaction}-{route.method}-{route.shape or 'base'}".replace("/", "-").lower(),
+        "tags": ["FHIR R4"],
+        "parameters": parameters,
+        "responses": {
+            "default": _OUTCOME,
+            "201" if route.interaction == "create" else "200": {
+                "description": "The resource or Bundle",
+                "content": {_FHIR: {"schema": {"$ref": "#/components/schemas/Resource"}}},
+            },
+        },
+    }
+    if body:
+        schema = {"type": "object"} if media != _FHIR else {"$ref": "#/components/schemas/Resource"}
+        item["requestBody"] = {"required": media == _FHIR, "content": {media: {"schema": schema}}}
+    return "/fhir" + ("/" + "/".join(parts) if parts else ""), item
+
+
+def _metadata() -> dict[str, Any]:
+    return {
+        "summary": "The CapabilityStatement",
+        "operationId": "capabilities",
+        "tags": ["FHIR R4"],
+        "responses": {"200": {"description": "CapabilityStatement", "content": {_FHIR: {}}}, "default": _OUTCOME},
+    }

@@ -1,0 +1,286 @@
+"""A transaction applied: conditions, references, versions, checks, enrichment, audit: all or nothing.
+
+Every write of the hub comes here: over HTTP, from an adapter, from a batch. Source: FHIR R4 4.0.1,
+https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from fhir_server import gate
+from fhir_server.errors import (
+    BadRequest,
+    FhirError,
+    Forbidden,
+    Issue,
+    MultipleMatches,
+    NotFound,
+    Unprocessable,
+    VersionConflict,
+)
+from fhir_server.interactions import links
+from fhir_server.interactions.asking import Ask, RoomTransaction, RoomView, split_query
+from fhir_server.interactions.body import etag_version, is_same, stamped
+from fhir_server.interactions.sight import Sight
+from fhir_server.interactions.steps import (
+    Step,
+    check_overlap,
+    check_resources,
+    check_scopes,
+    read_step,
+)
+from fhir_server.interface import Check, Enricher
+from fhir_server.model import Actor, Change, Entry, Outcome, Resource, Version
+from fhir_server.search.values import NOTHING, Indexed
+from fhir_server.security.scopes import ALL
+from fhir_server.store.protocol import AuditRow, Transaction, Write
+from fhir_server.store.visibility import is_visible
+
+ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
+Matcher = Callable[[Transaction, Sequence[Change]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What applying needs of the rest of the core."""
+
+    types: frozenset[str]
+    validate: Callable[[Resource], list[Issue]]
+    index: Callable[[Resource], Indexed]
+    ask: Ask
+    sight: Sight
+    new_id: Callable[[], str]
+    checks: tuple[Check, ...] = ()
+    enrichers: tuple[Enricher, ...] = ()
+    matchers: tuple[Matcher, ...] = ()  # told inside the transaction, after all its writes: subscriptions
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a transaction did so far."""
+
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an applied transaction came to."""
+
+    outcomes: list[Outcome]  # one for each entry, in order
+    changes: list[Change]  # of the entries and of what enrichers added
+
+
+class Applier:
+    """Applies entries inside a store's transaction."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def prepare(self, entries: Sequence[Entry], actor: Actor, *, bundled: bool) -> list[Step]:
+        """Read, authorise and validate entries before a transaction begins.
+
+        Raises:
+            FhirError: With the place of the entry, and every issue of every resource.
+        """
+        steps = self.reread(entries, bundled=bundled)
+        check_scopes(steps, actor)
+        check_resources(steps, self._parts.validate)
+        return steps
+
+    def reread(self, entries: Sequence[Entry], *, bundled: bool) -> list[Step]:
+        """Read entries that were prepared before, for one run of a transaction: a run changes its steps."""
+        steps = []
+        for number, entry in enumerate(entries):
+            place = f"Bundle.entry[{number}]" if bundled else ""
+            try:
+                steps.append(read_step(entry, place, self._parts.types))
+            except FhirError as error:
+                if place:
+                    error.issues = tuple(i._replace(expression=i.expression or place) for i in error.issues)
+                raise
+        return steps
+
+    async def run(
+        self, tx: Transaction, entries: Sequence[Entry], actor: Actor, interaction: str, enrich: bool
+    ) -> list[Outcome]:
+        """Prepare and apply entries inside a transaction that is under way."""
+        steps = self.prepare(entries, actor, bundled=len(entries) > 1)
+        return (await self.apply(tx, steps, actor, interaction, enrich=enrich)).outcomes
+
+    async def apply(
+        self,
+        tx: Transaction,
+        steps: Sequence[Step],
+        actor: Actor,
+        interaction: str,
+        *,
+        enrich: bool = True,
+        request_id: str = "",
+    ) -> Done:
+        """Apply prepared steps; the caller's transaction commits them."""
+        done = Applied()
+        await self._write(tx, steps, actor, done)
+        own = list(done.changes)
+        await self._check(tx, own, actor)
+        if enrich and own:
+            await self._enrich(tx, own, done)
+        if any(change.version.type in self._parts.sight.types for change in done.changes):
+            await tx.bump_epoch()
+        for matcher in self._parts.matchers:
+            await matcher(tx, done.changes)
+        await tx.audit(_audit_row(tx, actor, interaction, steps, own, request_id))
+        return Done([done.outcomes[n] for n in range(len(steps))], done.changes)
+
+    async def _write(self, tx: Transaction, steps: Sequence[Step], actor: Actor, done: Applied) -> None:
+        for step in steps:
+            await self._identify(tx, step, actor)
+        if len(steps) > 1:
+            check_overlap(steps)
+        named = {s.entry.full_url: s.reference for s in steps if s.entry.full_url and s.id}
+        order = sorted(range(len(steps)), key=lambda n: ORDER[steps[n].method])
+        for number in order:
+            step = steps[number]
+            try:
+                done.outcomes[number] = await self._put(tx, step, actor, named, done)
+            except FhirError as error:
+                if step.place:
+                    error.issues = tuple(i._replace(expression=i.expression or step.place) for i in error.issues)
+                raise
+
+    async def _identify(self, tx: Transaction, step: Step, actor: Actor) -> None:
+        """Find the id that a step is about; conditions are judged in the state before the transaction."""
+        if step.condition is None:
+            step.id = step.id or self._parts.new_id()
+            return
+        found = await self._matches(tx, step.type, step.condition, actor)
+        given = str((step.entry.resource or {}).get("id", ""))
+        if found:
+            step.id = found
+            step.exists = step.method == "POST"
+            if step.method == "PUT" and given and given != found:
+                raise BadRequest("The resource's id is not the one of the resource that matches.")
+        elif step.method == "DELETE":
+            step.absent = True
+        else:
+            step.id = given if step.method == "PUT" and given else self._parts.new_id()
+
+    async def _matches(self, tx: Transaction, type: str, pairs: list[tuple[str, str]], actor: Actor) -> str:
+        """Return the id of the one match of a condition, "" for none; the actor must be able to see it."""
+        found = await tx.search(self._parts.ask(type, [*pairs, ("_count", "2")]))
+        if len(found.versions) > 1:
+            raise MultipleMatches("The condition matches more than one resource.")
+        if not found.versions:
+            return ""
+        if not await self._sees(tx, found.versions[0], actor):
+            raise Unprocessable("The condition cannot be met.")
+        return found.versions[0].id
+
+    async def _sees(self, tx: Transaction, version: Version, actor: Actor) -> bool:
+        see = await self._parts.sight.of(tx, actor)
+        return is_visible(version, see)
+
+    async def _put(self, tx: Transaction, step: Step, actor: Actor, named: dict[str, str], done: Applied) -> Outcome:
+        current = None if step.method == "POST" and not step.exists else await tx.read(step.type, step.id)
+        if step.exists:
+            return Outcome(200, current, changed=False)
+        if current is not None and not current.is_deleted and not await self._sees(tx, current, actor):
+            raise NotFound("There is no such resource.")
+        if step.entry.if_match:
+            _check_version(step.entry.if_match, current)
+        if step.method == "DELETE":
+            return await self._delete(tx, step, current, done)
+        return await self._store(tx, step, actor, current, named, done)
+
+    async def _delete(self, tx: Transaction, step: Step, current: Version | None, done: Applied) -> Outcome:
+        if step.absent or current is None or current.is_deleted:
+            return Outcome(204, None, changed=False)
+        before = gate.load(current.body)
+        version = await tx.put(Write(step.type, step.id, current.version + 1, tx.now, "DELETE", b"", NOTHING))
+        done.changes.append(Change(version._replace(owners=current.owners), before, before))
+        return Outcome(204, version)
+
+    async def _store(
+        self, tx: Transaction, step: Step, actor: Actor, current: Version | None, named: dict[str, str], done: Applied
+    ) -> Outcome:
+        resource = step.entry.resource
+        assert resource is not None
+        if step.place:
+            resource = await self._relinked(tx, resource, named, actor)
+        exists = current is not None and not current.is_deleted
+        if current is not None and exists and is_same(resource, step.id, current.version, current.at, current.body):
+            return Outcome(200, current, changed=False)
+        number = 1 if current is None else current.version + 1
+        complete = stamped(resource, step.id, number, tx.now)
+        indexed = self._parts.index(complete)
+        if actor.patient and any(owner != actor.patient for owner in indexed.owners):
+            raise Forbidden("A patient's token writes to that patient's record only.")
+        write = Write(step.type, step.id, number, tx.now, step.method, gate.write(complete), indexed)
+        version = await tx.put(write)
+        done.changes.append(
+            Change(version, complete, gate.load(current.body) if current is not None and exists else None)
+        )
+        return Outcome(200 if exists else 201, version)
+
+    async def _relinked(self, tx: Transaction, resource: Resource, named: dict[str, str], actor: Actor) -> Resource:
+        async def find(reference: str) -> str:
+            type, pairs = split_query(reference)
+            if type not in self._parts.types:
+                raise BadRequest("A conditional reference names no resource type.")
+            id = await self._matches(tx, type, pairs, actor)
+            if not id:
+                raise Unprocessable("A conditional reference matches nothing.")
+            return f"{type}/{id}"
+
+        await links.resolve(resource, named, find)
+        return links.relinked(resource, named) if named else resource
+
+    async def _enrich(self, tx: Transaction, changes: list[Change], done: Applied) -> None:
+        for enricher in self._parts.enrichers:
+            concerned = [c for c in changes if c.version.type in enricher.types]
+            if not concerned:
+                continue
+            writing = RoomTransaction(tx, self._parts.ask, self.run)
+            entries = await enricher.run(writing, concerned)
+            if entries:
+                actor = Actor(tx.tenant, "enricher", ALL)
+                steps = self.prepare(entries, actor, bundled=True)
+                more = Applied()
+                await self._write(tx, steps, actor, more)
+                done.changes += more.changes
+
+    async def _check(self, tx: Transaction, changes: Sequence[Change], actor: Actor) -> None:
+        view = RoomView(tx, self._parts.ask)
+        for check in self._parts.checks:
+            for change in changes:
+                if change.version.type in check.types:
+                    await check.run(view, change, actor)
+
+
+def _check_version(if_match: str, current: Version | None) -> None:
+    expected = etag_version(if_match)
+    if current is None or current.is_deleted or current.version != expected:
+        raise VersionConflict("The resource is at another version than If-Match says.")
+
+
+def _audit_row(
+    tx: Transaction, actor: Actor, interaction: str, steps: Sequence[Step], changes: Sequence[Change], request_id: str
+) -> AuditRow:
+    one = steps[0] if len(steps) == 1 else None
+    action = {"POST": "C", "PUT": "U", "DELETE": "D"}[one.method] if one else "E"
+    patients = tuple(sorted({owner for change in changes for owner in change.version.owners}))
+    target = one.reference if one else ""
+    return AuditRow(
+        tx.now,
+        actor.subject,
+        actor.reference or (actor.patient and f"Patient/{actor.patient}"),
+        action,
+        interaction,
+        target,
+        patients,
+        0,
+        actor.purpose,
+        request_id,
+    )

@@ -1,0 +1,106 @@
+"""What rooms see of a state: the store's view behind the door's words."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from fhir_server import gate
+from fhir_server.errors import BadRequest, TooCostly
+from fhir_server.model import Actor, Entry, Outcome, Record, Resource
+from fhir_server.search.query import Query
+from fhir_server.store.protocol import Transaction, View
+
+MOST_FOUND = 10_000  # resources that one `find` gives
+
+
+class Ask(Protocol):
+    """Turns (type, decoded pairs) into a Query; lenient leaves out what it does not know and names it."""
+
+    def __call__(self, types: str, pairs: list[tuple[str, str]], lenient: bool = False) -> Query: ...
+
+
+Apply = Callable[[Transaction, Sequence[Entry], Actor, str, bool], Awaitable[list[Outcome]]]
+
+
+def split_query(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """Split `Type?a=b&c=d` into the type and its decoded pairs."""
+    type, _, query = text.partition("?")
+    try:
+        return type, parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict")
+    except ValueError:
+        raise BadRequest("The query string cannot be read.") from None
+
+
+class RoomView:
+    """`interface.Asking` over a store's view."""
+
+    def __init__(self, view: View, ask: Ask) -> None:
+        self._view = view
+        self._ask = ask
+        self.tenant = view.tenant
+
+    async def resource(self, reference: str) -> Resource | None:
+        """Return the current resource of `Type/id`; None when absent or deleted."""
+        type, _, id = reference.partition("/")
+        version = await self._view.read(type, id)
+        return None if version is None or version.is_deleted else gate.load(version.body)
+
+    async def find(self, query: str) -> list[Resource]:
+        """Return what a search finds: all of it, or the first `_count` where the query says so.
+
+        Raises:
+            TooCostly: More than 10,000 match and the query has no `_count`.
+        """
+        type, pairs = split_query(query)
+        bounded = any(name == "_count" for name, _ in pairs)
+        asked = self._ask(type, pairs if bounded else [*pairs, ("_count", "1000")])
+        made: list[Resource] = []
+        while True:
+            found = await self._view.search(asked)
+            made += [gate.load(version.body) for version in found.versions]
+            if bounded or found.after is None:
+                return made
+            if len(made) >= MOST_FOUND:
+                raise TooCostly("A search inside the hub finds more than 10,000 resources.")
+            asked = _next(asked, found.after)
+
+    async def record(self, kind: str, key: str) -> Record | None:
+        """Return one of the room's durable rows."""
+        return await self._view.record(kind, key)
+
+    async def records(
+        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[Record]:
+        """Return durable rows with seq > after, oldest first."""
+        return await self._view.records(kind, state=state, lane=lane, after=after, limit=limit)
+
+
+def _next(query: Query, after: tuple[object, ...]) -> Query:
+    return replace(query, after=after)
+
+
+class RoomTransaction(RoomView):
+    """`interface.Writing` over a store's transaction."""
+
+    def __init__(self, tx: Transaction, ask: Ask, apply: Apply) -> None:
+        super().__init__(tx, ask)
+        self._tx = tx
+        self._apply = apply
+        self.now = tx.now
+
+    async def put_record(self, kind: str, key: str, state: str, body: bytes, *, lane: str = "") -> Record:
+        """Insert or replace a durable row; a replaced row keeps its seq."""
+        return await self._tx.put_record(kind, key, state, body, lane=lane)
+
+    async def drop_record(self, kind: str, key: str) -> None:
+        """Remove a durable row, if it is there."""
+        await self._tx.drop_record(kind, key)
+
+    async def submit(
+        self, entries: Sequence[Entry], *, actor: Actor, interaction: str = "transaction", enrich: bool = True
+    ) -> list[Outcome]:
+        """Apply entries as one FHIR transaction; validated, audited."""
+        return await self._apply(self._tx, entries, actor, interaction, enrich)

@@ -1,0 +1,287 @@
+"""The core: what rooms may ask (`interface.Core`) and what HTTP serves, over one store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from fhir_server import gate
+from fhir_server.errors import Forbidden, Gone, Issue, NotFound
+from fhir_server.interactions import searching
+from fhir_server.interactions.apply import Applier, Done
+from fhir_server.interactions.asking import Ask, RoomTransaction, RoomView, split_query
+from fhir_server.interactions.cursor import Cursors
+from fhir_server.interactions.sight import Sight
+from fhir_server.interactions.steps import forbidden
+from fhir_server.interface import AccessLine, Asking, Listener, Operation, Writing
+from fhir_server.model import Actor, Change, Entry, Outcome, Resource, Version, Visibility
+from fhir_server.search.query import Query
+from fhir_server.search.values import Indexed
+from fhir_server.security.scopes import ALL
+from fhir_server.store.protocol import AuditRow, HistoryQuery, Store, Transaction, View
+from fhir_server.store.visibility import is_visible
+
+log = logging.getLogger("predmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`interface.Page`."""
+
+    resources: list[Resource]
+    included: list[Resource]
+    total: int | None
+    next: str | None
+
+
+class Hub:
+    """The core over one store; what rests on rooms and pages is set by the composition root.
+
+    Args:
+        store: Open already.
+        ask: (type or comma-separated types, pairs) -> Query.
+        authenticate: Authorization header -> Actor.
+        cursors: Page links.
+        clock: Returns microseconds since 1970.
+        base_url: Of FHIR.
+        validate: Resource -> issues.
+        index: Resource -> index values.
+        tenant: The tenant that feeds without one belong to.
+        types: The resource types of R4.
+    """
+
+    pages: Any
+    sight: Sight  # these four rest on the rooms, which are opened over this core
+    applier: Applier
+    listeners: tuple[Listener, ...] = ()
+    operations: tuple[Operation, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ask: Ask,
+        authenticate: Callable[[str], Actor],
+        cursors: Cursors,
+        clock: Callable[[], int],
+        base_url: str,
+        validate: Callable[[Resource], list[Issue]],
+        index: Callable[[Resource], Indexed],
+        tenant: str,
+        types: frozenset[str],
+    ) -> None:
+        self.store, self.query = store, ask
+        self.cursors, self.base_url, self.validate, self.index = cursors, base_url, validate, index
+        self.types = types
+        self._authenticate, self._clock, self._tenant = authenticate, clock, tenant
+
+    def internal(self, tenant: str, name: str) -> Actor:
+        """Return the actor that a room is when it acts by itself."""
+        return Actor(tenant, name, ALL)
+
+    def tenants(self) -> Sequence[str]:
+        """Return the tenant that feeds without one belong to, first, and the others this hub knows."""
+        return (self._tenant,)
+
+    def now(self) -> int:
+        """Return microseconds since 1970-01-01T00:00Z."""
+        return self._clock()
+
+    async def authenticate(self, authorization: str) -> Actor:
+        """Return the actor of an Authorization header value; raise Unauthorized."""
+        return self._authenticate(authorization)
+
+    # --- reading ---------------------------------------------------------------
+    async def see(self, view: View, actor: Actor) -> Visibility:
+        """Return what the actor may see in the state of a view."""
+        return await self.sight.of(view, actor)
+
+    async def read(self, reference: str, *, actor: Actor) -> Version:
+        """Return the current version of `Type/id`; raise NotFound (absent or hidden), Gone, Forbidden."""
+        type, _, id = reference.partition("/")
+        return await self.read_one(type, id, actor=actor)
+
+    async def read_one(
+        self, type: str, id: str, *, actor: Actor, version: int | None = None, request_id: str = ""
+    ) -> Version:
+        """Return the current version, or the one asked for."""
+        if not actor.may("r", type):
+            raise forbidden()
+        async with self.store.view(actor.tenant) as view:
+            found = await (view.read(type, id) if version is None else view.vread(type, id, version))
+            if found is None or not (actor.is_operator or is_visible(found, await self.see(view, actor))):
+                self.audit(actor, "R", "read", f"{type}/{id}", (), 4, request_id)
+                raise NotFound("There is no such resource.")
+        self.audit(actor, "R", "read" if version is None else "vread", f"{type}/{id}", found.owners, 0, request_id)
+        if found.is_deleted:
+            raise Gone("The resource was deleted.")
+        return found
+
+    async def search(self, query: str, *, actor: Actor) -> Found:
+        """Search as over HTTP; `next` is the query of the next page."""
+        type, pairs = split_query(query)
+        results = await self.search_page(type, pairs, actor=actor)
+        following = None
+        if results.after is not None:
+            rest = "&".join(part for part in query.partition("?")[2].split("&") if not part.startswith("_cursor="))
+            cursor = self.cursors.write(results.after, actor, self.signature(results.query))
+            following = f"{type}?{rest}{'&' if rest else ''}_cursor={cursor}"
+        return Found(
+            [gate.load(v.body) for v in results.matches],
+            [gate.load(v.body) for v in results.included],
+            results.total,
+            following,
+        )
+
+    async def search_page(
+        self,
+        types: str,
+        pairs: list[tuple[str, str]],
+        *,
+        actor: Actor,
+        query: Query | None = None,
+        request_id: str = "",
+    ) -> searching.Results:
+        """Run a search and return its page; `query` where it is parsed already."""
+        cursor = next((value for name, value in pairs if name == "_cursor"), None)
+        asked = query or self.query(types, [pair for pair in pairs if pair[0] != "_cursor"])
+        for type in asked.types:
+            if not actor.may("s", type):
+                raise forbidden()
+        if cursor is not None:
+            asked = replace(asked, after=self.cursors.read(cursor, actor, self.signature(asked)))
+        async with self.store.view(actor.tenant) as view:
+            results = await searching.search(view, asked, await self.see(view, actor), self.index)
+        patients = {owner for version in (*results.matches, *results.included) for owner in version.owners}
+        text = "&".join(f"{name}={value}" for name, value in asked.text)
+        self.audit(actor, "E", "search", types, tuple(sorted(patients)), 0, request_id, text)
+        return results
+
+    def signature(self, query: Query) -> str:
+        """Return what a page link is bound to beside its caller: the query without its page."""
+        return f"{','.join(query.types)}?{'&'.join(f'{name}={value}' for name, value in query.text)}"
+
+    async def history(self, query: HistoryQuery, *, actor: Actor, request_id: str = "") -> tuple[list[Version], int]:
+        """Return a page of versions that the actor may see, newest first, and how many there are."""
+        if not actor.may("r" if query.id else "s", query.type or "*"):
+            raise forbidden()
+        async with self.store.view(actor.tenant) as view:
+            versions, total = await view.history(query, see=await self.see(view, actor))
+        patients = {owner for version in versions for owner in version.owners}
+        target = f"{query.type}/{query.id}" if query.id else query.type
+        self.audit(actor, "R", "history", target, tuple(sorted(patients)), 0, request_id)
+        return versions, total
+
+    async def may_see(self, resource: Resource, *, actor: Actor) -> bool:
+        """Whether the guards let the actor see this resource, now."""
+        version = Version(resource["resourceType"], "", 0, 0, "", gate.write(resource), 0, self.index(resource).owners)
+        async with self.store.view(actor.tenant) as view:
+            return is_visible(version, await self.see(view, actor))
+
+    async def journal(self, patient: str, *, actor: Actor, limit: int = 100) -> list[AccessLine]:
+        """Return who did what with a Patient's record, newest first; for the patient and the operator."""
+        if not actor.is_operator and actor.patient != patient:
+            raise Forbidden("The access journal is for the patient and the operator.")
+        rows: list[tuple[int, AuditRow]] = []
+        async with self.store.view(actor.tenant) as view:
+            after = 0
+            while page := await view.audits(patient=patient, after=after, limit=1000):
+                rows, after = (rows + page)[-limit:], page[-1][0]
+        return [
+            AccessLine(row.at, row.actor or row.subject, row.interaction, row.target, row.purpose, row.outcome)
+            for _, row in reversed(rows)
+        ]
+
+    def audit(
+        self,
+        actor: Actor,
+        action: str,
+        interaction: str,
+        target: str,
+        patients: tuple[str, ...],
+        outcome: int,
+        request_id: str,
+        query: str = "",
+    ) -> None:
+        """Append an access to the audit chain; raise Unavailable when it cannot be kept."""
+        who = actor.reference or (actor.patient and f"Patient/{actor.patient}")
+        row = AuditRow(
+            self._clock(),
+            actor.subject,
+            who,
+            action,
+            interaction,
+            target,
+            patients,
+            outcome,
+            actor.purpose,
+            request_id,
+            query,
+        )
+        self.store.audit_soon(actor.tenant, row)
+
+    # --- writing ---------------------------------------------------------------
+    async def submit(
+        self, entries: Sequence[Entry], *, actor: Actor, interaction: str = "transaction", enrich: bool = True
+    ) -> list[Outcome]:
+        """Apply entries as one FHIR transaction."""
+        return await self.write(entries, actor=actor, interaction=interaction, enrich=enrich, bundled=len(entries) > 1)
+
+    async def write(
+        self,
+        entries: Sequence[Entry],
+        *,
+        actor: Actor,
+        interaction: str,
+        enrich: bool = True,
+        bundled: bool = False,
+        request_id: str = "",
+    ) -> list[Outcome]:
+        """Validate entries, apply them in one durable transaction, tell the listeners."""
+        self.applier.prepare(entries, actor, bundled=bundled)
+
+        async def work(tx: Transaction) -> Done:
+            steps = self.applier.reread(entries, bundled=bundled)
+            return await self.applier.apply(tx, steps, actor, interaction, enrich=enrich, request_id=request_id)
+
+        done = await self.store.transact(actor.tenant, work)
+        await self._tell(actor.tenant, done.changes)
+        return done.outcomes
+
+    async def _tell(self, tenant: str, changes: Sequence[Change]) -> None:
+        for listener in self.listeners:
+            concerned = [change for change in changes if change.version.type in listener.types]
+            if concerned:
+                try:
+                    await listener.run(tenant, concerned)
+                except Exception:  # a supervisor: the write is durable whatever a listener does
+                    log.exception("a listener failed")
+
+    # --- rooms' own ------------------------------------------------------------
+    async def transact(self, tenant: str, work: Callable[[Writing], Awaitable[Any]]) -> Any:
+        """Run `work` in one durable transaction."""
+        changes: list[Change] = []
+
+        async def run(tx: Transaction) -> Any:
+            changes.clear()
+
+            async def apply(
+                tx: Transaction, entries: Sequence[Entry], actor: Actor, interaction: str, enrich: bool
+            ) -> list[Outcome]:
+                steps = self.applier.prepare(entries, actor, bundled=len(entries) > 1)
+                done = await self.applier.apply(tx, steps, actor, interaction, enrich=enrich)
+                changes.extend(done.changes)
+                return done.outcomes
+
+            return await work(cast(Writing, RoomTransaction(tx, self.query, apply)))
+
+        made = await self.store.transact(tenant, run)
+        await self._tell(tenant, changes)
+        return made
+
+    async def ask(self, tenant: str, work: Callable[[Asking], Awaitable[Any]]) -> Any:
+        """Run `work` over one consistent state."""
+        async with self.store.view(tenant) as view:
+            return await work(cast(Asking, RoomView(view, self.query)))

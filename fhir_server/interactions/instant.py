@@ -1,0 +1,33 @@
+"""Instants: microseconds since 1970 as FHIR writes them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+
+def system_clock() -> int:
+    """Return microseconds since 1970-01-01T00:00Z."""
+    return time.time_ns() // 1000
+
+
+def write_instant(micros: int) -> str:
+    """Write an instant in UTC with milliseconds, e.g. `2026-11-20T07:00:00.000Z`."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return f"{_second(seconds)}.{rest // 1000:03d}Z"
+
+
+_last: tuple[int, str] = (0, "1970-01-01T00:00:00")
+
+
+def _second(seconds: int) -> str:
+    """Write whole seconds; the text of the last one is kept, since neighbours share it."""
+    global _last
+    if _last[0] != seconds:
+        _last = (seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+    return _last[1]
+
+
+def http_date(micros: int) -> str:
+    """Write an HTTP date (RFC 9110 §5.6.7)."""
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")

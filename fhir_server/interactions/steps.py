@@ -1,0 +1,120 @@
+"""The steps of a transaction before it touches the store: read, checked for form, validated.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fhir_server.errors import BadRequest, Forbidden, Issue, NotSupported, Unprocessable
+from fhir_server.interactions.asking import split_query
+from fhir_server.interactions.ids import check_id
+from fhir_server.model import Actor, Entry, Resource
+
+ACTIONS = {"POST": "c", "PUT": "u", "DELETE": "d"}
+CODES_422 = frozenset({"invariant", "business-rule", "required", "code-invalid", "value", "invalid", "not-found"})
+
+
+@dataclass(slots=True)
+class Step:
+    """One entry on its way: what it asks, and what it came to be."""
+
+    place: str  # FHIRPath of the entry in its Bundle, "" outside of one
+    entry: Entry
+    method: str
+    type: str
+    id: str = ""
+    condition: list[tuple[str, str]] | None = None
+    exists: bool = False  # a conditional create found its match: nothing is written
+    absent: bool = False  # a conditional delete found nothing
+
+    @property
+    def reference(self) -> str:
+        """`Type/id` that the entry came to be."""
+        return f"{self.type}/{self.id}"
+
+
+def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
+    """Read what an entry asks.
+
+    Raises:
+        BadRequest: Its url, method or resource do not fit together.
+        NotSupported: Its type or method is none that this server has.
+    """
+    if entry.method not in ACTIONS:
+        raise NotSupported("A transaction takes POST, PUT, DELETE and GET entries.")
+    path, pairs = split_query(entry.url)
+    type, _, id = path.strip("/").partition("/")
+    if type not in types:
+        raise NotSupported("There is no such resource type in R4.")
+    step = Step(place, entry, entry.method, type)
+    if entry.method == "POST":
+        if id or pairs:
+            raise BadRequest("A create names only the type in its url.")
+        if entry.if_none_exist:
+            step.condition = split_query("?" + entry.if_none_exist.lstrip("?"))[1]
+    elif id:
+        step.id = check_id(id)
+    elif pairs:
+        step.condition = pairs
+    else:
+        raise BadRequest("An update or delete names an id or a condition.")
+    if step.condition is not None and not step.condition:
+        raise BadRequest("The condition is empty.")
+    _check_resource(step)
+    return step
+
+
+def _check_resource(step: Step) -> None:
+    resource = step.entry.resource
+    if step.method == "DELETE":
+        return
+    if resource is None:
+        raise BadRequest("The entry has no resource.")
+    if resource.get("resourceType") != step.type:
+        raise BadRequest("The resource is of another type than its url says.", expression=step.type)
+    if step.method == "PUT" and step.id and resource.get("id") != step.id:
+        raise BadRequest("The resource's id is not the one of the url.", expression=f"{step.type}.id")
+
+
+def check_scopes(steps: Sequence[Step], actor: Actor) -> None:
+    """Raise Forbidden unless the actor's scopes allow every step."""
+    for step in steps:
+        if not actor.may(ACTIONS[step.method], step.type):
+            raise forbidden()
+
+
+def forbidden() -> Forbidden:
+    """Return the refusal of a request that the scopes do not cover."""
+    error = Forbidden("The token's scopes do not allow this.")
+    error.headers["WWW-Authenticate"] = 'Bearer realm="predmp", error="insufficient_scope"'
+    return error
+
+
+def check_resources(steps: Sequence[Step], validate: Callable[[Resource], list[Issue]]) -> None:
+    """Raise Unprocessable with every error of every resource; warnings are let through."""
+    found: list[Issue] = []
+    for step in steps:
+        if step.entry.resource is not None and step.method != "DELETE":
+            issues = [i for i in validate(step.entry.resource) if i.severity in ("error", "fatal")]
+            found += [_placed(issue, step) for issue in issues] if step.place else issues
+        if len(found) > 200:
+            break
+    if found:
+        raise Unprocessable("The resource is not valid.", issues=found)
+
+
+def _placed(issue: Issue, step: Step) -> Issue:
+    return issue._replace(expression=f"{step.place}.resource{issue.expression.removeprefix(step.type)}")
+
+
+def check_overlap(steps: Sequence[Step]) -> None:
+    """Raise BadRequest when two steps write the same resource, or two entries carry the same fullUrl."""
+    written = [step.reference for step in steps if step.id and not step.exists and not step.absent]
+    if len(set(written)) != len(written):
+        raise BadRequest("Two entries of the transaction write the same resource.")
+    named = [step.entry.full_url for step in steps if step.entry.full_url]
+    if len(set(named)) != len(named):
+        raise BadRequest("Two entries of the transaction have the same fullUrl.")

@@ -1,0 +1,39 @@
+"""What the operator does to a store from the command line, beside a server that may run on it."""
+
+from __future__ import annotations
+
+import secrets
+
+from fhir_server.app import open_store
+from fhir_server.interactions.instant import system_clock
+from fhir_server.model import Actor
+from fhir_server.search.extract import Indexer
+from fhir_server.security.tokens import Tokens
+from fhir_server.settings import Settings, SettingsError
+from fhir_server.store.protocol import Store
+
+
+def _store(settings: Settings) -> Store:
+    if settings.store == "memory:":
+        raise SettingsError("--store memory: is another process's; name a store that both can reach")
+    return open_store(settings, Indexer(settings.zone, settings.root_url + "/fhir"))
+
+
+async def make_token(settings: Settings, actor: Actor, ttl_s: int) -> str:
+    """Return a bearer token signed with the store's key."""
+    store = _store(settings)
+    await store.open()
+    try:
+        return Tokens(await store.secret("tokens"), system_clock).make(actor, ttl_s=ttl_s, jti=secrets.token_hex(16))
+    finally:
+        await store.close()
+
+
+async def verify_audit(settings: Settings) -> int | None:
+    """Return the first row of the audit chain that does not hold; None when all do."""
+    store = _store(settings)
+    await store.open()
+    try:
+        return await store.verify_audit()
+    finally:
+        await store.close()

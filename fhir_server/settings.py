@@ -1,0 +1,148 @@
+"""Settings as one table: each has a flag, a PREDMP_* variable and a TOML key of the same name."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+PREFIX = "PREDMP_"
+
+ROOMS = (
+    "consent.room",
+    "triage_hooks.room",
+    "adapters.hl7.room",
+    "adapters.devices.room",
+    "adapters.dmp.room",
+)
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; names it, never shows its value."""
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not 0 < int(port) < 65536:
+        raise ValueError
+    return text
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError
+        return text
+
+    return parse
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError from None
+    return text
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) <= 0:
+        raise ValueError
+    return value
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(",", " ").split() if word)
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    return tuple(str(ipaddress.ip_network(word)) for word in _words(text))
+
+
+def _var(default: Any, parse: Callable[[str], Any], text: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Read once at start; a test compares these fields with docs/reference/settings.md."""
+
+    http: str = _var("127.0.0.1:8080", _address, "host:port of HTTP")
+    mllp: str = _var("127.0.0.1:2575", _address, "host:port of HL7 v2 over MLLP")
+    store: str = _var("sqlite:///var/predmp.db", str, "sqlite:///PATH, or memory: for a store that forgets")
+    auth: str = _var(
+        "on", _choice("on", "off"), "off answers every caller as the operator; refused unless bound to loopback"
+    )
+    base_url: str = _var("", str, "Root of every link, e.g. https://hub.example; empty: http://HOST:PORT of http")
+    tenant: str = _var("default", str, "Tenant of callers and feeds that name none")
+    zone: str = _var("Europe/Paris", _zone, "Zone of a date that has none")
+    max_body: int = _var(33_554_432, _positive, "Largest request body, in bytes")
+    max_message: int = _var(16_777_216, _positive, "Largest HL7 v2 message, in bytes")
+    outbound_allow: tuple[str, ...] = _var((), _networks, "Networks that outbound calls may reach beside public https")
+    rooms: tuple[str, ...] = _var(ROOMS, _words, "Rooms to load, by dotted name")
+    mllp_tls_cert: str = _var("", str, "PEM file: certificate of the MLLP listener")
+    mllp_tls_key: str = _var("", str, "PEM file: its key")
+    mllp_tls_client_ca: str = _var(
+        "", str, "PEM file: who may sign MLLP clients' certificates; then they must have one"
+    )
+
+    @property
+    def root_url(self) -> str:
+        """The address of the hub without a closing slash."""
+        return self.base_url.rstrip("/") or f"http://{self.http}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether HTTP is bound where only this machine reaches it."""
+        host = self.http.rpartition(":")[0].strip("[]")
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    @classmethod
+    def read(
+        cls, environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None, file: Path | None = None
+    ) -> Settings:
+        """Take each setting from the flag, else the variable, else the TOML file, else its default.
+
+        Raises:
+            SettingsError: A value is malformed, or the file names a setting that does not exist.
+        """
+        given: dict[str, Any] = {}
+        table = _table(file)
+        known = {item.name for item in fields(cls)}
+        if unknown := sorted(set(table) - known):
+            raise SettingsError(f"{file}: there is no setting {unknown[0]}")
+        for item in fields(cls):
+            sources = (
+                (f"--{item.name.replace('_', '-')}", (flags or {}).get(item.name)),
+                (PREFIX + item.name.upper(), environ.get(PREFIX + item.name.upper())),
+                (f"{file}: {item.name}", table.get(item.name)),
+            )
+            for name, raw in sources:
+                if raw is not None:
+                    given[item.name] = _parsed(name, item.metadata["parse"], raw)
+                    break
+        return cls(**given)
+
+
+def _table(file: Path | None) -> dict[str, str]:
+    if file is None:
+        return {}
+    try:
+        raw = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read: {type(error).__name__}") from None
+    return {name: " ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in raw.items()}
+
+
+def _parsed(name: str, parse: Callable[[str], Any], raw: str) -> Any:
+    try:
+        return parse(raw)
+    except ValueError:
+        raise SettingsError(f"{name} is malformed") from None
