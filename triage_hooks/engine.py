@@ -1,0 +1,101 @@
+"""The engine: readings in, an evaluation out. Pure: no clock, no store, no randomness.
+
+The same readings at the same moment give the same evaluation, for ever: a rule's version changes with it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from triage_hooks.rules.bands import Bound, Value
+from triage_hooks.rules.inputs import INPUTS
+from triage_hooks.rules.score import Rule, Score
+
+
+class Reading(NamedTuple):
+    """One measured input of one patient."""
+
+    input: str  # name in rules.inputs
+    at: int  # microseconds since 1970, when it was measured
+    value: Value | Bound | None  # None: something is there that cannot be used
+    reference: str  # Observation/id
+    problem: str = ""  # why it cannot be used: absent, unit, implausible, unreadable
+
+
+class Evaluation(NamedTuple):
+    """What a rule says of a patient as of a moment."""
+
+    rule: Rule
+    at: int
+    score: Score
+    scale: int  # oxygen saturation scale that held
+    used: Mapping[str, Reading]
+    problems: Mapping[str, str]  # missing input -> why: absent when there is no value at all
+
+
+class Series:
+    """Readings of one patient, by input, in the order of time."""
+
+    def __init__(self, readings: Iterable[Reading]) -> None:
+        self._readings: dict[str, list[Reading]] = {}
+        for reading in sorted(readings, key=_place):
+            self._readings.setdefault(reading.input, []).append(reading)
+        self._times = {name: [reading.at for reading in items] for name, items in self._readings.items()}
+
+    def newest(self, name: str, at: int) -> Sequence[Reading]:
+        """Return the newest readings of an input that still count: several only where they share a moment."""
+        times = self._times.get(name, [])
+        place = bisect_right(times, at)
+        if not place or at - times[place - 1] > INPUTS[name].window:
+            return ()
+        return self._readings[name][bisect_left(times, times[place - 1]) : place]
+
+    def moments(self, name: str) -> Sequence[int]:
+        """Return when an input was measured, oldest first."""
+        return self._times.get(name, ())
+
+
+def _place(reading: Reading) -> tuple[int, str, str]:
+    """Order by time; what shares a moment has an arbitrary order, but always the same."""
+    return (reading.at, reading.reference, str(reading.value))
+
+
+def evaluate(rule: Rule, series: Series, at: int, *, scale: int = 1) -> Evaluation:
+    """Apply a rule to what is known at a moment.
+
+    A value that cannot be used is missing, and named; it never counts as normal, and an older usable value
+    does not stand in for it.
+    """
+    found = {name: _chosen(rule, series.newest(name, at), scale) for name in rule.inputs if series.newest(name, at)}
+    used = {name: reading for name, reading in found.items() if reading.value is not None}
+    problems = {name: found[name].problem if name in found else "absent" for name in rule.inputs if name not in used}
+    values = {name: reading.value for name, reading in used.items() if reading.value is not None}
+    return Evaluation(rule, at, rule.formula(values, scale), scale, used, problems)
+
+
+def _chosen(rule: Rule, readings: Sequence[Reading], scale: int) -> Reading:
+    """Of readings that share a moment take a usable one, and of several the gravest."""
+    values = [(reading, reading.value) for reading in readings if reading.value is not None]
+    if len(values) < 2:
+        return values[0][0] if values else readings[0]
+    return max(values, key=lambda pair: rule.formula({pair[0].input: pair[1]}, scale).minimum)[0]
+
+
+def plausible(name: str, value: Decimal) -> bool:
+    """Whether a number can be a measurement of this input at all."""
+    bounds = INPUTS[name]
+    return bounds.low <= value <= bounds.high
+
+
+def worse(one: Evaluation, other: Evaluation | None) -> bool:
+    """Whether one evaluation is more urgent than another: by rank, then by the least reachable score."""
+    return other is None or urgency(one) > urgency(other)
+
+
+def urgency(evaluation: Evaluation) -> tuple[int, int]:
+    """Return what orders evaluations, the most urgent greatest."""
+    rank = evaluation.score.rank
+    return (-rank.place if rank else -99, evaluation.score.minimum)

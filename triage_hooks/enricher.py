@@ -1,0 +1,143 @@
+"""Triage inside the transaction: a measurement and what follows from it are committed together or not at all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Final
+
+from fhir_server.errors import Unavailable
+from fhir_server.interface import Writing
+from fhir_server.model import Change, Entry
+from triage_hooks import alert, episode, gathering, state, vital_signs
+from triage_hooks.author import Author, link
+from triage_hooks.codes import CLOSED
+from triage_hooks.engine import Evaluation, Reading, Series, evaluate, urgency, worse
+from triage_hooks.observation import score_observation
+from triage_hooks.rules.news2 import NEWS2
+from triage_hooks.rules.score import Rule
+
+RULES: Final = (NEWS2,)  # that incoming measurements trigger
+
+_log = logging.getLogger(__name__)
+
+
+class Triage:
+    """Judges what a transaction measured (`run` is for `interface.Enricher`).
+
+    Args:
+        base_url: Of this hub's FHIR, to know its own absolute references.
+        zone: Of dates without a zone.
+        rules: That measurements trigger.
+    """
+
+    types: Final = frozenset({"Observation", "Task"})
+
+    def __init__(self, base_url: str, zone: tzinfo, rules: Sequence[Rule] = RULES) -> None:
+        self.base_url, self.zone, self.rules = base_url, zone, rules
+
+    async def run(self, writing: Writing, changes: Sequence[Change]) -> Sequence[Entry]:
+        """Return what joins the transaction: scores, alerts, and the end of closed alerts' Flags."""
+        author = Author(writing)
+        entries: list[Entry] = []
+        for patient, measured in self._measured(changes).items():
+            entries += await self._supervised(author, patient, measured)
+        for change in changes:
+            if change.version.type == "Task":
+                entries += await _closed(writing, change)
+        return [*author.entries, *entries]
+
+    def _measured(self, changes: Sequence[Change]) -> dict[str, list[Change]]:
+        """Return the changes that carry an input of a rule, by patient; quick, as most carry none."""
+        found: dict[str, list[Change]] = {}
+        for change in changes:
+            if change.version.type != "Observation" or change.version.is_deleted:
+                continue
+            if vital_signs.concerns(change.resource):
+                patient = vital_signs.patient_of(change.resource, self.base_url)
+                if patient:
+                    found.setdefault(patient, []).append(change)
+        return found
+
+    async def _supervised(self, author: Author, patient: str, measured: Sequence[Change]) -> list[Entry]:
+        """Judge one patient; where the engine fails, the measurement stays and a person is told."""
+        try:
+            return await self._judged(author, patient, measured)
+        except Unavailable:
+            raise
+        except Exception as error:
+            _log.error("triage failed: %s", type(error).__name__)
+            return await episode.failed(author, patient, [change.version.reference for change in measured])
+
+    async def _judged(self, author: Author, patient: str, measured: Sequence[Change]) -> list[Entry]:
+        fresh = [reading for change in measured for reading in self._fresh(change, author.writing.now)]
+        entries: list[Entry] = []
+        for rule in self.rules:
+            if own := [reading for reading in fresh if reading.input in rule.inputs]:
+                entries += await self._ruled(author, rule, patient, own)
+        return entries
+
+    def _fresh(self, change: Change, now: int) -> list[Reading]:
+        """Return what is new: an update that leaves the measurement as it was brings nothing."""
+        fresh = vital_signs.readings(change.resource, zone=self.zone, now=now)
+        if change.before and fresh == vital_signs.readings(change.before, zone=self.zone, now=now):
+            return []
+        return fresh
+
+    async def _ruled(self, author: Author, rule: Rule, patient: str, fresh: Sequence[Reading]) -> list[Entry]:
+        """Judge by one rule: a score as of the newest moment, and one as of the gravest where that is another."""
+        writing = author.writing
+        stored = await gathering.stored_readings(writing, rule, patient, fresh, zone=self.zone, now=writing.now)
+        has_spo2 = any(reading.input == "spo2" for reading in (*fresh, *stored))
+        scale = await gathering.oxygen_scale(writing, patient) if has_spo2 else 1
+        telling = to_record(evaluations(rule, fresh, stored, scale))
+        if not telling or not await gathering.holds_for(writing, rule, patient, telling[0].at, zone=self.zone):
+            return []
+        device = await author.reference()
+        scores = [score_observation(item, patient=patient, device=device) for item in telling]
+        links = [link(writing, patient, rule.id, item.at) for item in telling]
+        entries = [Entry("POST", "Observation", *pair) for pair in zip(scores, links, strict=True)]
+        return [*entries, *await episode.followed(author, telling[-1], patient, links[-1])]
+
+
+def to_record(judged: Sequence[Evaluation]) -> list[Evaluation]:
+    """Return the newest evaluation, then the gravest where another one is graver; those not worth a record left out."""
+    if not judged:
+        return []
+    newest, gravest = judged[-1], max(judged, key=urgency)
+    both = [newest, gravest] if worse(gravest, newest) else [newest]
+    return [item for item in both if is_telling(item)]
+
+
+def evaluations(rule: Rule, fresh: Sequence[Reading], stored: Sequence[Reading], scale: int) -> list[Evaluation]:
+    """Evaluate at every moment at which a fresh reading counts, oldest first.
+
+    A reading that comes late counts at its own moment and at the later ones whose set it completes.
+    """
+    series = Series([*fresh, *stored])
+    new = {(reading.reference, reading.input) for reading in fresh}
+    first = min(reading.at for reading in fresh)
+    moments = sorted({reading.at for reading in (*fresh, *stored) if reading.at >= first})
+    made = (evaluate(rule, series, at, scale=scale) for at in moments)
+    return [item for item in made if any((used.reference, name) in new for name, used in item.used.items())]
+
+
+def is_telling(evaluation: Evaluation) -> bool:
+    """Whether a score is worth a record: much is known, or what is known is not calm."""
+    rule, score = evaluation.rule, evaluation.score
+    return score.is_complete or len(evaluation.used) >= rule.enough or score.minimum >= rule.notable
+
+
+async def _closed(writing: Writing, change: Change) -> list[Entry]:
+    """End the Flag of an alert that a person has just closed."""
+    task, before = change.resource, change.before
+    if change.version.is_deleted or not before or not state.is_alert(task):
+        return []
+    if task.get("status") not in CLOSED or before.get("status") in CLOSED:
+        return []
+    reference = task.get("reasonReference", {}).get("reference", "")
+    flag = await writing.resource(reference) if reference.startswith("Flag/") else None
+    if not flag or flag.get("status") != "active":
+        return []
+    return [Entry("PUT", reference, alert.ended(flag, writing.now))]

@@ -1,0 +1,195 @@
+"""From Observations to readings: what was measured, in which unit, when; what cannot be used, and why.
+
+Pure. Codes and units are those of rules/inputs.py. Statuses that count: R4 ObservationStatus, without
+registered, cancelled, entered-in-error and unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import tzinfo
+from decimal import Decimal
+from typing import Any, Final
+
+from fhir_server.model import Resource
+from triage_hooks.codes import ACVPU, LOINC, SNOMED, UCUM, codes_of
+from triage_hooks.engine import Reading, plausible
+from triage_hooks.moment import span
+from triage_hooks.rules.bands import Bound, Value
+from triage_hooks.rules.inputs import BY_CODE, INPUTS, Input
+
+STATUSES: Final = frozenset({"final", "amended", "corrected", "preliminary"})
+PANELS: Final = ((LOINC, "85354-9"), (LOINC, "55284-4"))  # blood pressure, with its parts as components
+DIASTOLIC: Final = (LOINC, "8462-4")
+OXYGEN_FLOW: Final = "3151-8"
+OXYGEN_CONCENTRATION: Final = "3150-6"
+ROOM_AIR: Final = Decimal(21)  # % of oxygen
+
+# SNOMED CT as in Care Connect's value set ACVPU (UK); LOINC answers as implementers of NEWS2 use them with
+# 67775-7 (LA6560-2 is LOINC's own word for confused; that it belongs to that answer list was not checked).
+CONSCIOUSNESS: Final[Mapping[tuple[str, str], str]] = {
+    **{(ACVPU, letter): letter for letter in "ACVPU"},
+    (LOINC, "LA9340-6"): "A",
+    (LOINC, "LA6560-2"): "C",
+    (LOINC, "LA17108-4"): "V",
+    (LOINC, "LA17107-6"): "P",
+    (LOINC, "LA9343-0"): "U",
+    (SNOMED, "248234008"): "A",
+    (SNOMED, "130987000"): "C",
+    (SNOMED, "300202002"): "V",
+    (SNOMED, "450847001"): "P",
+    (SNOMED, "422768004"): "U",
+}
+YES_NO: Final[Mapping[tuple[str, str], bool]] = {
+    (SNOMED, "373066001"): True,
+    (SNOMED, "373067005"): False,
+    ("http://terminology.hl7.org/CodeSystem/v2-0136", "Y"): True,
+    ("http://terminology.hl7.org/CodeSystem/v2-0136", "N"): False,
+}
+# {beats}/min is /min: what UCUM writes in braces has no meaning (https://ucum.org/ucum §6).
+_ANNOTATION = re.compile(r"\{[^{}]*\}")
+_PATIENT = re.compile(r"(?:^|/)Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
+
+
+def patient_of(resource: Resource, base_url: str, element: str = "subject") -> str:
+    """Return the id of the Patient of this hub that a resource is about; "" where there is none."""
+    reference = resource.get(element, {}).get("reference", "")
+    if "://" in reference and not reference.startswith(f"{base_url}/"):
+        return ""
+    found = _PATIENT.search(reference)
+    return found[1] if found else ""
+
+
+def concerns(observation: Resource) -> bool:
+    """Whether an Observation carries any input, by its code or a component's; quick."""
+    return any(_inputs(part) for part in _parts(observation))
+
+
+def readings(observation: Resource, *, zone: tzinfo, now: int) -> list[Reading]:
+    """Return what an Observation says of the rules' inputs.
+
+    Args:
+        observation: With its id; of any code.
+        zone: Of a date without a zone.
+        now: Microseconds; the time of a measurement that states none, and the latest that a date can mean.
+
+    Returns:
+        One reading for each input; nothing where the status says that it is no measurement.
+    """
+    if observation.get("status") not in STATUSES:
+        return []
+    at = measured_at(observation, zone=zone, now=now)
+    reference = f"Observation/{observation.get('id', '')}"
+    found: list[Reading] = []
+    for part in _parts(observation):
+        for item, code in _inputs(part):
+            value, problem = _value(item, code, part)
+            if item.name == "systolic_bp" and isinstance(value, Decimal) and not _above_diastolic(value, observation):
+                value, problem = None, "implausible"
+            found.append(Reading(item.name, at, value, reference, problem))
+    return _merged(found)
+
+
+def measured_at(observation: Resource, *, zone: tzinfo, now: int) -> int:
+    """Return when it was measured: effective, else issued, else now.
+
+    A date without a time means the end of that day, or now where the day is not over: the set of one day is
+    then judged together.
+    """
+    period = observation.get("effectivePeriod") or {}
+    texts = ("effectiveDateTime", "effectiveInstant")
+    candidates = [observation.get(name) for name in texts] + [period.get("end"), period.get("start")]
+    for text in (*candidates, observation.get("issued")):
+        if meant := span(text, zone):
+            return meant.first if meant.first == meant.last else max(meant.first, min(meant.last, now))
+    return now
+
+
+def _parts(observation: Resource) -> Iterable[Mapping[str, Any]]:
+    yield observation
+    yield from observation.get("component", ())
+
+
+def _inputs(part: Mapping[str, Any]) -> list[tuple[Input, str]]:
+    """Return the inputs a code means, each once, with the code that says so."""
+    found: dict[str, tuple[Input, str]] = {}
+    for coding in part.get("code", {}).get("coding", ()):
+        if item := BY_CODE.get((coding.get("system", ""), coding.get("code", ""))):
+            found.setdefault(item.name, (item, coding["code"]))
+    return list(found.values())
+
+
+def _value(item: Input, code: str, part: Mapping[str, Any]) -> tuple[Value | Bound | None, str]:
+    if item.name == "on_oxygen":
+        return _oxygen(code, part)
+    if item.name == "consciousness":
+        return _consciousness(part)
+    return _number(item.name, item.unit, part)
+
+
+def _number(name: str, unit: str, part: Mapping[str, Any]) -> tuple[Decimal | Bound | None, str]:
+    quantity = part.get("valueQuantity")
+    if not quantity or "value" not in quantity:
+        return None, "absent" if part.get("dataAbsentReason") or not _has_value(part) else "unreadable"
+    if quantity.get("system") != UCUM or _ANNOTATION.sub("", quantity.get("code", "")) != unit:
+        return None, "unit"
+    value = Decimal(quantity["value"])
+    if not plausible(name, value):
+        return None, "implausible"
+    comparator = quantity.get("comparator")
+    return (Bound(comparator, value) if comparator else value), ""
+
+
+def _has_value(part: Mapping[str, Any]) -> bool:
+    return any(key.startswith("value") for key in part)
+
+
+def _oxygen(code: str, part: Mapping[str, Any]) -> tuple[bool | None, str]:
+    if code in (OXYGEN_FLOW, OXYGEN_CONCENTRATION):
+        value, problem = _number("on_oxygen", "L/min" if code == OXYGEN_FLOW else "%", part)
+        if isinstance(value, Bound):  # "< 1 L/min" says neither yes nor no
+            return None, "unreadable"
+        return (None, problem) if value is None else (value > (0 if code == OXYGEN_FLOW else ROOM_AIR), "")
+    if isinstance(part.get("valueBoolean"), bool):
+        return part["valueBoolean"], ""
+    return _coded(YES_NO, part)
+
+
+def _consciousness(part: Mapping[str, Any]) -> tuple[str | None, str]:
+    if part.get("valueString") in tuple("ACVPU"):
+        return part["valueString"], ""
+    return _coded(CONSCIOUSNESS, part)
+
+
+def _coded(table: Mapping[tuple[str, str], Any], part: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return what the codings mean; codings that contradict each other mean nothing."""
+    codings = part.get("valueCodeableConcept", {}).get("coding", ())
+    pairs = ((item.get("system", ""), item.get("code", "")) for item in codings)
+    meant = {table[pair] for pair in pairs if pair in table}
+    if len(meant) == 1:
+        return meant.pop(), ""
+    return None, "unreadable" if _has_value(part) else "absent"
+
+
+def _above_diastolic(systolic: Decimal, observation: Resource) -> bool:
+    for part in observation.get("component", ()):
+        if DIASTOLIC[1] in codes_of(part.get("code"), DIASTOLIC[0]):
+            diastolic = part.get("valueQuantity", {}).get("value")
+            return diastolic is None or systolic > diastolic
+    return True
+
+
+def _merged(found: list[Reading]) -> list[Reading]:
+    """Keep one reading of an input in one Observation: any oxygen is oxygen, a usable value beats none."""
+    best: dict[str, Reading] = {}
+    for reading in found:
+        held = best.get(reading.input)
+        if held is None or held.value is None or reading.value is True:
+            best[reading.input] = reading
+    return list(best.values())
+
+
+def labels(names: Iterable[str], *, language: str = "fr") -> str:
+    """Return the names of inputs as people read them, with commas."""
+    return ", ".join(INPUTS[name].french if language == "fr" else INPUTS[name].english for name in names)
