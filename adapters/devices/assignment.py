@@ -1,0 +1,110 @@
+"""Whose reading it is: the patient a device was assigned to at a moment, never what a payload says.
+
+A DeviceUseStatement has a period and so knows the past; `Device.patient` knows only the present, so it speaks for
+moments after the last period that ended. Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/deviceusestatement.html
+"""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from adapters.devices import reason
+from adapters.devices.instant import end, start
+from adapters.devices.reading import DeviceName
+from adapters.devices.reason import Reason
+from fhir_server.interface import Asking
+from fhir_server.model import Resource
+
+_PAST: Final = frozenset({"completed", "stopped"})  # used then, no longer: counts where it says until when
+
+
+class Use(NamedTuple):
+    """A time during which one patient used the device; open ends are None."""
+
+    patient: str  # Patient/ID
+    first: int | None  # microseconds since 1970
+    after: int | None  # the first microsecond that does not belong to it
+
+
+class Assigned(NamedTuple):
+    """A device in service and who used it when."""
+
+    device: str  # Device/ID
+    owner: str  # Device.patient, "" none
+    uses: tuple[Use, ...]
+
+
+async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assigned | Reason:
+    """Return the one device in service that has this identifier, or why there is none."""
+    token = quote(f"{_escaped(name.system)}|{_escaped(name.value)}", safe="")
+    found = [device for device in await asking.find(f"Device?identifier={token}") if _is_in_service(device)]
+    if not found:
+        return reason.DEVICE_UNKNOWN
+    if len(found) > 1:
+        return reason.DEVICE_AMBIGUOUS
+    reference = f"Device/{found[0]['id']}"
+    statements = await asking.find(f"DeviceUseStatement?device={reference}")
+    uses = [use for statement in statements if (use := use_of(statement, zone)) is not None]
+    owner = patient_of(found[0].get("patient"))
+    known = {patient for patient in {owner, *(use.patient for use in uses)} if patient}
+    present = {patient for patient in known if await asking.resource(patient) is not None}
+    return Assigned(reference, owner if owner in present else "", tuple(use for use in uses if use.patient in present))
+
+
+def patient_at(assigned: Assigned, instant: int) -> str | Reason:
+    """Return `Patient/ID` of who used the device at an instant, or why that cannot be said."""
+    covering = [use for use in assigned.uses if _covers(use, instant)]
+    ended = [use.after for use in assigned.uses if use.after is not None]
+    claims = {use.patient for use in covering}
+    is_now = all(instant >= after for after in ended)
+    if assigned.owner and is_now and all(use.after is None for use in covering):
+        claims.add(assigned.owner)
+    if not claims:
+        return reason.UNASSIGNED
+    return claims.pop() if len(claims) == 1 else reason.PATIENT_AMBIGUOUS
+
+
+def use_of(statement: Resource, zone: tzinfo) -> Use | None:
+    """Return the use that a DeviceUseStatement states; None where it assigns the device to no patient."""
+    patient = patient_of(statement.get("subject"))
+    status = statement.get("status")
+    if not patient or not (status == "active" or status in _PAST):
+        return None
+    first, after = _bounds(statement, zone)
+    if status in _PAST and after is None:
+        return None
+    return Use(patient, first, after)
+
+
+def _bounds(statement: Resource, zone: tzinfo) -> tuple[int | None, int | None]:
+    if "timingDateTime" in statement:
+        return start(statement["timingDateTime"], zone), None
+    period: Any = statement.get("timingPeriod")
+    if period is None:
+        period = statement.get("timingTiming", {}).get("repeat", {}).get("boundsPeriod", {})
+    first, last = period.get("start"), period.get("end")
+    return (start(first, zone) if first else None, end(last, zone) if last else None)
+
+
+def patient_of(reference: Any) -> str:
+    """Return `Patient/ID` of a local reference, "" for any other."""
+    text = reference.get("reference", "") if isinstance(reference, dict) else ""
+    type, _, id = text.partition("/")
+    return f"Patient/{id.partition('/')[0]}" if type == "Patient" and id else ""
+
+
+def _covers(use: Use, instant: int) -> bool:
+    return (use.first is None or use.first <= instant) and (use.after is None or instant < use.after)
+
+
+def _is_in_service(device: Resource) -> bool:
+    return bool(device.get("status", "active") == "active")
+
+
+def _escaped(text: str) -> str:
+    """Escape what has a meaning in a token parameter (https://hl7.org/fhir/R4/search.html#escaping)."""
+    for character in "\\,|$":
+        text = text.replace(character, "\\" + character)
+    return text

@@ -1,0 +1,65 @@
+"""Instants: FHIR dateTime texts to microseconds since 1970, and back.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/datatypes.html#dateTime
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_EXACT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_DATE: Final = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
+_OFFSET: Final = timedelta(hours=14)  # the largest that FHIR allows
+
+
+def exact(text: str) -> int | None:
+    """Return the instant of a dateTime that has time of day and offset; None for any other text."""
+    if not _EXACT.fullmatch(text):
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    offset = at.utcoffset()
+    if offset is None or abs(offset) > _OFFSET:
+        return None
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def start(text: str, zone: tzinfo) -> int | None:
+    """Return the first microsecond that a date or dateTime may mean; a bare date is of `zone`."""
+    return exact(text) if "T" in text else _day(text, zone, after=False)
+
+
+def end(text: str, zone: tzinfo) -> int | None:
+    """Return the microsecond after the last one that a date or dateTime may mean."""
+    if "T" not in text:
+        return _day(text, zone, after=True)
+    at = exact(text)
+    return None if at is None else at + 1
+
+
+def _day(text: str, zone: tzinfo, *, after: bool) -> int | None:
+    found = _DATE.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day = int(found[1]), int(found[2] or 1), int(found[3] or 1)
+    try:
+        first = datetime(year, month, day)
+        if after and found[3]:
+            first += timedelta(days=1)
+        elif after:
+            first = datetime(year + (month == 12 or not found[2]), month % 12 + 1 if found[2] else 1, 1)
+        return (first.replace(tzinfo=zone) - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError):
+        return None
+
+
+def written(at: int) -> str:
+    """Return a FHIR instant in UTC to the millisecond: `2026-11-20T07:00:00.000Z`."""
+    moment = _EPOCH + timedelta(microseconds=at)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at // 1000 % 1000:03}Z"

@@ -1,0 +1,112 @@
+"""Why a reading is kept aside: stable codes, with a text in French and English that shows no value."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Reason(NamedTuple):
+    """Why a reading is not in the record."""
+
+    code: str  # stable: senders branch on it
+    fr: str
+    en: str
+
+    def text(self, language: str) -> str:
+        """Return the words in `fr` or `en`."""
+        return self.en if language == "en" else self.fr
+
+
+MALFORMED: Final = Reason(
+    "reading-malformed",
+    "La mesure n'a pas la forme attendue.",
+    "The reading does not have the expected shape.",
+)
+CODE_UNKNOWN: Final = Reason(
+    "code-unknown",
+    "Le code de la mesure n'est pas dans la table des mesures.",
+    "The reading's code is not in the table of measures.",
+)
+UNIT_UNKNOWN: Final = Reason(
+    "unit-unknown",
+    "L'unité n'est pas connue.",
+    "The unit is not known.",
+)
+UNIT_MISMATCH: Final = Reason(
+    "unit-mismatch",
+    "L'unité ne peut pas être convertie dans celle de cette mesure.",
+    "The unit cannot be converted into the one of this measure.",
+)
+VALUE_UNREADABLE: Final = Reason(
+    "value-unreadable",
+    "La valeur n'est pas un nombre décimal.",
+    "The value is not a decimal number.",
+)
+VALUE_IMPLAUSIBLE: Final = Reason(
+    "value-implausible",
+    "La valeur est hors des limites plausibles de cette mesure.",
+    "The value is outside the plausible bounds of this measure.",
+)
+COMPONENT_MISSING: Final = Reason(
+    "component-missing",
+    "Il manque un composant obligatoire.",
+    "A required component is missing.",
+)
+TIME_UNREADABLE: Final = Reason(
+    "time-unreadable",
+    "L'heure n'est pas une date complète avec heure et décalage horaire.",
+    "The time is not a full date with time of day and offset.",
+)
+UNTRACEABLE: Final = Reason(
+    "reading-untraceable",
+    "Sans heure ni identifiant, la mesure ne peut être distinguée de sa copie.",
+    "Without time and id the reading cannot be told from its copy.",
+)
+CONFLICT: Final = Reason(
+    "reading-conflict",
+    "Une autre mesure a déjà été reçue sous la même identité.",
+    "Another reading was received under the same identity before.",
+)
+DEVICE_UNKNOWN: Final = Reason(
+    "device-unknown",
+    "Aucun appareil en service ne porte cet identifiant.",
+    "No device in service has this identifier.",
+)
+DEVICE_AMBIGUOUS: Final = Reason(
+    "device-ambiguous",
+    "Plusieurs appareils en service portent cet identifiant.",
+    "Several devices in service have this identifier.",
+)
+UNASSIGNED: Final = Reason(
+    "patient-unassigned",
+    "L'appareil n'était attribué à personne à l'heure de la mesure.",
+    "The device was assigned to nobody at the time of the reading.",
+)
+PATIENT_AMBIGUOUS: Final = Reason(
+    "patient-ambiguous",
+    "L'appareil était attribué à plusieurs personnes à l'heure de la mesure.",
+    "The device was assigned to more than one person at the time of the reading.",
+)
+REFUSED: Final = Reason(
+    "reading-refused",
+    "Le dossier a refusé la mesure.",
+    "The record refused the reading.",
+)
+
+ALL: Final = (
+    MALFORMED,
+    CODE_UNKNOWN,
+    UNIT_UNKNOWN,
+    UNIT_MISMATCH,
+    VALUE_UNREADABLE,
+    VALUE_IMPLAUSIBLE,
+    COMPONENT_MISSING,
+    TIME_UNREADABLE,
+    UNTRACEABLE,
+    CONFLICT,
+    DEVICE_UNKNOWN,
+    DEVICE_AMBIGUOUS,
+    UNASSIGNED,
+    PATIENT_AMBIGUOUS,
+    REFUSED,
+)
