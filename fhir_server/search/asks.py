@@ -1,0 +1,217 @@
+"""Values of a search as questions: one text and a parameter make one `Ask`.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#ptypes
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import tzinfo
+from decimal import Decimal
+from typing import Final
+
+from fhir_server.definitions import resource_types
+from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
+from fhir_server.search.escape import split, unescape
+from fhir_server.search.prefix import date_ask, number_ask, quantity_ask
+from fhir_server.search.query import Ask, Match, Parameter
+from fhir_server.search.values import Composite, Position, Reference, Text, Token, Uri
+
+MOST_ALTERNATIVES: Final = 1_000
+MAX_VALUE: Final = 2_000  # characters of one alternative
+MAX_VALUES: Final = 100_000  # characters of all alternatives of a parameter
+
+MODIFIERS: Final = {
+    "string": frozenset({"exact", "contains"}),
+    "token": frozenset({"not", "text", "of-type"}),
+    "reference": frozenset({"identifier"}),
+    "uri": frozenset({"above", "below"}),
+}
+"""Modifiers by parameter type, beside :missing (all but composite) and, on a reference, a type."""
+
+NEAR_KM: Final = Decimal(50)
+"""Reach of `near` without a distance: R4 leaves it to the server (https://hl7.org/fhir/R4/location.html#search)."""
+
+_KM: Final = {  # by UCUM code; without a unit R4 assumes km
+    "": Decimal(1),
+    "km": Decimal(1),
+    "m": Decimal("0.001"),
+    "[mi_i]": Decimal("1.609344"),
+    "[mi_us]": Decimal("1.609347"),
+}
+_PLAIN: Final = re.compile(r"-?[0-9]{1,7}(?:\.[0-9]{1,20})?")
+_LOCAL: Final = re.compile(r"(?:([A-Z][A-Za-z]*)/)?([A-Za-z0-9.\-]{1,64})(?:/_history/([A-Za-z0-9.\-]{1,64}))?")
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+
+
+class UnsupportedModifier(UnknownParameter):
+    """A modifier that the parameter does not take; refused even where handling is lenient.
+
+    Source: https://hl7.org/fhir/R4/search.html#modifiers: a server "SHALL reject any search request that
+    contains is suffixed by a modifier that the server does not support for that parameter".
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the values of parameters.
+
+    Args:
+        zone: Of a date or time that has none.
+        now: Microseconds since 1970.
+        base_url: Of this server, without a closing slash; absolute references below it are local ones.
+    """
+
+    zone: tzinfo
+    now: int
+    base_url: str = ""
+
+    def match(self, name: str, parameter: Parameter, modifier: str, text: str) -> Match:
+        """Read one parameter.
+
+        Args:
+            name: As it was sent, for error texts.
+            parameter: Its definition.
+            modifier: Without the colon; "" for none.
+            text: Its value, percent-decoded.
+
+        Raises:
+            BadParameter: The value cannot be read.
+            UnsupportedModifier: The parameter does not take the modifier.
+            TooCostly: The value is beyond its bounds.
+        """
+        if modifier == "missing" and parameter.type != "composite":
+            if text not in ("true", "false"):
+                raise BadParameter(f"The parameter '{name}' takes true or false.")
+            return Match(parameter, (), modifier, missing=text == "true")
+        typed = parameter.type == "reference" and modifier in (targets(parameter) or resource_types())
+        if modifier and not typed and modifier not in MODIFIERS.get(parameter.type, ()):
+            raise UnsupportedModifier(f"The parameter '{name}' has a modifier that is not supported.")
+        asks = tuple(self.ask(name, parameter, modifier, part) for part in alternatives(name, text))
+        return Match(parameter, asks, "" if typed else modifier)
+
+    def ask(self, name: str, parameter: Parameter, modifier: str, text: str) -> Ask:
+        """Read one alternative of a value, its escapes still in it."""
+        if not text:
+            raise BadParameter(f"The parameter '{name}' has an empty value.")
+        match parameter.type:
+            case "number":
+                return number_ask(name, text)
+            case "quantity":
+                return quantity_ask(name, text)
+            case "date":
+                return date_ask(name, text, self.zone, self.now)
+            case "string":
+                return Ask(Text(unescape(text)))
+            case "uri":
+                return uri_ask(name, modifier, unescape(text))
+            case "token":
+                return token_ask(name, modifier, text)
+            case "reference":
+                return (
+                    token_ask(name, "", text)
+                    if modifier == "identifier"
+                    else self.reference_ask(name, parameter, modifier, text)
+                )
+            case "composite":
+                return self.composite_ask(name, parameter, text)
+            case _:
+                return near_ask(name, parameter, text)
+
+    def reference_ask(self, name: str, parameter: Parameter, modifier: str, text: str) -> Ask:
+        """Read `id`, `Type/id`, either with `/_history/version`, or an absolute url or `urn:`.
+
+        Source: https://hl7.org/fhir/R4/search.html#reference
+        """
+        whole = unescape(text)
+        local = whole.removeprefix(self.base_url + "/") if self.base_url else whole
+        if (found := _LOCAL.fullmatch(local)) is not None:
+            type = found[1] or modifier or _only(targets(parameter))
+            if (type and type not in resource_types()) or (modifier and type != modifier):
+                raise BadParameter(f"The parameter '{name}' refers to a type that it cannot.")
+            return Ask(Reference(type, found[2], version=found[3] or ""))
+        if _ABSOLUTE.fullmatch(whole) is None or modifier:
+            raise BadParameter(f"The parameter '{name}' takes an id, Type/id or an absolute url.")
+        url, *version = split(text, "|", 1)
+        return Ask(Reference("", "", unescape(url), unescape(version[0]) if version else ""))
+
+    def composite_ask(self, name: str, parameter: Parameter, text: str) -> Ask:
+        """Read values joined by `$`, one for each component.
+
+        Source: https://hl7.org/fhir/R4/search.html#composite
+        """
+        texts = split(text, "$")
+        if len(texts) != len(parameter.components):
+            raise BadParameter(f"The parameter '{name}' takes {len(parameter.components)} values joined by $.")
+        parts = tuple(self.ask(name, part, "", t) for part, t in zip(parameter.components, texts, strict=True))
+        return Ask(Composite(tuple(part.value for part in parts)), parts=parts)
+
+
+def alternatives(name: str, text: str) -> list[str]:
+    """Split a value at its commas, bounded."""
+    if len(text) > MAX_VALUES:
+        raise TooCostly(f"The value of '{name}' is longer than {MAX_VALUES} characters.")
+    parts = split(text, ",")
+    if len(parts) > MOST_ALTERNATIVES:
+        raise TooCostly(f"The parameter '{name}' has more than {MOST_ALTERNATIVES} alternatives.")
+    if any(len(part) > MAX_VALUE for part in parts):
+        raise TooCostly(f"The value of '{name}' is longer than {MAX_VALUE} characters.")
+    return parts
+
+
+def targets(parameter: Parameter) -> tuple[str, ...]:
+    """Return the types that a reference parameter may point to; empty for any."""
+    return () if "Resource" in parameter.targets else parameter.targets
+
+
+def token_ask(name: str, modifier: str, text: str) -> Ask:
+    """Read `code`, `system|code`, `|code` or `system|`; with :text a string, with :of-type three parts.
+
+    Source: https://hl7.org/fhir/R4/search.html#token
+    """
+    if modifier == "text":
+        return Ask(Text(unescape(text)))
+    parts = [unescape(part) for part in split(text, "|", 2 if modifier == "of-type" else 1)]
+    if modifier == "of-type":
+        if len(parts) != 3 or not all(parts):
+            raise BadParameter(f"The parameter '{name}' takes system|code|value.")
+        return Ask(Token(None, parts[2], kind=(parts[0], parts[1])))
+    if len(parts) == 1:
+        return Ask(Token(None, parts[0]))
+    system, code = parts
+    if not system and not code:
+        raise BadParameter(f"The parameter '{name}' takes code, system|code, |code or system|.")
+    return Ask(Token(system, code or None))
+
+
+def uri_ask(name: str, modifier: str, text: str) -> Ask:
+    """Read a uri; :above and :below "only apply to URLs, and not URNS such as OIDs".
+
+    Source: https://hl7.org/fhir/R4/search.html#uri
+    """
+    if modifier and "://" not in text:
+        raise BadParameter(f"The parameter '{name}' takes a URL.")
+    return Ask(Uri(text))
+
+
+def near_ask(name: str, parameter: Parameter, text: str) -> Ask:
+    """Read `latitude|longitude|distance|units`, the last two optional.
+
+    Source: https://hl7.org/fhir/R4/location.html#search
+    """
+    if parameter.code != "near":
+        raise UnknownParameter(f"The parameter '{name}' is not supported.")
+    parts = [unescape(part) for part in split(text, "|")]
+    latitude, longitude, distance, unit = (*parts, "", "", "", "")[:4]
+    plain = all(_PLAIN.fullmatch(part) for part in (latitude, longitude, distance or "0"))
+    if not plain or len(parts) > 4 or unit not in _KM:
+        raise BadParameter(f"The parameter '{name}' takes latitude|longitude|distance|units.")
+    reach = Decimal(distance) * _KM[unit] if distance else NEAR_KM
+    if abs(Decimal(latitude)) > 90 or abs(Decimal(longitude)) > 180 or reach < 0:
+        raise BadParameter(f"The parameter '{name}' takes latitude|longitude|distance|units.")
+    return Ask(Position(float(latitude), float(longitude)), exact=reach)
+
+
+def _only(types: tuple[str, ...]) -> str:
+    return types[0] if len(types) == 1 else ""

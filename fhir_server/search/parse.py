@@ -1,0 +1,150 @@
+"""A query string as a `Query`.
+
+Unknown and malformed parameters are refused by name; where handling is lenient they are left out and named
+in `Query.ignored`. No error text shows a value. Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import tzinfo
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from fhir_server.definitions import resource_types
+from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
+from fhir_server.search import parameters
+from fhir_server.search.asks import Reader, UnsupportedModifier
+from fhir_server.search.clauses import Clauses, Registry, shown
+from fhir_server.search.query import Clause, Include, Query
+from fhir_server.search.results import (
+    MOST_INCLUDES,
+    SUMMARIES,
+    TOTALS,
+    read_choice,
+    read_count,
+    read_elements,
+    read_include,
+    read_sort,
+    read_types,
+)
+
+MOST_PARAMETERS: Final = 100
+MAX_NAME: Final = 300  # characters of a parameter's name
+DEFAULT_COUNT: Final = 20
+
+SKIPPED: Final = frozenset({"_format", "_pretty"})
+"""Parameters of every interaction, which HTTP answers."""
+
+
+def parse(
+    types: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    zone: tzinfo | str,
+    now: int,
+    registry: Registry = parameters,
+    base_url: str = "",
+    lenient: bool = False,
+    count: int = DEFAULT_COUNT,
+) -> Query:
+    """Turn the parameters of a search into a `Query`.
+
+    Args:
+        types: The resource types searched; none for the whole system, which `_type` narrows.
+        pairs: Names and values in order, percent-decoded.
+        zone: Of a date or time that has none, or its name.
+        now: Microseconds since 1970; `ap` on dates reaches a tenth of the gap between now and the date.
+        registry: Where search parameters are defined.
+        base_url: Of this server's FHIR root; absolute references below it are local ones.
+        lenient: Whether parameters that are unknown or malformed are left out and named in `ignored`. A
+            modifier that is not supported is refused all the same.
+        count: Page size where `_count` is not given.
+
+    Raises:
+        UnknownParameter: A parameter or modifier that is not known for these types.
+        BadParameter: A value that cannot be read.
+        TooCostly: The query goes beyond a bound, which the text names.
+    """
+    if len(pairs) > MOST_PARAMETERS:
+        raise TooCostly(f"A search takes at most {MOST_PARAMETERS} parameters.")
+    reader = Reader(ZoneInfo(zone) if isinstance(zone, str) else zone, now, base_url.rstrip("/"))
+    building = _Building(types, registry, reader, count)
+    ran: list[tuple[str, str]] = []
+    ignored: list[str] = []
+    # _type first: it says which parameters there are.
+    for name, value in sorted(pairs, key=lambda pair: pair[0] != "_type"):
+        if name in SKIPPED:
+            continue
+        try:
+            building.take(name, value)
+            ran.append((name, value))
+        except UnsupportedModifier:
+            raise
+        except (UnknownParameter, BadParameter):
+            if not lenient:
+                raise
+            ignored.append(shown(name))
+    return building.query(tuple(ran), tuple(dict.fromkeys(ignored)))
+
+
+class _Building:
+    """A query while its parameters are read."""
+
+    def __init__(self, types: Sequence[str], registry: Registry, reader: Reader, count: int) -> None:
+        self._types = tuple(types) or tuple(sorted(resource_types()))
+        self._is_system = not types
+        self._registry = registry
+        self._clauses = Clauses(registry, reader)
+        self._where: list[Clause] = []
+        self._includes: list[Include] = []
+        self._once: dict[str, Any] = {"count": count}
+        self._seen: set[str] = set()
+
+    def take(self, name: str, value: str) -> None:
+        """Read one parameter; the query is unchanged where it raises."""
+        if len(name) > MAX_NAME:
+            raise TooCostly(f"The name of a parameter is longer than {MAX_NAME} characters.")
+        if name in _RESULTS or name == "_type":
+            self._take_once(name, value)
+        elif name.partition(":")[0] in ("_include", "_revinclude"):
+            self._includes += read_include(name, value, self._types, self._registry)
+            if len({(i.parameter, i.source if i.parameter else i.reverse) for i in self._includes}) > MOST_INCLUDES:
+                raise TooCostly(f"A search takes at most {MOST_INCLUDES} includes.")
+        elif name.partition(":")[0] in _RESULTS:
+            raise UnsupportedModifier(f"The parameter '{shown(name)}' takes no modifier.")
+        else:
+            self._where.append(self._clauses.clause(self._types, name, value))
+
+    def _take_once(self, name: str, value: str) -> None:
+        if name in self._seen:
+            raise BadParameter(f"The parameter '{name}' is given twice.")
+        if name == "_type":
+            if not self._is_system:
+                raise UnknownParameter("The parameter '_type' is for searches of the whole system.")
+            self._types = read_types(value, self._types)
+        else:
+            field, read = _RESULTS[name]
+            self._once[field] = read(self, value)
+        self._seen.add(name)
+
+    def _sort(self, value: str) -> object:
+        return read_sort(value, self._types, self._clauses)
+
+    def query(self, ran: tuple[tuple[str, str], ...], ignored: tuple[str, ...]) -> Query:
+        """Return what was read; `_count=0` asks for the count alone, as `_summary=count` does."""
+        if self._once["count"] == 0:
+            self._once["summary"] = "count"
+        return Query(
+            self._types, tuple(self._where), includes=tuple(self._includes), ignored=ignored, text=ran, **self._once
+        )
+
+
+_RESULTS: Final[dict[str, tuple[str, Callable[[_Building, str], object]]]] = {
+    "_count": ("count", lambda _, value: read_count(value)),
+    "_total": ("total", lambda _, value: read_choice("_total", value, TOTALS)),
+    "_summary": ("summary", lambda _, value: read_choice("_summary", value, SUMMARIES)),
+    "_elements": ("elements", lambda _, value: read_elements(value)),
+    "_sort": ("sort", _Building._sort),
+}
+"""Result parameters that are given once, with the field of `Query` that each sets."""

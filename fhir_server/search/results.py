@@ -1,0 +1,110 @@
+"""Search result parameters: what is returned of the matches, and in what order.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#Summary (sort, count, include, total, summary, elements)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from fhir_server.definitions import resource_types
+from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
+from fhir_server.search.asks import UnsupportedModifier, targets
+from fhir_server.search.clauses import Clauses, Registry, shown
+from fhir_server.search.query import Include, Sort
+
+MOST_RESULTS: Final = 1_000  # on one page; a larger _count is cut to it
+MOST_KEYS: Final = 5  # of _sort
+MOST_INCLUDES: Final = 20  # _include and _revinclude of a query
+
+TOTALS: Final = ("none", "estimate", "accurate")
+SUMMARIES: Final = ("true", "text", "data", "count", "false")
+
+_SORTABLE: Final = frozenset({"number", "date", "string", "token", "reference", "quantity", "uri"})
+_ELEMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_MAX_COUNT: Final = 18  # digits
+
+
+def read_count(value: str) -> int:
+    """Read `_count`; more than 1,000 is cut to it."""
+    if not value.isascii() or not value.isdigit() or len(value) > _MAX_COUNT:
+        raise BadParameter("The parameter '_count' takes a whole number, 0 or more.")
+    return min(int(value), MOST_RESULTS)
+
+
+def read_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """Read a parameter that takes one of a few words."""
+    if value not in choices:
+        raise BadParameter(f"The parameter '{name}' takes one of {', '.join(choices)}.")
+    return value
+
+
+def read_elements(value: str) -> tuple[str, ...]:
+    """Read `_elements`: names of elements at the root of the resource."""
+    names = value.split(",")
+    if not all(_ELEMENT.fullmatch(name) for name in names):
+        raise BadParameter("The parameter '_elements' takes names of elements, parted by commas.")
+    return tuple(names)
+
+
+def read_types(value: str, allowed: Sequence[str]) -> tuple[str, ...]:
+    """Read `_type`, which narrows a search of the whole system."""
+    types = tuple(dict.fromkeys(value.split(",")))
+    if not set(types) <= set(allowed):
+        raise BadParameter("The parameter '_type' takes names of resource types that are searched here.")
+    return types
+
+
+def read_sort(value: str, types: Sequence[str], clauses: Clauses) -> tuple[Sort, ...]:
+    """Read `_sort`: codes of parameters, a `-` before those that descend."""
+    names = value.split(",")
+    if len(names) > MOST_KEYS:
+        raise TooCostly(f"The parameter '_sort' takes at most {MOST_KEYS} keys.")
+    keys = []
+    for name in names:
+        code = name.removeprefix("-")
+        parameter = clauses.parameter(types, code, f"_sort={code}")
+        if parameter.type not in _SORTABLE:
+            raise UnknownParameter(f"The parameter '_sort' cannot order by '{shown(code)}'.")
+        keys.append(Sort(parameter, descending=name != code))
+    return tuple(keys)
+
+
+def read_include(name: str, value: str, types: Sequence[str], registry: Registry) -> tuple[Include, ...]:
+    """Read `_include` or `_revinclude`: `Source:parameter[:Target]`, `Source:*` or `*`, with :iterate.
+
+    Args:
+        name: As it was sent, with its modifier.
+        value: Percent-decoded.
+        types: The resource types that are searched.
+        registry: Where parameters are defined.
+    """
+    base, _, modifier = name.partition(":")
+    if modifier not in ("", "iterate"):
+        raise UnsupportedModifier(f"The parameter '{shown(name)}' has a modifier that is not supported.")
+    iterate, reverse = modifier == "iterate", base == "_revinclude"
+    if value == "*":
+        return tuple(_everything(types, registry, iterate)) if reverse else (Include("*", None, "", iterate),)
+    source, code, target = (*value.split(":"), "", "", "")[:3]
+    if value.count(":") not in (1, 2) or source not in resource_types() or (target and target not in resource_types()):
+        raise BadParameter(f"The parameter '{shown(name)}' takes Type:parameter or Type:parameter:Type.")
+    if code == "*":
+        return (Include(source, None, target, iterate, reverse),)
+    parameter = registry.parameter(source, code)
+    if parameter is None or parameter.type != "reference" or not parameter.expression:
+        raise UnknownParameter(f"The parameter '{shown(name)}' names a reference parameter that is not known here.")
+    if target and target not in (targets(parameter) or (target,)):
+        raise BadParameter(f"The parameter '{shown(name)}' names a type that its reference cannot point to.")
+    return (Include(source, parameter, target, iterate, reverse),)
+
+
+def _everything(types: Sequence[str], registry: Registry, iterate: bool) -> list[Include]:
+    """Return one `_revinclude` for each type that has some reference to the searched types."""
+    made = []
+    for source in sorted(resource_types()):
+        references = [p for p in registry.parameters_of(source).values() if p.type == "reference" and p.expression]
+        if any(set(targets(p) or types) & set(types) for p in references):
+            made.append(Include(source, None, "", iterate, reverse=True))
+    return made
