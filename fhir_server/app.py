@@ -30,10 +30,10 @@ from fhir_server.interactions.sight import Sight
 from fhir_server.interface import Room
 from fhir_server.model import Actor
 from fhir_server.outcome import to_outcome
+from fhir_server.overview import addresses, overview
 from fhir_server.pages.pages import Pages
 from fhir_server.pages.routes import core_pages
 from fhir_server.pages.session import SignInNeeded
-from fhir_server.overview import addresses, overview
 from fhir_server.search.extract import Indexer
 from fhir_server.search.parse import parse
 from fhir_server.security.scopes import ALL
@@ -119,7 +119,8 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
         zone=settings.zone,
         secure=settings.root_url.startswith("https:"),
     )
-    rooms = (subscriptions.open(hub, settings), *load_rooms(hub, settings))
+    subscribing, match = subscriptions.open(hub, settings)
+    rooms = (subscribing, *load_rooms(hub, settings))
     guards = [guard for room in rooms for guard in room.guards]
     hub.sight = Sight(guards, ask, system_clock)
     hub.applier = Applier(
@@ -132,7 +133,7 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
             new_id=new_id,
             checks=tuple(check for room in rooms for check in room.checks),
             enrichers=tuple(enricher for room in rooms for enricher in room.enrichers),
-            matchers=(subscriptions.matcher(hub),),
+            matchers=(match,),
         )
     )
     hub.listeners = tuple(listener for room in rooms for listener in room.listeners)
@@ -158,8 +159,12 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
 
 def _parsed(settings: Settings, types: str, pairs: list[tuple[str, str]], lenient: bool = False) -> Any:
     return parse(
-        tuple(types.split(",")) if types else (), pairs, zone=settings.zone, base_url=settings.root_url + FHIR,
-        lenient=lenient, now=system_clock(),
+        tuple(types.split(",")) if types else (),
+        pairs,
+        zone=settings.zone,
+        base_url=settings.root_url + FHIR,
+        lenient=lenient,
+        now=system_clock(),
     )
 
 

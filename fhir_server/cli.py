@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
     parser = _parser()
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
     try:
         return int(args.run(args))
     except SettingsError as error:
@@ -53,7 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     audit = _add(commands, "audit", "the audit chain", run_audit, settings=("store",))
     audit.add_argument("action", choices=["verify"], help="verify: say whether a row was changed or removed")
-    _add(commands, "doctor", "say whether this machine and this store are fit", run_doctor, settings=("store", "http", "mllp"))
+    _add(
+        commands,
+        "doctor",
+        "say whether this machine and this store are fit",
+        run_doctor,
+        settings=("store", "http", "mllp"),
+    )
     for name in ROOMS:
         for command in getattr(importlib.import_module(name), "COMMANDS", ()):
             sub = commands.add_parser(command.name, help=command.help, description=command.help)
@@ -63,7 +71,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(
-    commands: Any, name: str, help: str, run: Callable[[argparse.Namespace], int], *, settings: Sequence[str] = (),
+    commands: Any,
+    name: str,
+    help: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    settings: Sequence[str] = (),
     every_setting: bool = False,
 ) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
@@ -71,7 +84,9 @@ def _add(
     for item in fields(Settings):
         if every_setting or item.name in settings:
             flag, text = item.name.replace("_", "-"), item.metadata["help"]
-            made.add_argument(f"--{flag}", metavar="VALUE", help=f"{text} ({PREFIX}{item.name.upper()})".replace("%", "%%"))
+            made.add_argument(
+                f"--{flag}", metavar="VALUE", help=f"{text} ({PREFIX}{item.name.upper()})".replace("%", "%%")
+            )
     if every_setting or settings:
         made.add_argument("--config", type=Path, metavar="FILE", help="TOML file with the same names")
     return made
@@ -100,7 +115,7 @@ def run_serve(args: argparse.Namespace) -> int:
 
 def run_demo(args: argparse.Namespace) -> int:
     """Start the hub and play a day on it."""
-    from fhir_server.demo import demo
+    from fhir_server.demonstration.demo import demo
 
     return run_async(demo(read_settings(args), stop=args.exit, given=args.store is not None))
 
@@ -109,7 +124,9 @@ def _add_token(commands: Any) -> None:
     token = _add(commands, "token", "print a bearer token and nothing else", run_token, settings=("store", "tenant"))
     token.add_argument("--scope", required=True, help="SMART v2 scopes, e.g. 'system/*.cruds'")
     token.add_argument("--sub", default="operator", metavar="NAME", help="who the token is for, as audit names them")
-    token.add_argument("--actor", default="", metavar="TYPE/ID", help="Practitioner/ID or Organization/ID that consent names")
+    token.add_argument(
+        "--actor", default="", metavar="TYPE/ID", help="Practitioner/ID or Organization/ID that consent names"
+    )
     token.add_argument("--patient", default="", metavar="ID", help="the Patient whose own token this is")
     token.add_argument("--purpose", default="TREAT", help="v3-PurposeOfUse, e.g. TREAT")
     token.add_argument("--ttl", type=int, default=3600, metavar="SECONDS", help="how long it holds")
@@ -117,16 +134,20 @@ def _add_token(commands: Any) -> None:
 
 def run_token(args: argparse.Namespace) -> int:
     """Print one bearer token."""
-    from fhir_server.security.tokens import actor_of
     from fhir_server.operator import make_token
+    from fhir_server.security.tokens import actor_of
 
     if args.ttl <= 0:
         raise SettingsError("--ttl is a number of seconds above zero")
     settings = read_settings(args)
     actor = actor_of(
         {
-            "sub": args.sub, "scope": args.scope, "actor": args.actor, "patient": args.patient,
-            "purpose": args.purpose, "tenant": settings.tenant,
+            "sub": args.sub,
+            "scope": args.scope,
+            "actor": args.actor,
+            "patient": args.patient,
+            "purpose": args.purpose,
+            "tenant": settings.tenant,
         }
     )
     print(run_sync(make_token(settings, actor, args.ttl)))
@@ -139,8 +160,16 @@ def run_sync(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _add_load(commands: Any) -> None:
-    load = _add(commands, "load", "load files and folders of FHIR resources", run_load, settings=("store", "tenant", "zone"))
-    load.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="Bundle, resource, NDJSON, package .tgz; .gz and .bz2 as they are")
+    load = _add(
+        commands, "load", "load files and folders of FHIR resources", run_load, settings=("store", "tenant", "zone")
+    )
+    load.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="Bundle, resource, NDJSON, package .tgz; .gz and .bz2 as they are",
+    )
     load.add_argument("--triage", action="store_true", help="let triage look at what is loaded; else it is history")
     load.add_argument("--json", action="store_true", help="print the counts as JSON")
 

@@ -130,8 +130,10 @@ def parse(body: bytes) -> Any:
 
     Args:
         body: The bytes of one JSON text, UTF-8 without byte order mark.
+
     Returns:
         Dicts, lists, str, bool, int, Decimal and None.
+
     Raises:
         Malformed: The bytes are not such a text; says what is wrong, shows no value.
     """

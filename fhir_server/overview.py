@@ -11,8 +11,18 @@ from fhir_server.pages.routes import Address, Overview
 from fhir_server.settings import Settings
 
 SHOWN = (
-    "Patient", "Encounter", "Observation", "DiagnosticReport", "Condition", "Consent", "CareTeam", "Device",
-    "Flag", "Task", "Composition", "Subscription",
+    "Patient",
+    "Encounter",
+    "Observation",
+    "DiagnosticReport",
+    "Condition",
+    "Consent",
+    "CareTeam",
+    "Device",
+    "Flag",
+    "Task",
+    "Composition",
+    "Subscription",
 )
 STARTED = system_clock()
 

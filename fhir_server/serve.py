@@ -49,12 +49,13 @@ def bind(address: str) -> socket.socket:
     return made
 
 
-async def serve(settings: Settings, ready: Callable[[Composed], Awaitable[None]] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT, or until `ready`, run once the hub answers, returns.
+async def serve(settings: Settings, ready: Callable[[Composed], Awaitable[bool]] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT.
 
     Args:
         settings: Checked here: authentication may be off on loopback only.
-        ready: What to do with the running hub, such as the demonstration; None serves on.
+        ready: What to do once the hub answers, such as the demonstration; where it returns True the hub stops.
+
     Returns:
         The exit code.
     """
@@ -68,7 +69,7 @@ async def serve(settings: Settings, ready: Callable[[Composed], Awaitable[None]]
         sock.close()
 
 
-async def _run(composed: Composed, sock: socket.socket, ready: Callable[[Composed], Awaitable[None]] | None) -> int:
+async def _run(composed: Composed, sock: socket.socket, ready: Callable[[Composed], Awaitable[bool]] | None) -> int:
     config = uvicorn.Config(
         composed.asgi,
         http="httptools",
@@ -90,16 +91,18 @@ async def _run(composed: Composed, sock: socket.socket, ready: Callable[[Compose
         for start in composed.starts:
             await start()
         started = composed.stops
-        tasks = [asyncio.create_task(_supervise(task), name=task.name) for room in composed.rooms for task in room.tasks]
+        tasks = [
+            asyncio.create_task(_supervise(task), name=task.name) for room in composed.rooms for task in room.tasks
+        ]
         serving = asyncio.create_task(server.serve(sockets=[sock]))
         await _announce(composed, server, serving)
         if ready is not None:
             leading = asyncio.create_task(ready(composed))
             await asyncio.wait({leading, serving}, return_when=asyncio.FIRST_COMPLETED)
-            if leading.done():
-                leading.result()
-            else:
+            if not leading.done():
                 leading.cancel()
+            elif leading.result():
+                server.should_exit = True
         await serving
     finally:
         for task in tasks:

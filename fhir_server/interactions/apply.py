@@ -39,7 +39,7 @@ from fhir_server.store.protocol import AuditRow, Transaction, Write
 from fhir_server.store.visibility import is_visible
 
 ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
-Matcher = Callable[[Transaction, Sequence[Change]], Awaitable[None]]
+Matcher = Callable[[Transaction, Sequence[Change], Actor], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Applier:
         if any(change.version.type in self._parts.sight.types for change in done.changes):
             await tx.bump_epoch()
         for matcher in self._parts.matchers:
-            await matcher(tx, done.changes)
+            await matcher(tx, done.changes, actor)
         await tx.audit(_audit_row(tx, actor, interaction, steps, own, request_id))
         return Done([done.outcomes[n] for n in range(len(steps))], done.changes)
 

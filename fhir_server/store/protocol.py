@@ -170,6 +170,14 @@ class Store(Protocol):
         """Append to the audit chain with the next commit, without waiting; raise Unavailable when it cannot."""
         ...
 
+    async def tenants(self) -> list[str]:
+        """Return the names of the tenants that something was written for."""
+        ...
+
+    async def verify_audit(self) -> int | None:
+        """Return the seq of the first audit row whose hash does not hold; None when the chain is whole."""
+        ...
+
     async def secret(self, name: str) -> bytes:
         """Return 32 random bytes kept under that name, made on first use (the token key, the cursor key)."""
         ...

@@ -1,25 +1,48 @@
-"""Subscriptions as a part of the core that looks like a room."""
+"""Subscriptions as a part of the core that hands in what a room does."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
 from fhir_server.interactions.core import Hub
-from fhir_server.interface import Room
-from fhir_server.model import Change
+from fhir_server.interactions.instant import system_clock
+from fhir_server.interface import Check, Enricher, Listener, Room, Task
+from fhir_server.model import Actor, Change
 from fhir_server.settings import Settings
 from fhir_server.store.protocol import Transaction
+from fhir_server.subscriptions.delivery import Delivery
+from fhir_server.subscriptions.matching import Matching
+from fhir_server.subscriptions.outbound import Outbound
+
+Matcher = Callable[[Transaction, Sequence[Change], Actor], Awaitable[None]]
 
 
-def open(core: Hub, settings: Settings) -> Room:
-    """Hand in what subscriptions need of the hub."""
-    return Room("subscriptions")
+def open(hub: Hub, settings: Settings) -> tuple[Room, Matcher]:
+    """Return what subscriptions hand in, and what matches changes inside their transaction."""
+    outbound = Outbound(settings.outbound_allow)
+    matching = Matching(hub, outbound.check)
+    delivery = Delivery(hub, outbound, system_clock)
 
+    async def told(tenant: str, changes: Sequence[Change]) -> None:
+        if matching.has_news:
+            matching.has_news = False
+            delivery.wake()
 
-def matcher(hub: Hub) -> Callable[[Transaction, Sequence[Change]], Awaitable[None]]:
-    """Return what matches changes with subscriptions inside their transaction."""
+    def numbers() -> dict[str, float]:
+        return {
+            'hub_subscription_events_total{outcome="delivered"}': delivery.delivered,
+            'hub_subscription_events_total{outcome="failed"}': delivery.failed,
+            'hub_subscription_events_total{outcome="withheld"}': delivery.withheld,
+        }
 
-    async def match(tx: Transaction, changes: Sequence[Change]) -> None:
-        return None
-
-    return match
+    only = frozenset({"Subscription"})
+    room = Room(
+        "subscriptions",
+        checks=(Check(only, matching.check),),
+        enrichers=(Enricher(only, matching.activate),),
+        listeners=(Listener(hub.types, told),),
+        tasks=(Task("subscriptions", delivery.run),),
+        stops=(outbound.close,),
+        metrics=numbers,
+    )
+    return room, matching.match

@@ -1,0 +1,183 @@
+"""`python -m bench`: the hub beside the floor that Python allows here, in one run, as ratios.
+
+Rounds alternate between the two, since machines are noisy; the server has one core and the generator
+the other. Needs the command `predmp` beside this Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.generator import Measure, http_request, read_answer, run_http, run_mllp
+from bench.payload import observation, oru
+
+HERE = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def on_core(number: int) -> Callable[[], None]:
+    """Return what puts a process on one core, where there are several."""
+    cores = sorted(os.sched_getaffinity(0))
+    return lambda: os.sched_setaffinity(0, {cores[number % len(cores)]})
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[None]:
+    """Run a server until the block ends; it answers on `port` when the block begins."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})}, preexec_fn=on_core(0)
+    )
+    try:
+        end = time.monotonic() + 20
+        while time.monotonic() < end and process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+class Target:
+    """One server under measurement."""
+
+    def __init__(self, name: str, port: int, mllp: int, prefix: str, token: str) -> None:
+        self.name, self.port, self.mllp, self.prefix = name, port, mllp, prefix
+        self.headers = {"authorization": f"Bearer {token}", "content-type": "application/fhir+json"}
+        self.ids: list[str] = []
+
+    def create(self, number: int) -> bytes:
+        """Return a create of a blood-pressure Observation."""
+        return http_request("POST", f"{self.prefix}/Observation", self.headers, observation(number))
+
+    def read(self, number: int) -> bytes:
+        """Return a read of one that was stored."""
+        return http_request("GET", f"{self.prefix}/Observation/{self.ids[number * 7919 % len(self.ids)]}", self.headers)
+
+    def search(self, number: int) -> bytes:
+        """Return the search of the newest 20 of one patient and code."""
+        query = f"patient=Patient/p{number % 100}&code=http://loinc.org|85354-9&_sort=-date&_count=20&_total=none"
+        if self.name == "skeleton":
+            query = f"patient=Patient/p{number % 100}&code=85354-9"
+        return http_request("GET", f"{self.prefix}/Observation?{query}", self.headers)
+
+    async def fill(self, count: int) -> None:
+        """Store Observations and keep their ids."""
+
+        async def some(start: int) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            for number in range(start, count, 32):
+                writer.write(self.create(number))
+                status, body = await read_answer(reader)
+                assert status == 201, (self.name, status, body[:300])
+                self.ids.append(json.loads(body)["id"])
+            writer.close()
+
+        await asyncio.gather(*(some(start) for start in range(32)))
+
+
+async def compare(
+    name: str, floor: Target, ours: Target, run: Callable[[Target], object], rounds: int
+) -> tuple[str, Measure, Measure, float]:
+    """Run a scenario on both in turn and return the medians."""
+    pairs: list[tuple[Measure, Measure]] = []
+    for _ in range(rounds):
+        pairs.append((await run(floor), await run(ours)))  # type: ignore[misc]
+    ratios = [b.rate / a.rate for a, b in pairs if a.rate]
+    middle = sorted(pairs, key=lambda pair: pair[1].rate)[len(pairs) // 2]
+    return name, middle[0], middle[1], statistics.median(ratios)
+
+
+async def measure(floor: Target, ours: Target, echo: Target, args: argparse.Namespace) -> None:
+    """Run all scenarios and print a line for each."""
+    for target in (floor, ours):
+        await target.fill(args.fill)
+    print(f"{'scenario':<22}{'floor/s':>10}{'ours/s':>10}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'errors':>8}")
+    for clients in args.clients:
+        for name, expect in (("create", 201), ("read", 200), ("search", 200)):
+
+            def run(target: Target, name: str = name, expect: int = expect, clients: int = clients) -> object:
+                return run_http(target.port, clients, args.seconds, getattr(target, name), expect)
+
+            show(*await compare(f"{name}, {clients} clients", floor, ours, run, args.rounds))
+    for sockets in args.clients:
+
+        def send(target: Target, sockets: int = sockets) -> object:
+            mark = f"{time.time_ns():x}"
+            return run_mllp(target.mllp, sockets, args.seconds, lambda n: oru(f"{mark}{n}", n))
+
+        show(*await compare(f"MLLP ORU, {sockets} sockets", echo, ours, send, args.rounds))
+
+
+def show(name: str, floor: Measure, ours: Measure, ratio: float) -> None:
+    """Print one line of the table."""
+    print(
+        f"{name:<22}{floor.rate:>10.0f}{ours.rate:>10.0f}{ratio:>8.2f}"
+        f"{ours.percentile(0.5):>9.2f}{ours.percentile(0.99):>9.2f}{floor.errors + ours.errors:>8}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Start the servers, measure, stop them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one round")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each scenario, in turn")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 64], help="connections at once")
+    parser.add_argument("--fill", type=int, default=5_000, help="Observations stored before")
+    args = parser.parse_args()
+    on_core(1)()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        floor_port, port, mllp, echo_port = (free_port() for _ in range(4))
+        store = f"sqlite:///{folder}/hub.db"
+        token = subprocess.run(
+            [HERE / "predmp", "token", "--store", store, "--scope", "system/*.cruds"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        hub = [
+            str(HERE / "predmp"),
+            "serve",
+            "--http",
+            f"127.0.0.1:{port}",
+            "--mllp",
+            f"127.0.0.1:{mllp}",
+            "--store",
+            store,
+        ]
+        with (
+            running([sys.executable, "-m", "bench.skeleton", str(floor_port), f"{folder}/floor.db"], floor_port),
+            running([sys.executable, "-m", "bench.echo", str(echo_port), f"{folder}/echo.log"], echo_port),
+            running(hub, port),
+        ):
+            while urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").status != 200:
+                time.sleep(0.05)
+            floor = Target("skeleton", floor_port, 0, "", "")
+            ours = Target("hub", port, mllp, "/fhir", token)
+            echo = Target("echo", 0, echo_port, "", "")
+            asyncio.run(measure(floor, ours, echo, args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""`predmp doctor`: whether this machine and this store are fit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from fhir_server.errors import FhirError
+from fhir_server.operator import verify_audit
+from fhir_server.settings import Settings, SettingsError
+
+SAFE_SQLITE = (3, 51, 3)
+LEAST_DISK = 0.05  # of the disk
+
+
+async def examine(settings: Settings) -> int:
+    """Print one line for each thing looked at; return 1 where one is unfit."""
+    checks: list[tuple[str, Callable[[], str | None]]] = [
+        ("Python 3.11 or newer", lambda: None if sys.version_info >= (3, 11) else sys.version.split()[0]),
+        ("SQLite without the WAL-reset fault (3.51.3 or newer)", _sqlite),
+        ("the clock stands in this century", lambda: None if time.time() > 1_700_000_000 else "it does not"),
+        ("disk space", lambda: _disk(settings)),
+        ("the store's file is readable by its owner only", lambda: _mode(settings)),
+        (f"HTTP port {settings.http} is free", lambda: _port(settings.http)),
+        (f"MLLP port {settings.mllp} is free", lambda: _port(settings.mllp)),
+    ]
+    unfit = 0
+    for name, look in checks:
+        fault = look()
+        unfit += fault is not None
+        print(f"{'ok  ' if fault is None else 'BAD '} {name}" + (f": {fault}" if fault else ""))
+    unfit += await _audit(settings)
+    return 1 if unfit else 0
+
+
+async def _audit(settings: Settings) -> int:
+    path = _path(settings)
+    if path is None or not path.exists():
+        print("ok   the store is new: there is no audit chain yet")
+        return 0
+    try:
+        bad = await verify_audit(settings)
+    except (FhirError, SettingsError) as error:
+        print(f"BAD  the store opens: {error}")
+        return 1
+    print("ok   the audit chain is whole" if bad is None else f"BAD  the audit chain: broken at row {bad}")
+    return int(bad is not None)
+
+
+def _sqlite() -> str | None:
+    found = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    return None if found >= SAFE_SQLITE else apsw.sqlite_lib_version()
+
+
+def _path(settings: Settings) -> Path | None:
+    return Path(settings.store[len("sqlite:///") :]) if settings.store.startswith("sqlite:///") else None
+
+
+def _disk(settings: Settings) -> str | None:
+    place = _path(settings) or Path()
+    while not place.exists():
+        place = place.parent
+    usage = shutil.disk_usage(place)
+    return None if usage.free > LEAST_DISK * usage.total else f"{usage.free // 1_000_000} MB are left"
+
+
+def _mode(settings: Settings) -> str | None:
+    path = _path(settings)
+    if path is None or not path.exists():
+        return None
+    return None if os.stat(path).st_mode & 0o077 == 0 else "others can read it"
+
+
+def _port(address: str) -> str | None:
+    host, _, port = address.rpartition(":")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            return error.strerror
+    return None

@@ -1,0 +1,274 @@
+"""`predmp load`: files and folders of resources into a store, in an order that lets references resolve.
+
+A transaction or batch Bundle is applied as what it asks; other resources keep their ids. Loading is
+history, not measurement: triage looks at it only when asked.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import sys
+import tarfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from fhir_server import gate
+from fhir_server.app import opened
+from fhir_server.errors import FhirError
+from fhir_server.interactions.core import Hub
+from fhir_server.model import Actor, Entry, Resource
+from fhir_server.settings import Settings, SettingsError
+
+SUFFIXES = (".json", ".ndjson", ".jsonl", ".tgz")
+PACKED = (".gz", ".bz2")
+BATCH = 200  # resources in one transaction
+_CONDITIONAL = (
+    b'"reference":"Practitioner?',
+    b'"reference":"Organization?',
+    b'"reference":"Location?',
+    b'"reference":"Patient?',
+)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was loaded and what was not."""
+
+    stored: Counter[str] = field(default_factory=Counter)  # by type
+    same: int = 0  # were there already
+    failed: list[str] = field(default_factory=list)  # "file: expression: text"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One text to load: a file, or a member of a package."""
+
+    name: str
+    body: bytes
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """Return every file to load below the paths; raise SettingsError for a path that is not there."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(item for item in path.rglob("*") if item.is_file() and _is_known(item))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise SettingsError(f"{path} is not there")
+    return found
+
+
+def _is_known(path: Path) -> bool:
+    suffixes = [s for s in path.suffixes if s not in PACKED]
+    return bool(suffixes) and suffixes[-1] in SUFFIXES and path.name not in ("package.json", ".index.json")
+
+
+def read_file(path: Path) -> Iterator[Source]:
+    """Yield the texts of a file, unpacked."""
+    if path.suffix == ".tgz" or path.name.endswith(".tar.gz"):
+        yield from _read_package(path)
+        return
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        raw = gzip.decompress(raw)
+    elif path.suffix == ".bz2":
+        raw = bz2.decompress(raw)
+    yield Source(path.name, raw)
+
+
+def _read_package(path: Path) -> Iterator[Source]:
+    with tarfile.open(path, "r:gz") as package:
+        for member in package:
+            name = member.name.rpartition("/")[2]
+            if member.isfile() and name.endswith(".json") and name not in ("package.json", ".index.json"):
+                opened_member = package.extractfile(member)
+                if opened_member is not None:
+                    yield Source(name, opened_member.read())
+
+
+def waits(body: bytes) -> bool:
+    """Whether a text refers to others by condition, so that these should be there first."""
+    compact = body.replace(b'": "', b'":"') if b'": "' in body[:2000] else body
+    return any(mark in compact for mark in _CONDITIONAL)
+
+
+def resources_of(source: Source) -> list[Resource]:
+    """Read the resources of a text: one, or one a line.
+
+    Raises:
+        Malformed: The text is neither.
+    """
+    if b".ndjson" in source.name.encode() or b".jsonl" in source.name.encode():
+        return [gate.parse_resource(line) for line in source.body.splitlines() if line.strip()]
+    return [gate.parse_resource(source.body)]
+
+
+def entries_of(resource: Resource) -> tuple[list[Entry], bool]:
+    """Return what a resource asks to be done, and whether it must be done as one."""
+    if resource["resourceType"] != "Bundle":
+        return [_put(resource)], False
+    entries = resource.get("entry", [])
+    if resource.get("type") not in ("transaction", "batch"):
+        return [_put(entry["resource"]) for entry in entries if "resource" in entry], False
+    asked = [
+        Entry(
+            entry["request"]["method"],
+            entry["request"]["url"],
+            entry.get("resource"),
+            entry.get("fullUrl", ""),
+            entry["request"].get("ifMatch", ""),
+            "",
+            entry["request"].get("ifNoneExist", ""),
+        )
+        for entry in entries
+        if entry.get("request", {}).get("method") in ("POST", "PUT", "DELETE")
+    ]
+    return asked, resource["type"] == "transaction"
+
+
+def _put(resource: Resource) -> Entry:
+    type, id = resource["resourceType"], resource.get("id")
+    return Entry("PUT", f"{type}/{id}", resource) if id else Entry("POST", type, resource)
+
+
+class Loader:
+    """Loads texts through the core."""
+
+    def __init__(self, hub: Hub, actor: Actor, *, triage: bool) -> None:
+        self._hub, self._actor, self._triage = hub, actor, triage
+        self.tally = Tally()
+
+    async def load(self, source: Source, *, last: bool) -> bool:
+        """Load a text; return False where it should be tried again after the others (`last`: it will not be)."""
+        try:
+            resources = resources_of(source)
+        except FhirError as error:
+            self._fail(source, error)
+            return True
+        loose: list[Entry] = []
+        for resource in resources:
+            entries, together = entries_of(resource)
+            if not together:
+                loose += entries
+            elif not await self._transaction(source, entries, last=last):
+                return False
+        async for _ in self._batches(source, loose):
+            continue
+        return True
+
+    async def _transaction(self, source: Source, entries: list[Entry], *, last: bool) -> bool:
+        try:
+            await self._submit(entries)
+        except FhirError as error:
+            if not last and any("conditional reference" in issue.text for issue in error.issues):
+                return False
+            self._fail(source, error)
+        return True
+
+    async def _batches(self, source: Source, entries: list[Entry]) -> AsyncIterator[int]:
+        for start in range(0, len(entries), BATCH):
+            part = entries[start : start + BATCH]
+            try:
+                await self._submit(part)
+            except FhirError:
+                for entry in part:  # find which one it is, and store the others
+                    try:
+                        await self._submit([entry])
+                    except FhirError as error:
+                        self._fail(source, error)
+            yield start
+
+    async def _submit(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        made = await self._hub.submit(entries, actor=self._actor, interaction="load", enrich=self._triage)
+        for outcome in made:
+            if outcome.changed and outcome.version is not None and not outcome.version.is_deleted:
+                self.tally.stored[outcome.version.type] += 1
+            else:
+                self.tally.same += 1
+
+    def _fail(self, source: Source, error: FhirError) -> None:
+        for issue in error.issues[:20]:
+            self.tally.failed.append(f"{source.name}: {issue.expression or '(the whole)'}: {issue.text}")
+
+
+async def load(settings: Settings, paths: Sequence[Path], *, triage: bool, as_json: bool) -> int:
+    """Load files and folders; return 0, or 1 where something was not stored."""
+    files = find_files(paths)
+    if not files:
+        raise SettingsError("there is no file to load there")
+    async with opened(settings) as composed:
+        loader = Loader(composed.hub, composed.hub.internal(settings.tenant, "load"), triage=triage)
+        await _load_files(loader, files)
+    _report(loader.tally, as_json)
+    return 1 if loader.tally.failed else 0
+
+
+async def _load_files(loader: Loader, files: Sequence[Path]) -> None:
+    """Load first what waits for nothing, then the rest, again while that helps."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("loading", total=len(files))
+        left: list[Path] = []
+        for path in files:
+            if await _load_file(loader, path, ready_only=True, last=False):
+                progress.advance(bar)
+            else:
+                left.append(path)
+        while left:
+            rest = [path for path in left if not await _advance(loader, path, progress, bar)]
+            if len(rest) == len(left):
+                for path in rest:
+                    await _load_file(loader, path, ready_only=False, last=True)
+                    progress.advance(bar)
+                rest = []
+            left = rest
+
+
+async def _advance(loader: Loader, path: Path, progress: Progress, bar: object) -> bool:
+    done = await _load_file(loader, path, ready_only=False, last=False)
+    if done:
+        progress.advance(bar)  # type: ignore[arg-type]
+    return done
+
+
+async def _load_file(loader: Loader, path: Path, *, ready_only: bool, last: bool) -> bool:
+    try:
+        sources: Iterable[Source] = read_file(path)
+        for source in sources:
+            if ready_only and waits(source.body):
+                return False
+            if not await loader.load(source, last=last):
+                return False
+    except (OSError, EOFError, tarfile.TarError) as error:
+        loader.tally.failed.append(f"{path.name}: cannot be read: {type(error).__name__}")
+    return True
+
+
+def _report(tally: Tally, as_json: bool) -> None:
+    if as_json:
+        print(
+            json.dumps({"stored": dict(sorted(tally.stored.items())), "unchanged": tally.same, "failed": tally.failed})
+        )
+        return
+    for type, count in sorted(tally.stored.items()):
+        print(f"{count:>8} {type}")
+    print(f"{sum(tally.stored.values()):>8} stored, {tally.same} unchanged, {len(tally.failed)} problems")
+    for line in tally.failed[:100]:
+        print(line, file=sys.stderr)
