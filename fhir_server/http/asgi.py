@@ -184,6 +184,8 @@ async def answer(send: Send, response: Response, id: str, *, is_head: bool) -> N
         headers.append((b"content-length", str(len(response.body)).encode()))
         if response.body:
             media_type = response.media_type
-            headers.append((b"content-type", (media_type + "; charset=utf-8" if "json" in media_type else media_type).encode()))
+            headers.append(
+                (b"content-type", (media_type + "; charset=utf-8" if "json" in media_type else media_type).encode())
+            )
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if is_head else response.body})

@@ -64,9 +64,7 @@ def _resource(hub: Hub, type: str, known: set[str]) -> dict[str, Any]:
         "conditionalUpdate": True,
         "conditionalDelete": "single",
         "searchInclude": ["*", *(f"{type}:{p.code}" for p in parameters_of(type).values() if p.type == "reference")],
-        "searchParam": [
-            {"name": parameter.code, "type": parameter.type} for parameter in parameters_of(type).values()
-        ],
+        "searchParam": [{"name": parameter.code, "type": parameter.type} for parameter in parameters_of(type).values()],
     }
     operations = [
         {"name": o.name, "definition": f"{hub.base_url}/OperationDefinition/{o.name}", "documentation": o.documentation}

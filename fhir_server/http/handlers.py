@@ -205,12 +205,20 @@ def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQue
                 raise BadParameter("_count is a whole number, not below zero.")
             query = replace(query, count=max(1, min(int(value[:10]), MOST_PER_PAGE)))
         elif name == "_since":
-            query = replace(query, since=_span(hub, value).lo)
+            query = replace(query, since=_span(hub, name, value).lo)
         elif name == "_at":
-            moment = _span(hub, value)
+            moment = _span(hub, name, value)
             query = replace(query, at=(moment.lo, moment.hi))
         elif name == "_cursor":
             query = replace(query, before_seq=hub.cursors.read(value, request.actor, "/".join(request.segments))[0])
         elif name not in ("_format", "_pretty"):
             raise NotSupported(f"History does not know the parameter {name[:60]}.")
     return query
+
+
+def _span(hub: Hub, name: str, text: str) -> Period:
+    """Read a moment as a search parameter of type date does, so that both know the same zone."""
+    asked = hub.query("Patient", [("_lastUpdated", text)]).where[0]
+    if not isinstance(asked, Match) or asked.asks[0].prefix != "eq" or not isinstance(asked.asks[0].value, Period):
+        raise BadParameter(f"{name} is an instant, or a date.")
+    return asked.asks[0].value

@@ -13,7 +13,10 @@ from fhir_server.http.routes import ROUTES, FhirRoute
 from fhir_server.interactions.core import Hub
 
 _FHIR = "application/fhir+json"
-_OUTCOME = {"description": "OperationOutcome", "content": {_FHIR: {"schema": {"$ref": "#/components/schemas/OperationOutcome"}}}}
+_OUTCOME = {
+    "description": "OperationOutcome",
+    "content": {_FHIR: {"schema": {"$ref": "#/components/schemas/OperationOutcome"}}},
+}
 _ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
 _SCHEMAS = {
     "Resource": {

@@ -19,7 +19,9 @@ MOST_FOUND = 10_000  # resources that one `find` gives
 class Ask(Protocol):
     """Turns (type, decoded pairs) into a Query; lenient leaves out what it does not know and names it."""
 
-    def __call__(self, types: str, pairs: list[tuple[str, str]], lenient: bool = False) -> Query: ...
+    def __call__(self, types: str, pairs: list[tuple[str, str]], lenient: bool = False) -> Query:
+        """Read one search; raise FhirError that names the parameter."""
+        ...
 
 
 Apply = Callable[[Transaction, Sequence[Entry], Actor, str, bool], Awaitable[list[Outcome]]]
