@@ -1,0 +1,138 @@
+"""A hub as a user starts it: its own process, store and ports; talked to over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+PREDMP = Path(sys.executable).parent / "predmp"
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RunningHub:
+    """One hub; a context manager.
+
+    Args:
+        flags: More flags of `predmp serve`.
+        env: More variables; outbound calls to loopback are allowed, and dates are in UTC, unless it says otherwise.
+    """
+
+    def __init__(self, *flags: str, env: dict[str, str] | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="hub-"))
+        self.store = f"sqlite:///{self.folder / 'hub.db'}"
+        self.port, self.mllp_port = free_port(), free_port()
+        self.flags = flags
+        self.env = {
+            **os.environ,
+            "PREDMP_OUTBOUND_ALLOW": "127.0.0.0/8",
+            "PREDMP_ZONE": "UTC",
+            **(env or {}),
+        }
+        self.log = self.folder / "hub.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
+        self._operator = ""
+
+    def start(self) -> RunningHub:
+        """Start the process and wait until it is ready."""
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [
+                    str(PREDMP), "serve", "--http", f"127.0.0.1:{self.port}", "--mllp", f"127.0.0.1:{self.mllp_port}",
+                    "--store", self.store, *self.flags,
+                ],
+                stdout=out, stderr=out, env=self.env, cwd=self.folder, start_new_session=True,
+            )  # fmt: skip
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.log.read_text(errors="replace")[-2000:]
+            with contextlib.suppress(httpx.TransportError):
+                if self.http.get("/readyz").status_code == 200:
+                    return self
+            time.sleep(0.05)
+        raise AssertionError(f"the hub is not ready: {self.log.read_text(errors='replace')[-2000:]}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop the process and return its exit code."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+        code = self.process.wait(30)
+        self.process = None
+        return code
+
+    def __enter__(self) -> RunningHub:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.http.close()
+        if self.process is not None:
+            self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, *args: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a `predmp` command beside the hub."""
+        return subprocess.run(
+            [str(PREDMP), *args], capture_output=True, text=True, input=stdin, timeout=120, env=self.env, cwd=self.folder
+        )
+
+    def token(self, scope: str = "system/*.cruds", **options: str) -> str:
+        """Return a token made by `predmp token`."""
+        given = [part for name, value in options.items() for part in (f"--{name}", value)]
+        done = self.run("token", "--store", self.store, "--scope", scope, *given)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    @property
+    def operator(self) -> str:
+        """A token of the operator."""
+        if not self._operator:
+            self._operator = self.token()
+        return self._operator
+
+    def request(
+        self, method: str, path: str, *, token: str | None = "", json: Any = None, content: bytes | None = None, **headers: str
+    ) -> httpx.Response:
+        """Send one request; `token=""` is the operator's, None sends none; header names with _ for -."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token or self.operator}"
+        if content is not None:
+            sent.setdefault("Content-Type", "application/fhir+json")
+        return self.http.request(method, path, json=json, content=content, headers=sent)
+
+    def create(self, resource: dict[str, Any], **options: Any) -> dict[str, Any]:
+        """Create a resource and return it as stored."""
+        answer = self.request("POST", f"/fhir/{resource['resourceType']}", json=resource, **options)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def search(self, query: str, **options: Any) -> dict[str, Any]:
+        """Search and return the Bundle."""
+        answer = self.request("GET", f"/fhir/{query}", **options)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def logged(self) -> str:
+        """Return what the hub wrote to its log."""
+        return self.log.read_text(errors="replace")
