@@ -99,6 +99,6 @@ async def _last_closed(writing: Writing, cause: Cause) -> str:
     code, since = quote(f"{FAMILY}|{cause.family}"), moment.written(cause.now - REOPENED)
     found = await writing.find(
         f"Task?patient={cause.patient}&code={code}&status={','.join(CLOSED)}"
-        f"&modified=ge{since}&_sort=-modified&_count=1"
+        f"&_lastUpdated=ge{since}&_sort=-_lastUpdated&_count=1"
     )
     return f"Task/{found[0]['id']}" if found else ""
