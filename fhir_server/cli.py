@@ -23,7 +23,7 @@ from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
-    parser = _parser()
+    parser = build_parser()
     args = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command, rooms included."""
     parser = argparse.ArgumentParser(
         prog="predmp", description="The hub between hospitals, devices, telemedicine vendors, patients and the DMP."
     )
