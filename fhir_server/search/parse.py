@@ -78,7 +78,8 @@ def parse(
             continue
         try:
             building.take(name, value)
-            ran.append((name, value))
+            # The self link shows what ran: a page size beyond the bound was cut.
+            ran.append((name, str(read_count(value)) if name == "_count" else value))
         except UnsupportedModifier:
             raise
         except (UnknownParameter, BadParameter):

@@ -1,0 +1,195 @@
+"""Order and pages: keyset cursors that hold while others write. https://hl7.org/fhir/R4/search.html#sort."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from fhir_server import gate
+from fhir_server.search.dates import span
+from fhir_server.search.query import Query
+from fhir_server.search.values import Number, Period, Quantity, Reference, Text, Token, Value
+from fhir_server.store.protocol import Found, Store
+from tests.contract.small import PARIS, Maker, asked, found, put
+
+
+async def pages(store: Store, query: Query, *, between: Callable[[int], Awaitable[object]] | None = None) -> list[str]:
+    """Return the ids of all pages, in order; `between` runs after each page, with its number."""
+    seen: list[str] = []
+    for number in range(1_000):
+        page = await found(store, query)
+        assert len(page.versions) <= query.count
+        seen += [version.id for version in page.versions]
+        if page.after is None:
+            return seen
+        # A cursor travels in a link, so it must survive JSON.
+        query = replace(query, after=tuple(gate.parse(gate.write(list(page.after)))))
+        if between is not None:
+            await between(number)
+    raise AssertionError("the pages do not end")
+
+
+def number(text: str) -> Quantity:
+    return Quantity(Decimal(text), Decimal(text), "", "mg", "mg")
+
+
+async def test_without_a_sort_the_newest_comes_first(store: Store, maker: Maker) -> None:
+    for n in range(5):
+        await put(store, maker.write(f"Patient/{n}"))
+    assert await pages(store, asked("Patient", "_count=2")) == ["4", "3", "2", "1", "0"]
+
+
+SORTS = [
+    ("_sort=value-string", "b a d c x y", "strings by their folded text, without a value last"),
+    ("_sort=-value-string", "c d a b x y", "descending, without a value last"),
+    ("_sort=date", "d b a c x y", "dates by their begin"),
+    ("_sort=-date", "a c b d x y", "descending dates: of several the latest"),
+    ("_sort=value-quantity", "c a b d x y", "numbers by their value, not by their text"),
+    ("_sort=-value-quantity", "d b a c x y", "descending numbers"),
+    ("_sort=code", "b d a c x y", "tokens by code"),
+    ("_sort=subject", "a b c d x y", "references by type and id"),
+    ("_sort=-_id", "y x d c b a", "ids"),
+    ("_sort=code,-value-quantity", "d b a c x y", "two keys"),
+    ("_sort=-code,date", "a c d b x y", "two keys, the first descending"),
+]
+
+SORTED: dict[str, dict[str, Value | tuple[Value, ...]]] = {
+    "a": {
+        "value-string": Text("Élan"),
+        "date": (span("2026-01-03", PARIS), span("2026-01-09", PARIS)),
+        "value-quantity": number("9"),
+        "code": Token("u", "m"),
+        "subject": Reference("Device", "9"),
+    },
+    "b": {
+        "value-string": Text("abeille"),
+        "date": span("2026-01-02", PARIS),
+        "value-quantity": number("10"),
+        "code": Token("u", "k"),
+        "subject": Reference("Group", "1"),
+    },
+    "c": {
+        "value-string": Text("Fée"),
+        "date": span("2026-01-04", PARIS),
+        "value-quantity": number("-2.5"),
+        "code": Token("t", "m"),
+        "subject": Reference("Patient", "1"),
+    },
+    "d": {
+        "value-string": Text("Eland"),
+        "date": Period(-(2**63), span("2026-01-09", PARIS).lo),
+        "value-quantity": number("10.01"),
+        "code": Token("v", "k"),
+        "subject": Reference("Patient", "10"),
+    },
+    "x": {},
+    "y": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [pytest.param(text, expected, id=claim) for text, expected, claim in SORTS]
+)
+@pytest.mark.parametrize("count", [1, 2, 4, 100])
+async def test_sorted(store: Store, maker: Maker, text: str, expected: str, count: int) -> None:
+    # y is written first and a last: among ties the newest comes first.
+    await put(store, *(maker.write(f"Observation/{id}", values=SORTED[id]) for id in reversed(SORTED)))
+    assert await pages(store, asked("Observation", f"{text}&_count={count}")) == expected.split()
+
+
+async def test_ties_are_parted_and_stay_so(store: Store, maker: Maker) -> None:
+    same = {"code": Token("u", "x"), "date": span("2026", PARIS)}
+    await put(store, *(maker.write(f"Observation/{n}", values=same) for n in range(25)))
+    for sort in ("date", "-date", "code,date", "_lastUpdated", "-_lastUpdated"):
+        whole = await pages(store, asked("Observation", f"_sort={sort}&_count=100"))
+        assert len(set(whole)) == 25
+        for count in (1, 7, 24, 25):
+            assert await pages(store, asked("Observation", f"_sort={sort}&_count={count}")) == whole
+
+
+@pytest.mark.parametrize(
+    "sort", ["", "&_sort=date", "&_sort=-date", "&_sort=value-quantity,-date", "&_sort=_id", "&_sort=-_lastUpdated"]
+)
+async def test_new_resources_disturb_no_page(store: Store, maker: Maker, sort: str) -> None:
+    rng = random.Random(sort)
+
+    def fact() -> dict[str, Value]:
+        day = span(f"2026-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}", PARIS)
+        return {"code": Token("u", "a"), "date": day, "value-quantity": number(str(rng.randint(1, 5)))}
+
+    await put(store, *(maker.write(f"Observation/{n}", at=n, values=fact()) for n in range(60)))
+
+    async def write(n: int) -> None:
+        await put(store, maker.write(f"Observation/new-{n}", at=1_000 + n, values=fact()))
+        await put(store, maker.write(f"Observation/other-{n}", at=1_000 + n, values={"code": Token("u", "b")}))
+
+    seen = await pages(store, asked("Observation", f"code=a&_count=7{sort}"), between=write)
+    assert len(seen) == len(set(seen))
+    assert {id for id in seen if not id.startswith("new")} == {str(n) for n in range(60)}
+    assert not [id for id in seen if id.startswith("other")]
+
+
+@pytest.mark.parametrize("sort", ["", "&_sort=date", "&_sort=-date", "&_sort=_id"])
+async def test_a_resource_that_is_replaced_while_paging_is_not_given_twice(
+    store: Store, maker: Maker, sort: str
+) -> None:
+    facts = {"date": span("2026", PARIS), "code": Token("u", "a")}
+    names = {str(n) for n in range(20)}
+    await put(store, *(maker.write(f"Observation/{name}", values=facts) for name in names))
+    query = asked("Observation", f"code=a&_count=5{sort}")
+    first = await found(store, query)
+    given = {version.id for version in first.versions}
+    await put(store, *(maker.write(version.reference, 2, values=facts) for version in first.versions))
+    rest = await pages(store, replace(query, after=first.after))
+    assert set(rest) == names - given and len(rest) == 15
+
+
+async def test_a_resource_that_is_deleted_while_paging_leaves_no_hole(store: Store, maker: Maker) -> None:
+    await put(store, *(maker.write(f"Patient/{n}", values={"birthdate": span("1961", PARIS)}) for n in range(12)))
+
+    async def delete(n: int) -> None:
+        await put(store, *(maker.deletion(f"Patient/{id}", 2) for id in ("11", "0") if n == 0))
+
+    seen = await pages(store, asked("Patient", "_sort=_id&_count=5"), between=delete)
+    assert set(seen) >= {str(n) for n in range(1, 11)} and len(seen) == len(set(seen))
+
+
+async def test_the_cursor_of_one_page_can_be_used_again(store: Store, maker: Maker) -> None:
+    await put(store, *(maker.write(f"Patient/{n}") for n in range(10)))
+    query = asked("Patient", "_count=4&_sort=_id")
+    first = await found(store, query)
+    second = await found(store, replace(query, after=first.after))
+    assert await found(store, replace(query, after=first.after)) == second
+    assert [v.id for v in second.versions] == ["4", "5", "6", "7"]
+
+
+@pytest.mark.parametrize("total", ["accurate", "none"])
+async def test_the_total_is_of_all_pages_where_it_is_asked_for(store: Store, maker: Maker, total: str) -> None:
+    await put(store, *(maker.write(f"Patient/{n}") for n in range(10)))
+    query = asked("Patient", f"_count=4&_total={total}")
+    totals = []
+    while True:
+        page: Found = await found(store, query)
+        totals.append(page.total)
+        if page.after is None:
+            break
+        query = replace(query, after=page.after)
+    assert totals == [10 if total == "accurate" else None] * 3
+
+
+async def test_a_full_last_page_has_no_next(store: Store, maker: Maker) -> None:
+    await put(store, *(maker.write(f"Patient/{n}") for n in range(4)))
+    assert (await found(store, asked("Patient", "_count=4"))).after is None
+    assert (await found(store, asked("Patient", "_count=3"))).after is not None
+
+
+async def test_numbers_far_apart_sort_by_value(store: Store, maker: Maker) -> None:
+    texts = ["1e-9", "0", "-1e6", "99999999999999999999", "0.1", "1e6", "-0.5"]
+    values = {f"n{i}": Number(Decimal(t), Decimal(t)) for i, t in enumerate(texts)}
+    await put(store, *(maker.write(f"RiskAssessment/{id}", values={"probability": v}) for id, v in values.items()))
+    expected = sorted(values, key=lambda id: values[id].lo)
+    assert await pages(store, asked("RiskAssessment", "_sort=probability&_count=2")) == expected

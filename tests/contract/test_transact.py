@@ -1,0 +1,147 @@
+"""Transactions: all or nothing, one after the other, and views that hold still."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fhir_server.errors import Conflict, VersionConflict
+from fhir_server.store.protocol import AuditRow, HistoryQuery, Store, Transaction
+from tests.contract.small import NOW, TENANT, Maker, asked, found, history, ids, put
+
+ROW = AuditRow(NOW, "demo", "", "C", "create", "Patient/1", ("1",), 0, "TREAT", "r-1")
+
+
+class Sentinel(Exception):
+    """Raised by work, expected back."""
+
+
+async def test_the_result_of_work_is_returned(store: Store) -> None:
+    async def work(tx: Transaction) -> dict[str, int]:
+        return {"answer": 42}
+
+    assert await store.transact(TENANT, work) == {"answer": 42}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(Sentinel("x"), id="any exception"),
+        pytest.param(Conflict("The state does not allow it."), id="one that a client sees"),
+        pytest.param(asyncio.CancelledError(), id="cancellation"),
+    ],
+)
+async def test_what_work_raises_undoes_everything_and_is_raised(
+    store: Store, maker: Maker, error: BaseException
+) -> None:
+    await put(store, maker.write("Patient/1", mark="before"))
+
+    async def work(tx: Transaction) -> None:
+        await tx.put(maker.write("Patient/1", 2))
+        await tx.put(maker.write("Patient/2"))
+        await tx.put_record("inbox", "k", "new", b"x")
+        await tx.audit(ROW)
+        await tx.bump_epoch()
+        raise error
+
+    with pytest.raises(type(error)):
+        await store.transact(TENANT, work)
+    async with store.view(TENANT) as view:
+        current = await view.read("Patient", "1")
+        assert current is not None and current.version == 1
+        assert await view.read("Patient", "2") is None
+        assert await view.record("inbox", "k") is None and await view.records("inbox") == []
+        assert await view.audits() == [] and await view.epoch() == 0
+    assert await ids(store, asked("Patient")) == ["1"]
+    assert (await history(store, HistoryQuery()))[1] == 1
+
+
+async def test_after_a_rollback_the_same_can_be_written(store: Store, maker: Maker) -> None:
+    async def work(tx: Transaction) -> None:
+        await tx.put(maker.write("Patient/1", values={}))
+        raise Sentinel
+
+    with pytest.raises(Sentinel):
+        await store.transact(TENANT, work)
+    await put(store, maker.write("Patient/1"))
+    assert await ids(store, asked("Patient")) == ["1"]
+
+
+async def test_a_conflict_in_the_middle_undoes_what_came_before(store: Store, maker: Maker) -> None:
+    await put(store, maker.write("Patient/1"))
+    with pytest.raises(VersionConflict):
+        await put(store, maker.write("Patient/2"), maker.write("Patient/1", 5), maker.write("Patient/3"))
+    assert await ids(store, asked("Patient")) == ["1"]
+
+
+async def test_of_many_that_replace_one_version_one_wins(store: Store, maker: Maker) -> None:
+    await put(store, maker.write("Patient/1"))
+    results = await asyncio.gather(
+        *(put(store, maker.write("Patient/1", 2)) for _ in range(20)), return_exceptions=True
+    )
+    assert sum(isinstance(result, list) for result in results) == 1
+    assert sum(isinstance(result, VersionConflict) for result in results) == 19
+
+
+async def test_of_many_that_create_when_there_is_none_one_creates(store: Store, maker: Maker) -> None:
+    async def once(n: int) -> bool:
+        async def work(tx: Transaction) -> bool:
+            if await tx.count(("Patient",), asked("Patient", "_id=only").where):
+                return False
+            await tx.put(maker.write("Patient/only"))
+            return True
+
+        return await store.transact(TENANT, work)
+
+    assert sorted(await asyncio.gather(*(once(n) for n in range(20)))) == [False] * 19 + [True]
+
+
+async def test_many_writers_lose_nothing(store: Store, maker: Maker) -> None:
+    await asyncio.gather(*(put(store, maker.write(f"Patient/{n}"), maker.write(f"Task/{n}")) for n in range(50)))
+    assert sorted(await ids(store, asked("Patient", "_count=100")), key=int) == [str(n) for n in range(50)]
+    assert (await history(store, HistoryQuery(count=200)))[1] == 100
+
+
+async def test_a_failing_neighbour_harms_nobody(store: Store, maker: Maker) -> None:
+    async def fail(tx: Transaction) -> None:
+        await tx.put(maker.write("Patient/bad"))
+        raise Sentinel
+
+    results = await asyncio.gather(
+        *(put(store, maker.write(f"Patient/{n}")) if n % 2 else store.transact(TENANT, fail) for n in range(20)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(result, Sentinel) for result in results) == 10
+    assert len(await ids(store, asked("Patient"))) == 10
+
+
+async def test_now_is_one_in_a_transaction_and_grows_from_one_to_the_next(store: Store) -> None:
+    async def work(tx: Transaction) -> tuple[int, int]:
+        first = tx.now
+        await tx.audit(ROW)
+        return first, tx.now
+
+    times = [await store.transact(TENANT, work) for _ in range(5)]
+    assert all(first == last for first, last in times)
+    assert [first for first, _ in times] == sorted({first for first, _ in times})
+
+
+async def test_a_view_holds_still_while_others_write(store: Store, maker: Maker) -> None:
+    await put(store, maker.write("Patient/1", mark="old"), maker.write("Patient/2"))
+    async with store.view(TENANT) as view:
+        first = await view.search(asked("Patient"))
+        await put(store, maker.write("Patient/3"), maker.write("Patient/1", 2), maker.deletion("Patient/2", 2))
+        again = await view.search(asked("Patient"))
+        current = await view.read("Patient", "1")
+        _, total = await view.history(HistoryQuery())
+        assert await view.read("Patient", "3") is None
+    assert again == first
+    assert current is not None and current.version == 1 and total == 2
+    assert await ids(store, asked("Patient", "_sort=_id")) == ["1", "3"]
+
+
+async def test_what_is_acknowledged_is_in_every_view_opened_after(store: Store, maker: Maker) -> None:
+    for n in range(20):
+        await put(store, maker.write(f"Patient/{n}"))
+        assert (await found(store, asked("Patient"))).total == n + 1
