@@ -1,0 +1,181 @@
+"""One SQLite transaction that carries many units of work: what they write is gathered, then written at once.
+
+Each statement lets go of Python's global lock and must win it back from the event loop, so rows wait in
+lists and go out in one statement per table. A unit that searches sees all that was written before it,
+since the lists are written first; one that fails is taken back out of the lists, or undone by its savepoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from fhir_server.store.sqlite.audit import Chain
+from fhir_server.store.sqlite.statements import TABLES, insert
+from fhir_server.store.sqlite.terms import HashText, Terms
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_ABSENT: Final = object()
+
+
+class Repeat(Exception):
+    """An id that was taken for new was not; run the batch again with each one looked up."""
+
+
+class Batch:
+    """The state of one transaction of the writer.
+
+    Args:
+        connection: The writer's.
+        terms: The writer's, current as of the transaction's begin.
+        hash_text: The store's hash.
+        last_now: The largest `now` this process gave so far.
+        audit_key: Signs the head of the audit chain.
+        careful: Whether ids that claim to be new are looked up first.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        terms: Terms,
+        hash_text: HashText,
+        last_now: int,
+        audit_key: bytes,
+        *,
+        careful: bool = False,
+    ) -> None:
+        self.connection, self.terms, self.hash, self.careful = connection, terms, hash_text, careful
+        self.lists: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
+        self._marks: dict[str, int] = {}
+        self._journal: list[tuple[MutableMapping[Any, Any], Any, Any]] = []
+        self._new_terms: list[int] = []
+        self._saved = False
+        self._in_unit = False
+        self.overlay: dict[Any, Any] = {}  # what units read or wrote, by key
+        self.counters: dict[tuple[int, str], int] = {}  # changed ones
+        self.tally: dict[tuple[int, str], int] = {}  # changes of counts
+        self.chain = Chain(connection, audit_key)
+        self._chain_before = self.chain.head
+        terms.refresh(connection)
+        row: Any = connection.execute(
+            "SELECT (SELECT max(seq) FROM version), (SELECT n FROM counter WHERE tenant = 0 AND name = 'record'),"
+            " (SELECT n FROM counter WHERE tenant = 0 AND name = 'now')"
+        ).fetchone()
+        self.seq: int = row[0] or 0
+        self.record_seq: int = row[1] or 0
+        self.last_now = max(last_now, row[2] or 0)
+        self.wrote = False
+
+    # --- units ---------------------------------------------------------------------------------------------
+
+    def begin_unit(self, clock: Callable[[], int]) -> int:
+        """Start a unit of work; return its time, larger than any before."""
+        self._marks = {table: len(rows) for table, rows in self.lists.items()}
+        self._journal.clear()
+        self._new_terms.clear()
+        self._saved, self._in_unit = False, True
+        self.last_now = max(clock(), self.last_now + 1)
+        return self.last_now
+
+    def end_unit(self) -> None:
+        """Keep what the unit wrote."""
+        if self._saved:
+            self.connection.execute("RELEASE unit")
+        self._in_unit = False
+
+    def undo_unit(self) -> None:
+        """Take back what the unit wrote."""
+        for table, mark in self._marks.items():
+            del self.lists[table][mark:]
+        if self._saved:
+            self.connection.execute("ROLLBACK TO unit; RELEASE unit").fetchall()
+            self.chain.head = self._chain_before
+        for mapping, key, before in reversed(self._journal):
+            if before is _ABSENT:
+                mapping.pop(key, None)
+            else:
+                mapping[key] = before
+        if self._new_terms:
+            self.terms.drop(set(self._new_terms))
+        self._in_unit = False
+
+    def set(self, mapping: MutableMapping[K, V], key: K, value: V) -> None:
+        """Change one of the batch's maps so that undoing the unit restores it."""
+        self._journal.append((mapping, key, mapping.get(key, _ABSENT)))
+        mapping[key] = value
+
+    def count(self, k: int, name: str, change: int) -> None:
+        """Change a tally."""
+        self.set(self.tally, (k, name), self.tally.get((k, name), 0) + change)
+
+    # --- terms ---------------------------------------------------------------------------------------------
+
+    def term(self, tenant: int, type: str, kind: str, params: str, system: str) -> int:
+        """Return the number of a term, making it where it is new."""
+        found = self.terms.id(tenant, type, kind, params, system)
+        if found:
+            return found
+        made = self.terms.newest + 1
+        self.lists["term"].append((made, tenant, type, kind, params, system))
+        self.terms.add(made, tenant, type, kind, params, system)
+        self._new_terms.append(made)
+        return made
+
+    # --- writing -------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write the rows that wait, so that statements see them."""
+        if self._in_unit and not self._saved:
+            if any(self._marks.values()):
+                own = {table: rows[self._marks[table] :] for table, rows in self.lists.items()}
+                for table, mark in self._marks.items():
+                    del self.lists[table][mark:]
+                self._write()
+                for table, rows in own.items():
+                    self.lists[table] = rows
+                self._marks = dict.fromkeys(self._marks, 0)
+            if any(self.lists.values()):
+                self.connection.execute("SAVEPOINT unit")
+                self._saved, self._chain_before = True, self.chain.head
+        self._write()
+
+    def statement(self, sql: str, values: tuple[Any, ...]) -> None:
+        """Run a statement of the unit at once, after all that waits."""
+        self.flush()
+        if not self._saved:
+            self.connection.execute("SAVEPOINT unit")
+            self._saved, self._chain_before = True, self.chain.head
+        self.connection.execute(sql, values)
+        self.wrote = True
+
+    def _write(self) -> None:
+        for table, rows in self.lists.items():
+            if not rows:
+                continue
+            self.wrote = True
+            made = [self.chain.link(*row) for row in rows] if table == "audit" else rows
+            changed = insert(self.connection, table, made)
+            if table == "new_resource" and changed != len(rows):
+                raise Repeat
+            rows.clear()
+
+    def finish(self) -> None:
+        """Write what is left, the counts and the clock: all that COMMIT needs."""
+        self._in_unit = False
+        self._write()
+        if self.tally:
+            insert(self.connection, "tally", [self._tally(k) for k in {k for k, _ in self.tally}])
+        if self.wrote or self.counters:
+            rows: list[tuple[Any, ...]] = [(*key, n) for key, n in self.counters.items()]
+            rows += [(0, "now", self.last_now), (0, "record", self.record_seq)]
+            if self.chain.has_grown:
+                rows.append((0, "audit", self.chain.signed()))
+            insert(self.connection, "counter", rows)
+            self.wrote = True
+
+    def _tally(self, k: int) -> tuple[int, int, int]:
+        return k, self.tally.get((k, "current"), 0), self.tally.get((k, "versions"), 0)

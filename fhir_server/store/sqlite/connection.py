@@ -1,0 +1,122 @@
+"""Connections to the file: safe engine, private mode, bounded statements.
+
+Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html,
+https://www.sqlite.org/releaselog/3_51_3.html (the WAL-reset bug, fixed in 3.51.3).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import apsw
+
+from fhir_server.errors import TooCostly, Unavailable
+
+SAFE: Final = (3, 51, 3)
+"""The first SQLite whose WAL cannot be corrupted by two connections that write and checkpoint at once."""
+
+BUSY_MS: Final = 10_000  # how long a writer waits for another process
+_READ_BUSY_MS: Final = 2_000  # a reader waits only while another process recovers the file
+_STEPS: Final = 20_000  # VM instructions between two looks at the budget, about 0.5 ms
+_CACHE_KIB: Final = 2_000  # page cache of one reader; the system's cache holds the rest
+_MMAP: Final = 1 << 31
+
+Timer: TypeAlias = Callable[[], float]
+
+
+class Interrupted(Exception):
+    """A statement went beyond the small budget of the event loop; run it again in a thread."""
+
+
+def check_engine(version: str | None = None) -> None:
+    """Raise Unavailable unless the SQLite library is safe with several connections.
+
+    Args:
+        version: Of the library; that of apsw by default.
+    """
+    found = version or apsw.sqlite_lib_version()
+    if tuple(int(part) for part in found.split(".")) < SAFE:
+        raise Unavailable(
+            f"SQLite {found} can corrupt a WAL database; {'.'.join(map(str, SAFE))} or newer is needed: "
+            "install a newer apsw."
+        )
+
+
+@contextmanager
+def private() -> Iterator[None]:
+    """Let new files (the database, its -wal and -shm) be readable by their owner only."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def connect(path: str, *, vfs: str | None = None, writer: bool = False) -> apsw.Connection:
+    """Open one connection; the file is made where it is not there.
+
+    Args:
+        path: Of the database file.
+        vfs: Name of a registered apsw VFS; the system's own by default.
+        writer: Whether it is the one that writes.
+
+    Raises:
+        Unavailable: The file cannot be opened; says why.
+    """
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
+    try:
+        with private():
+            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            connection = apsw.Connection(path, flags=flags, vfs=vfs, statementcachesize=400 if writer else 100)
+            connection.set_busy_timeout(BUSY_MS if writer else _READ_BUSY_MS)
+            _set_up(connection, writer)
+    except (apsw.Error, OSError) as error:
+        raise Unavailable(f"The store cannot be opened: {type(error).__name__}.") from error
+    return connection
+
+
+def _set_up(connection: apsw.Connection, writer: bool) -> None:
+    mode = connection.execute("PRAGMA journal_mode = WAL").get
+    if mode != "wal":
+        raise Unavailable("The store's file system does not allow a WAL database.")
+    connection.execute(
+        f"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;"
+        f"PRAGMA cache_size = -{_CACHE_KIB * (8 if writer else 1)}; PRAGMA mmap_size = {_MMAP};"
+        # Checkpoints are the keeper's work, not a commit's (see writer.py); the file shrinks after a large one.
+        "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"
+    ).fetchall()
+
+
+@contextmanager
+def budget(connection: apsw.Connection, timer: Timer, seconds: float | None, *, calls: int = 0) -> Iterator[None]:
+    """Bound what the statements inside may cost.
+
+    Args:
+        connection: Whose statements.
+        timer: Returns seconds that only grow.
+        seconds: Bound in time; TooCostly beyond it. None: bound by `calls`, with Interrupted.
+        calls: Looks at the budget (each about 0.5 ms of work) before Interrupted.
+    """
+    left = calls
+    end = timer() + seconds if seconds is not None else 0.0
+
+    def is_spent() -> bool:
+        nonlocal left
+        if seconds is not None:
+            return timer() > end
+        left -= 1
+        return left < 0
+
+    connection.set_progress_handler(is_spent, _STEPS)
+    try:
+        yield
+    except apsw.InterruptError:
+        if seconds is None:
+            raise Interrupted from None
+        raise TooCostly("The search takes too long: narrow it, or leave out the total.") from None
+    finally:
+        connection.set_progress_handler(None)

@@ -1,0 +1,61 @@
+"""The keeper copies the WAL into the file, in its own thread, so that no commit waits for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+from typing import Final
+
+import apsw
+
+_log = logging.getLogger(__name__)
+
+PAGES: Final = 4_000  # of the WAL (16 MB) at which the keeper is called
+MOST_PAGES: Final = 16_000  # at which the writer waits for it
+
+
+class Keeper:
+    """A thread that checkpoints when it is called.
+
+    Args:
+        connect: Opens a connection of its own.
+    """
+
+    def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
+        self._connection = connect()
+        self._lock = Lock()
+        self._called, self._ending = Event(), False
+        self._thread = Thread(target=self._run, name="sqlite-keeper", daemon=True)
+        self._thread.start()
+
+    def call(self, pages: int) -> None:
+        """Say how long the WAL is; where it is much too long, checkpoint before returning."""
+        if pages >= MOST_PAGES:
+            self.checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+        elif pages >= PAGES:
+            self._called.set()
+
+    def checkpoint(self, mode: int) -> None:
+        """Copy what can be copied; a busy or failing disk is left for the next time."""
+        with self._lock:
+            try:
+                self._connection.wal_checkpoint(mode=mode)
+            except apsw.Error as error:
+                _log.warning("checkpoint failed: %s", type(error).__name__)
+
+    def _run(self) -> None:
+        while True:
+            self._called.wait()
+            self._called.clear()
+            if self._ending:
+                return
+            self.checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def close(self) -> None:
+        """End the thread, empty the WAL and close the connection."""
+        self._ending = True
+        self._called.set()
+        self._thread.join()
+        self.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self._connection.close()

@@ -1,0 +1,115 @@
+"""Reading what is stored, in one snapshot: statements and what comes of them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from fhir_server.model import Record, Version
+from fhir_server.store.protocol import AuditRow
+from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.body import COLUMNS, read_row
+from fhir_server.store.sqlite.terms import Terms
+
+_CURRENT: Final = f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.seq = r.seq WHERE r.k = ? AND r.id = ?"  # noqa: S608
+_NUMBERED: Final = (
+    f"SELECT {COLUMNS} FROM superseded s JOIN version v ON v.seq = s.seq"  # noqa: S608
+    " WHERE s.k = ? AND s.id = ? AND s.version = ?"
+)
+RECORD: Final = "kind, key, state, lane, seq, at, body"
+_read_audit = msgspec.json.Decoder(tuple[str, AuditRow]).decode
+
+
+class Snapshot:
+    """What one connection sees of one tenant.
+
+    Args:
+        connection: Inside a transaction.
+        terms: Of its side; refreshed when something is not found in it.
+        tenant: Number of the tenant, 0 where nothing was written for it yet.
+    """
+
+    def __init__(self, connection: apsw.Connection, terms: Terms, tenant: int) -> None:
+        self.connection, self.terms, self.tenant = connection, terms, tenant
+
+    def type_term(self, type: str) -> int:
+        """Return the number of a type, 0 where no resource of it was ever written."""
+        found = self.terms.id(self.tenant, type, terms.TYPE)
+        if not found:
+            self.terms.refresh(self.connection)
+            found = self.terms.id(self.tenant, type, terms.TYPE)
+        return found
+
+    def read(self, type: str, id: str) -> Version | None:
+        """Return the newest version."""
+        row = self.connection.execute(_CURRENT, (self.type_term(type), id)).fetchone()
+        return read_row(type, row) if row else None
+
+    def vread(self, type: str, id: str, version: int) -> Version | None:
+        """Return one version."""
+        current = self.read(type, id)
+        if current is None or version > current.version:
+            return None
+        if version == current.version:
+            return current
+        row = self.connection.execute(_NUMBERED, (self.type_term(type), id, version)).fetchone()
+        return read_row(type, row) if row else None
+
+    def record(self, kind: str, key: str) -> Record | None:
+        """Return a room's row."""
+        row = self.connection.execute(
+            f"SELECT {RECORD} FROM record WHERE tenant = ? AND kind = ? AND key = ?",  # noqa: S608
+            (self.tenant, kind, key),
+        ).fetchone()
+        return Record(*row) if row else None
+
+    def records(self, kind: str, state: str | None, lane: str | None, after: int, limit: int) -> list[Record]:
+        """Return rows of a kind, oldest first."""
+        where, values = "tenant = ? AND kind = ? AND seq > ?", [self.tenant, kind, after]
+        index = ""
+        if state is not None:
+            where, values, index = where + " AND state = ?", [*values, state], "INDEXED BY record_state"
+        if lane is not None:
+            where, values = where + " AND lane = ?", [*values, lane]
+            # Only rows that name a lane are in the index by lane.
+            index = "INDEXED BY record_lane" if lane and state is not None else index
+            where += " AND lane <> ''" if lane else ""
+        sql = f"SELECT {RECORD} FROM record {index} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
+        return [Record(*row) for row in self.connection.execute(sql, (*values, limit))]
+
+    def epoch(self) -> int:
+        """Return the tenant's epoch."""
+        found = self.connection.execute(
+            "SELECT n FROM counter WHERE tenant = ? AND name = 'epoch'", (self.tenant,)
+        ).fetchone()
+        return found[0] if found else 0
+
+    def audits(self, patient: str, after: int, limit: int) -> list[tuple[int, AuditRow]]:
+        """Return rows of the audit chain, oldest first."""
+        sql = "SELECT seq, body FROM audit WHERE tenant = ? AND seq > ? ORDER BY seq"
+        made: list[tuple[int, AuditRow]] = []
+        for seq, body in self.connection.execute(sql, (self.tenant, after)):
+            row = read_audit(body)
+            if not patient or patient in row.patients:
+                made.append((seq, row))
+                if len(made) >= limit:
+                    break
+        return made
+
+
+def write_audit(tenant: str, row: AuditRow) -> bytes:
+    """Return the canonical JSON of an audit row: a list of the tenant and the row's fields in order."""
+    return msgspec.json.encode((tenant, row))
+
+
+def read_audit(body: bytes) -> AuditRow:
+    """Return the row that `write_audit` wrote."""
+    return _read_audit(body)[1]
+
+
+def tenant_number(connection: apsw.Connection, name: str) -> int:
+    """Return a tenant's number, 0 where it has none."""
+    found: Any = connection.execute("SELECT id FROM tenant WHERE name = ?", (name,)).get
+    return found or 0

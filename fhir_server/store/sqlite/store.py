@@ -1,0 +1,177 @@
+"""The SQLite store: one file, one writer that shares commits, readers that never wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import apsw
+
+from fhir_server.errors import Unavailable
+from fhir_server.model import Resource
+from fhir_server.search.values import Indexed
+from fhir_server.store.protocol import AuditRow, Transaction, View
+from fhir_server.store.sqlite import audit
+from fhir_server.store.sqlite.connection import Timer, check_engine, connect
+from fhir_server.store.sqlite.keeper import Keeper
+from fhir_server.store.sqlite.migrations import migrate, steps
+from fhir_server.store.sqlite.terms import hasher
+from fhir_server.store.sqlite.transaction import SqliteTransaction
+from fhir_server.store.sqlite.view import Readers
+from fhir_server.store.sqlite.writer import Unit, Writer
+
+T = TypeVar("T")
+
+MOST_WAITING: Final = 2_048  # units that wait; who comes then waits before
+_SECRET_BYTES: Final = 32
+
+
+def _microseconds() -> int:
+    return time.time_ns() // 1_000
+
+
+class SqliteStore:
+    """A `store.protocol.Store` in one SQLite file.
+
+    Args:
+        path: Of the file.
+        index: Gives the values of a resource, to remove the index rows of a version that is replaced.
+        clock: Returns microseconds since 1970.
+        timer: Returns seconds that only grow; bounds searches.
+        random: Returns that many random bytes; for secrets.
+        vfs: Name of a registered apsw VFS; the system's own by default.
+        search_seconds: What one search may take.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        index: Callable[[Resource], Indexed],
+        clock: Callable[[], int] = _microseconds,
+        timer: Timer = time.monotonic,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+        vfs: str | None = None,
+        search_seconds: float = 10.0,
+    ) -> None:
+        self._path, self._index, self._clock, self._random, self._vfs = str(path), index, clock, random, vfs
+        self._timer, self._seconds = timer, search_seconds
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._keeper: Keeper | None = None
+        self._room = asyncio.Semaphore(MOST_WAITING)
+
+    # --- life ----------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the file, bring its schema up to date; raise Unavailable with the reason where it is not safe."""
+        check_engine()
+        await asyncio.get_running_loop().run_in_executor(None, self._open)
+
+    def _open(self) -> None:
+        connection = connect(self._path, vfs=self._vfs, writer=True)
+        try:
+            migrate(connection, steps())
+            hash_text = hasher(self._kept_secret(connection, "index"))
+            audit_key = self._kept_secret(connection, audit.KEY)
+        except apsw.Error as error:
+            connection.close()
+            raise Unavailable(f"The store cannot be opened: {type(error).__name__}.") from error
+        except BaseException:
+            connection.close()
+            raise
+        self._readers = Readers(self._path, self._vfs, hash_text, self._index, self._timer, self._seconds)
+        self._keeper = Keeper(lambda: connect(self._path, vfs=self._vfs, writer=True))
+        self._writer = Writer(connection, hash_text, self._index, self._clock, audit_key, self._keeper)
+
+    def _kept_secret(self, connection: apsw.Connection, name: str) -> bytes:
+        connection.execute("INSERT OR IGNORE INTO secret VALUES (?, ?)", (name, self._random(_SECRET_BYTES)))
+        found: bytes = connection.execute("SELECT value FROM secret WHERE name = ?", (name,)).get
+        return found
+
+    async def close(self) -> None:
+        """Finish what was accepted, copy the WAL into the file and let go; may be called twice."""
+        writer, readers, keeper = self._writer, self._readers, self._keeper
+        self._writer = self._readers = self._keeper = None
+        if writer is not None and readers is not None and keeper is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, writer.end)
+            await readers.close()
+            await loop.run_in_executor(None, keeper.close)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it can be written to: open, and its disk has not failed."""
+        return self._writer is not None and self._writer.healthy
+
+    def _open_writer(self) -> Writer:
+        if self._writer is None:
+            raise Unavailable("The store is closed.")
+        return self._writer
+
+    # --- work ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def view(self, tenant: str) -> AsyncIterator[View]:
+        """A consistent state, held until the context is left; never waits for a writer."""
+        if self._readers is None:
+            raise Unavailable("The store is closed.")
+        with self._readers.snapshot(tenant) as view:
+            yield view
+
+    async def transact(self, tenant: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction and return its result once it is durable."""
+        writer = self._open_writer()
+        async with self._room:
+            loop = asyncio.get_running_loop()
+            unit = Unit(tenant, work, loop, loop.create_future(), contextvars.copy_context())
+            writer.submit(unit)
+            result: T = await unit.future
+            return result
+
+    def audit_soon(self, tenant: str, row: AuditRow) -> None:
+        """Append to the audit chain with the next commit, without waiting; raise Unavailable when it cannot."""
+        self._open_writer().audit(tenant, row)
+
+    # --- what is the store's own ---------------------------------------------------------------------------
+
+    async def tenants(self) -> list[str]:
+        """Return the names of the tenants that something was written for."""
+        return await self._ask(lambda connection: [r[0] for r in connection.execute("SELECT name FROM tenant")])
+
+    async def verify_audit(self) -> int | None:
+        """Return the seq of the first audit row whose hash does not hold; None when the chain is whole."""
+        key = await self.secret(audit.KEY)
+        return await self._ask(lambda connection: audit.verify(connection, key))
+
+    async def secret(self, name: str) -> bytes:
+        """Return 32 random bytes kept under that name, made on first use."""
+        found: bytes | None = await self._ask(
+            lambda connection: connection.execute("SELECT value FROM secret WHERE name = ?", (name,)).get
+        )
+        if found is not None:
+            return found
+        made = self._random(_SECRET_BYTES)
+
+        async def keep(transaction: Transaction) -> bytes:
+            assert isinstance(transaction, SqliteTransaction)
+            return transaction.keep_secret(name, made)
+
+        return await self.transact("", keep)
+
+    async def checkpoint(self) -> None:
+        """Copy the WAL into the file and empty it."""
+        if self._keeper is None:
+            raise Unavailable("The store is closed.")
+        checkpoint = self._keeper.checkpoint
+        await asyncio.get_running_loop().run_in_executor(None, checkpoint, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    async def _ask(self, question: Callable[[apsw.Connection], T]) -> T:
+        if self._readers is None:
+            raise Unavailable("The store is closed.")
+        return await self._readers.ask(question)

@@ -1,0 +1,212 @@
+"""A unit of work inside a batch: reads what is there and what it wrote, and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from fhir_server import gate
+from fhir_server.errors import VersionConflict
+from fhir_server.model import EVERYTHING, Record, Resource, Version, Visibility
+from fhir_server.search.query import Clause, Query
+from fhir_server.search.values import Indexed
+from fhir_server.store.protocol import AuditRow, Found, HistoryQuery, Write
+from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.batch import Batch
+from fhir_server.store.sqlite.body import write_row
+from fhir_server.store.sqlite.reading import Snapshot, tenant_number, write_audit
+from fhir_server.store.sqlite.rows import build
+
+_MULTIPLE: Final = 1  # head.owner of a resource with several owners
+
+
+class SqliteTransaction:
+    """A `store.protocol.Transaction`; its methods never suspend.
+
+    Args:
+        batch: Where its writes go.
+        tenant: Name.
+        index: Gives the values of a resource, to remove the index rows of a version that is replaced.
+        now: Its time.
+    """
+
+    def __init__(self, batch: Batch, tenant: str, index: Callable[[Resource], Indexed], now: int) -> None:
+        self.tenant, self.now = tenant, now
+        self._batch, self._index = batch, index
+        self._number = batch.overlay.get(("tenant", tenant)) or tenant_number(batch.connection, tenant)
+        batch.overlay["tenant", tenant] = self._number
+        self._snapshot = Snapshot(batch.connection, batch.terms, self._number)
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    def _written(self) -> Snapshot:
+        self._batch.flush()
+        return self._snapshot
+
+    def _current(self, type: str, id: str) -> Version | None:
+        key = (self._number, type, id)
+        overlay = self._batch.overlay
+        if key in overlay:
+            return overlay[key]  # type: ignore[no-any-return]
+        found = self._snapshot.read(type, id)
+        overlay[key] = found
+        return found
+
+    async def read(self, type: str, id: str) -> Version | None:
+        """Return the newest version, a deletion included; None when the id was never used."""
+        return self._current(type, id)
+
+    async def vread(self, type: str, id: str, version: int) -> Version | None:
+        """Return that version, or None."""
+        current = self._current(type, id)
+        if current is None or current.version == version:
+            return current
+        return self._written().vread(type, id, version)
+
+    async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
+        """Return a page of what matches and may be seen."""
+        raise NotImplementedError
+
+    async def count(self, types: tuple[str, ...], where: Sequence[Clause], *, see: Visibility = EVERYTHING) -> int:
+        """Return how many resources match and may be seen."""
+        raise NotImplementedError
+
+    async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
+        """Return a page of versions, newest first, and the total number."""
+        raise NotImplementedError
+
+    async def record(self, kind: str, key: str) -> Record | None:
+        """Return a room's row, or None."""
+        return self._record(kind, key)
+
+    async def records(
+        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[Record]:
+        """Return rows of that kind with seq > after, oldest first."""
+        return self._written().records(kind, state, lane, after, limit)
+
+    async def epoch(self) -> int:
+        """Return the tenant's guard epoch."""
+        found = self._batch.counters.get((self._number, "epoch"))
+        return self._snapshot.epoch() if found is None else found
+
+    async def audits(self, *, patient: str = "", after: int = 0, limit: int = 100) -> list[tuple[int, AuditRow]]:
+        """Return (seq, row) with seq > after, oldest first."""
+        return self._written().audits(patient, after, limit)
+
+    # --- writing -------------------------------------------------------------------------------------------
+
+    def _own_tenant(self) -> int:
+        """Return the tenant's number, giving it one on its first write."""
+        if not self._number:
+            batch = self._batch
+            batch.flush()
+            made = batch.connection.execute("SELECT coalesce(max(id), 0) + 1 FROM tenant").get
+            batch.lists["tenant"].append((made, self.tenant))
+            batch.set(batch.overlay, ("tenant", self.tenant), made)
+            self._number = self._snapshot.tenant = made
+        return self._number
+
+    async def put(self, write: Write) -> Version:
+        """Store a version and make it the current one; raise VersionConflict unless it follows the current."""
+        tenant, batch = self._own_tenant(), self._batch
+        is_new = write.version == 1 and not batch.careful and (tenant, write.type, write.id) not in batch.overlay
+        before = None if is_new else self._current(write.type, write.id)
+        if write.version != (before.version if before else 0) + 1:
+            raise VersionConflict("The resource is at another version.")
+        batch.seq += 1
+        owners = write.indexed.owners
+        if write.method == "DELETE" and before is not None:
+            owners = before.owners
+        made = Version(write.type, write.id, write.version, write.at, write.method, write.body, batch.seq, owners)
+        k = batch.term(tenant, write.type, terms.TYPE, "", "")
+        lists = batch.lists
+        lists["version"].append(write_row(k, made))
+        lists["new_resource" if before is None else "resource"].append((k, write.id, made.seq, made.version))
+        if before is not None:
+            self._supersede(k, before)
+        if made.is_deleted:
+            lists["token"].append((batch.term(tenant, write.type, terms.HISTORY, "", ""), 0, made.seq))
+        else:
+            self._add_rows(k, made, write.indexed)
+        batch.count(k, "versions", 1)
+        batch.set(batch.overlay, (tenant, write.type, write.id), made)
+        return made
+
+    def _add_rows(self, k: int, version: Version, indexed: Indexed) -> None:
+        batch, lists = self._batch, self._batch.lists
+        rows = build(version.type, indexed, version.seq, self._term_of(version.type), batch.hash)
+        owners = version.owners
+        owner = 0 if not owners else batch.hash(owners[0]) if len(owners) == 1 else _MULTIPLE
+        lists["head"].append((version.seq, k, batch.hash(version.id), owner, rows.shape))
+        lists["token"].append((k, 0, version.seq))
+        lists["token"] += rows.token
+        lists["span"] += rows.span
+        lists["fact"] += rows.fact
+        lists["timeline"] += rows.timeline
+        lists["text"] += rows.text
+        batch.count(k, "current", 1)
+
+    def _supersede(self, k: int, before: Version) -> None:
+        batch, lists = self._batch, self._batch.lists
+        lists["superseded"].append((k, before.id, before.version, before.seq))
+        if before.is_deleted:
+            return
+        history = batch.term(self._number, before.type, terms.HISTORY, "", "")
+        lists["token"].append((history, 0, before.seq))
+        rows = build(
+            before.type, self._index(gate.load(before.body)), before.seq, self._term_of(before.type), batch.hash
+        )
+        lists["no_token"].append((k, 0, before.seq))
+        lists["no_token"] += rows.token
+        lists["no_span"] += rows.span
+        lists["no_timeline"] += rows.timeline
+        lists["no_head"].append((before.seq,))
+        lists["no_fact"].append((before.seq,))
+        batch.count(k, "current", -1)
+
+    def _term_of(self, type: str) -> Callable[[str, str, str], int]:
+        batch, tenant = self._batch, self._number
+        return lambda kind, params, system: batch.term(tenant, type, kind, params, system)
+
+    def _record(self, kind: str, key: str) -> Record | None:
+        overlay, place = self._batch.overlay, ("record", self._number, kind, key)
+        if place not in overlay:
+            overlay[place] = self._snapshot.record(kind, key)
+        return overlay[place]  # type: ignore[no-any-return]
+
+    async def put_record(self, kind: str, key: str, state: str, body: bytes, *, lane: str = "") -> Record:
+        """Insert or replace a room's row; a replaced row keeps its seq."""
+        tenant, batch = self._own_tenant(), self._batch
+        before = self._record(kind, key)
+        if before is None:
+            batch.record_seq += 1
+        made = Record(kind, key, state, lane, before.seq if before else batch.record_seq, self.now, body)
+        batch.set(batch.overlay, ("record", tenant, kind, key), made)
+        batch.lists["record"].append((made.seq, tenant, kind, key, state, lane, self.now, body))
+        return made
+
+    async def drop_record(self, kind: str, key: str) -> None:
+        """Remove a room's row, if it is there."""
+        batch = self._batch
+        before = self._record(kind, key)
+        if before is not None:
+            batch.flush()  # a row of this batch is written before it is removed
+            batch.lists["no_record"].append((before.seq,))
+            batch.set(batch.overlay, ("record", self._number, kind, key), None)
+
+    async def audit(self, row: AuditRow) -> None:
+        """Append to the audit chain."""
+        self._batch.lists["audit"].append((self._own_tenant(), write_audit(self.tenant, row)))
+
+    async def bump_epoch(self) -> None:
+        """Say that what actors may see may have changed."""
+        batch, key = self._batch, (self._own_tenant(), "epoch")
+        batch.set(batch.counters, key, await self.epoch() + 1)
+
+    def keep_secret(self, name: str, value: bytes) -> bytes:
+        """Keep a secret unless there is one of that name; return the one that is kept."""
+        connection = self._batch.connection
+        self._batch.statement("INSERT OR IGNORE INTO secret VALUES (?, ?)", (name, value))
+        kept: bytes = connection.execute("SELECT value FROM secret WHERE name = ?", (name,)).get
+        return kept

@@ -1,0 +1,180 @@
+"""Views: snapshots of readers' connections, used on the event loop, in a thread where that takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import apsw
+
+from fhir_server.errors import Unavailable
+from fhir_server.model import EVERYTHING, Record, Resource, Version, Visibility
+from fhir_server.search.query import Clause, Query
+from fhir_server.search.values import Indexed
+from fhir_server.store.protocol import AuditRow, Found, HistoryQuery
+from fhir_server.store.sqlite.connection import Interrupted, Timer, budget, connect
+from fhir_server.store.sqlite.reading import Snapshot, tenant_number
+from fhir_server.store.sqlite.terms import HashText, Terms
+
+T = TypeVar("T")
+
+_KEPT: Final = 8  # idle connections
+_CALLS: Final = 4  # looks at the budget before a search goes to a thread, about 2 ms
+_THREADS: Final = 2
+
+
+class Readers:
+    """A pool of reading connections.
+
+    Args:
+        path: Of the file.
+        vfs: As of `connect`.
+        hash_text: The store's hash.
+        index: Gives the values of a resource.
+        timer: Returns seconds that only grow.
+        seconds: What one search may take in a thread.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        vfs: str | None,
+        hash_text: HashText,
+        index: Callable[[Resource], Indexed],
+        timer: Timer,
+        seconds: float,
+    ) -> None:
+        self._path, self._vfs = path, vfs
+        self.hash, self.index, self.timer, self.seconds = hash_text, index, timer, seconds
+        self.terms = Terms()
+        self._tenants: dict[str, int] = {}
+        self._idle: list[apsw.Connection] = []
+        self._closed = False
+        self.threads = ThreadPoolExecutor(_THREADS, "sqlite-reader")
+
+    def take(self) -> apsw.Connection:
+        """Return a connection that nobody uses."""
+        return self._idle.pop() if self._idle else connect(self._path, vfs=self._vfs)
+
+    def give(self, connection: apsw.Connection) -> None:
+        """Take a connection back."""
+        if self._closed or len(self._idle) >= _KEPT:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def tenant(self, connection: apsw.Connection, name: str) -> int:
+        """Return a tenant's number, 0 where it has none."""
+        found = self._tenants.get(name)
+        if found is None:
+            found = tenant_number(connection, name)
+            if found:
+                self._tenants[name] = found
+        return found
+
+    @contextmanager
+    def snapshot(self, tenant: str) -> Iterator[SqliteView]:
+        """Hold one state until the context is left."""
+        connection = self.take()
+        try:
+            connection.execute("BEGIN")
+            yield SqliteView(self, connection, tenant)
+        except apsw.Error as error:
+            raise Unavailable("The store cannot be read.") from error
+        finally:
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+            self.give(connection)
+
+    async def ask(self, question: Callable[[apsw.Connection], T]) -> T:
+        """Answer a question in a thread, in one snapshot."""
+
+        def run() -> T:
+            connection = self.take()
+            try:
+                connection.execute("BEGIN")
+                made = question(connection)
+                connection.execute("COMMIT")
+                return made
+            finally:
+                self.give(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self.threads, run)
+
+    async def close(self) -> None:
+        """Close what is idle; what is in use closes when it is given back."""
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(None, self.threads.shutdown)
+        while self._idle:
+            self._idle.pop().close()
+
+
+class SqliteView:
+    """A `store.protocol.View`; one call at a time.
+
+    Args:
+        readers: Whose connection it is.
+        connection: Inside a transaction.
+        tenant: Name.
+    """
+
+    def __init__(self, readers: Readers, connection: apsw.Connection, tenant: str) -> None:
+        self.tenant = tenant
+        self._readers, self._connection = readers, connection
+        self._snapshot = Snapshot(connection, readers.terms, readers.tenant(connection, tenant))
+
+    async def _bounded(self, work: Callable[[], T]) -> T:
+        """Run work here within a small budget, or else in a thread within the large one."""
+        readers, connection = self._readers, self._connection
+        try:
+            with budget(connection, readers.timer, None, calls=_CALLS):
+                return work()
+        except Interrupted:
+            pass
+
+        def run() -> T:
+            with budget(connection, readers.timer, readers.seconds):
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(readers.threads, run)
+
+    async def read(self, type: str, id: str) -> Version | None:
+        """Return the newest version, a deletion included; None when the id was never used."""
+        return self._snapshot.read(type, id)
+
+    async def vread(self, type: str, id: str, version: int) -> Version | None:
+        """Return that version, or None."""
+        return self._snapshot.vread(type, id, version)
+
+    async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
+        """Return a page of what matches and may be seen."""
+        raise NotImplementedError
+
+    async def count(self, types: tuple[str, ...], where: Sequence[Clause], *, see: Visibility = EVERYTHING) -> int:
+        """Return how many resources match and may be seen."""
+        raise NotImplementedError
+
+    async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
+        """Return a page of versions, newest first, and the total number."""
+        raise NotImplementedError
+
+    async def record(self, kind: str, key: str) -> Record | None:
+        """Return a room's row, or None."""
+        return self._snapshot.record(kind, key)
+
+    async def records(
+        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[Record]:
+        """Return rows of that kind with seq > after, oldest first."""
+        return self._snapshot.records(kind, state, lane, after, limit)
+
+    async def epoch(self) -> int:
+        """Return the tenant's guard epoch."""
+        return self._snapshot.epoch()
+
+    async def audits(self, *, patient: str = "", after: int = 0, limit: int = 100) -> list[tuple[int, AuditRow]]:
+        """Return (seq, row) with seq > after, oldest first."""
+        return await self._bounded(lambda: self._snapshot.audits(patient, after, limit))
