@@ -95,7 +95,7 @@ class Skeleton:
         rows = self.reader.execute(SEARCH, (asked["patient"], asked["code"].rpartition("|")[2])).fetchall()
         return (
             b'{"resourceType":"Bundle","type":"searchset","entry":['
-            + b",".join(b'{"resource":' + row[0] + b"}" for row in rows)
+            + b",".join(b'{"resource":' + bytes(row[0]) + b"}" for row in rows)
             + b"]}"
         )
 

@@ -21,10 +21,14 @@ from fhir_server.errors import FhirError
 from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
 
+CORE_COMMANDS = frozenset({"serve", "demo", "token", "load", "check", "audit", "doctor"})
+"""Commands that need no room to be imported before they are known."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    args = build_parser(rooms=not given or given[0] not in CORE_COMMANDS).parse_args(given)
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
@@ -40,13 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command, rooms included."""
+def build_parser(*, rooms: bool = True) -> argparse.ArgumentParser:
+    """Return the parser of the command; without `rooms` none of them is imported, so that it starts at once."""
     parser = argparse.ArgumentParser(
         prog="predmp", description="The hub between hospitals, devices, telemedicine vendors, patients and the DMP."
     )
     parser.add_argument("--version", action="version", version=f"predmp {version('predmp')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add(commands, "serve", "start the hub", run_serve, every_setting=True)
     demo = _add(commands, "demo", "start the hub and play a synthetic French day on it", run_demo, every_setting=True)
     demo.add_argument("--exit", action="store_true", help="stop when the day is over, in place of serving on")
@@ -63,12 +67,23 @@ def build_parser() -> argparse.ArgumentParser:
         run_doctor,
         settings=("store", "http", "mllp"),
     )
+    if not rooms:
+        return parser
     for name in ROOMS:
         for command in getattr(importlib.import_module(name), "COMMANDS", ()):
             sub = commands.add_parser(command.name, help=command.help, description=command.help)
             command.configure(sub)
             sub.set_defaults(run=command.run)
+    _add_conformance(commands)
     return parser
+
+
+def _add_conformance(commands: Any) -> None:
+    suite = importlib.import_module("conformance.command")
+    help = "run the conformance suites against any FHIR R4 base"
+    sub = commands.add_parser("conformance", help=help, description=help)
+    suite.configure(sub)
+    sub.set_defaults(run=suite.run)
 
 
 def _add(
@@ -202,4 +217,4 @@ def run_doctor(args: argparse.Namespace) -> int:
     """Say what is fit and what is not."""
     from fhir_server.doctor import examine
 
-    return run_sync(examine(read_settings(args)))
+    return run_async(examine(read_settings(args)))

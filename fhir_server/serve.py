@@ -8,7 +8,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
 
 import uvicorn
 
@@ -49,7 +50,7 @@ def bind(address: str) -> socket.socket:
     return made
 
 
-async def serve(settings: Settings, ready: Callable[[Composed], Awaitable[bool]] | None = None) -> int:
+async def serve(settings: Settings, ready: Callable[[Composed], Coroutine[Any, Any, bool]] | None = None) -> int:
     """Serve until SIGTERM or SIGINT.
 
     Args:
@@ -69,7 +70,9 @@ async def serve(settings: Settings, ready: Callable[[Composed], Awaitable[bool]]
         sock.close()
 
 
-async def _run(composed: Composed, sock: socket.socket, ready: Callable[[Composed], Awaitable[bool]] | None) -> int:
+async def _run(
+    composed: Composed, sock: socket.socket, ready: Callable[[Composed], Coroutine[Any, Any, bool]] | None
+) -> int:
     config = uvicorn.Config(
         composed.asgi,
         http="httptools",

@@ -18,7 +18,8 @@ from fhir_server.interactions.instant import http_date
 from fhir_server.interactions.subset import subset
 from fhir_server.model import Entry, Outcome, Version
 from fhir_server.outcome import outcome
-from fhir_server.search.query import Query
+from fhir_server.search.query import Match, Query
+from fhir_server.search.values import Period
 from fhir_server.store.protocol import HistoryQuery
 
 MOST_PER_PAGE = 1_000
