@@ -1,0 +1,429 @@
+"""Measurements in, alerts out, in one transaction: what is scored, opened, raised, left alone, and what fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from fhir_server.errors import Unavailable
+from fhir_server.model import Change, Entry, Resource, Version
+from triage_hooks import alert, moment
+from triage_hooks.codes import FAMILY, LOINC, SCALE_2, SETTING, SIGN, SNOMED, UCUM, codes_of
+from triage_hooks.enricher import Triage
+from triage_hooks.rules.news2 import NEWS2
+from triage_hooks.rules.score import Score
+
+PARIS = ZoneInfo("Europe/Paris")
+NOW = moment.span("2026-11-20T08:10:00+01:00", PARIS)
+assert NOW is not None
+AT = "2026-11-20T08:00:00+01:00"
+CODES = {"rr": ("9279-1", "/min"), "spo2": ("2708-6", "%"), "hr": ("8867-4", "/min"), "temp": ("8310-5", "Cel")}
+
+
+class Ward:
+    """A store of a few resources with the few searches that triage asks; it applies what triage returns."""
+
+    tenant = "default"
+
+    def __init__(self) -> None:
+        self.now = NOW.first if NOW else 0
+        self.held: dict[str, Resource] = {}
+        self.triage = Triage("https://hub.example/fhir", PARIS)
+        self.asked = 0
+        self.put("Patient", {"id": "p", "birthDate": "1951-04-23", "gender": "male"})
+
+    def put(self, type: str, resource: Resource) -> Resource:
+        id = resource.get("id") or f"{type.lower()}{len(self.held)}"
+        made = {"resourceType": type, **resource, "id": id}
+        self.held[f"{type}/{id}"] = made
+        return made
+
+    async def write(self, *resources: Resource) -> list[Entry]:
+        """Write resources as one transaction and apply what joins it."""
+        changes = []
+        for resource in resources:
+            before = self.held.get(f"{resource['resourceType']}/{resource.get('id', '')}")
+            made = self.put(resource["resourceType"], resource)
+            changes.append(Change(Version(made["resourceType"], made["id"], 1, self.now, "POST", b""), made, before))
+        entries = list(await self.triage.run(self, changes))  # type: ignore[arg-type]  # the part it asks of
+        self._apply(entries)
+        return entries
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        links = {
+            entry.full_url: f"{entry.url}/{entry.url.lower()}{len(self.held)}-{n}" for n, entry in enumerate(entries)
+        }
+        for entry in entries:
+            assert entry.resource is not None
+            target = links[entry.full_url] if entry.method == "POST" else entry.url
+            type, _, id = target.partition("/")
+            self.put(type, {**_linked(entry.resource, links), "id": id})
+
+    def all(self, type: str, **like: str) -> list[Resource]:
+        """Return what is held of a type, with these texts in these elements."""
+        found = [held for held in self.held.values() if held["resourceType"] == type]
+        return [held for held in found if all(held.get(key) == value for key, value in like.items())]
+
+    async def resource(self, reference: str) -> Resource | None:
+        return self.held.get(reference)
+
+    async def find(self, query: str) -> list[Resource]:
+        self.asked += 1
+        type, _, text = query.partition("?")
+        pairs = parse_qsl(text, strict_parsing=True)
+        found = [held for held in self.all(type) if all(_matches(held, *pair) for pair in pairs)]
+        found.sort(key=lambda held: str(held.get("effectiveDateTime", held.get("lastModified", ""))), reverse=True)
+        return found[: int(dict(pairs)["_count"])]
+
+
+def _linked(value: Any, links: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _linked(item, links) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_linked(item, links) for item in value]
+    return links.get(value, value) if isinstance(value, str) else value
+
+
+def _matches(held: Resource, name: str, value: str) -> bool:
+    if name == "patient":
+        return (held.get("subject") or held.get("for")) == {"reference": f"Patient/{value}"}
+    if name == "code":
+        pairs = [token.split("|") for token in value.split(",")]
+        parts = [held, *held.get("component", ())]
+        return any(code in codes_of(part.get("code"), system) for system, code in pairs for part in parts[:1])
+    if name == "status":
+        return held.get("status") in value.split(",")
+    if name == "identifier":
+        system, _, text = value.partition("|")
+        return {"system": system, "value": text} in held.get("identifier", ())
+    if name == "date":
+        span = moment.span(held.get("effectiveDateTime"), PARIS)
+        limit = moment.span(value[2:], PARIS)
+        assert span and limit
+        return span.first >= limit.first if value[:2] == "ge" else span.first <= limit.first
+    assert name in ("_sort", "_count", "clinical-status", "_lastUpdated"), name
+    return True
+
+
+def vital(kind: str, value: Any, at: str = AT, **more: Any) -> Resource:
+    code, unit = CODES[kind]
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": LOINC, "code": code}]},
+        "subject": {"reference": "Patient/p"},
+        "effectiveDateTime": at,
+        "valueQuantity": {"value": value, "unit": unit, "system": UCUM, "code": unit},
+        **more,
+    }
+
+
+def after(minutes: int) -> str:
+    assert NOW is not None
+    return moment.written(NOW.first + minutes * 60_000_000)
+
+
+def grave(at: str = AT) -> list[Resource]:
+    return [vital("rr", 28, at), vital("spo2", 88, at), vital("hr", 135, at)]
+
+
+def scores(ward: Ward) -> list[Resource]:
+    return [held for held in ward.all("Observation") if "valueInteger" in held]
+
+
+async def test_a_grave_set_makes_score_risk_flag_and_task_that_refer_to_each_other() -> None:
+    ward = Ward()
+    await ward.write(*grave())
+    (score,), (risk,), (flag,), (task,) = scores(ward), *(ward.all(t) for t in ("RiskAssessment", "Flag", "Task"))
+    (device,) = ward.all("Device")
+    assert score["valueInteger"] == 9
+    assert score["status"] == "preliminary"
+    assert len(score["derivedFrom"]) == 3
+    assert f"Observation/{score['id']}" in [basis["reference"] for basis in risk["basis"]]
+    assert risk["method"]["coding"][0]["version"] == NEWS2.version
+    assert risk["performer"] == {"reference": f"Device/{device['id']}"}
+    assert task["focus"] == {"reference": f"RiskAssessment/{risk['id']}"}
+    assert task["reasonReference"] == {"reference": f"Flag/{flag['id']}"}
+    assert (flag["status"], task["status"], task["priority"]) == ("active", "requested", "stat")
+    assert alert.place(task) == 1
+    assert task["restriction"]["period"]["end"] == task["authoredOn"]
+
+
+async def test_the_score_says_what_is_missing_and_how_far_it_could_reach() -> None:
+    ward = Ward()
+    await ward.write(vital("rr", 23), vital("hr", 112))
+    (score,) = scores(ward)
+    parts = {part["code"]["coding"][0]["code"]: part for part in score["component"]}
+    assert (score["valueInteger"], parts["news2-minimum"]["valueInteger"]) == (4, 4)
+    assert parts["news2-maximum"]["valueInteger"] == 18
+    assert parts["news2-resp-rate"]["valueInteger"] == 2
+    assert parts["news2-spo2"]["dataAbsentReason"]["coding"][0]["code"] == "unknown"
+    assert "pas comptée comme normale" in score["note"][0]["text"]
+    assert not ward.all("Task")
+
+
+async def test_another_unit_is_named_as_missing() -> None:
+    ward = Ward()
+    fahrenheit = {"value": 103, "unit": "°F", "system": UCUM, "code": "[degF]"}
+    await ward.write(*grave(), {**vital("temp", 0), "valueQuantity": fahrenheit})
+    (score,) = scores(ward)
+    parts = {part["code"]["coding"][0]["code"]: part for part in score["component"]}
+    assert parts["news2-temperature"]["dataAbsentReason"]["text"] == "autre unité que celle de la règle"
+
+
+@pytest.mark.parametrize(
+    ("resources", "made"),
+    [
+        pytest.param([vital("hr", 72)], 0, id="one calm value is no score"),
+        pytest.param([vital("hr", 95)], 0, id="one point of one value neither"),
+        pytest.param([vital("rr", 14), vital("spo2", 98), vital("hr", 70)], 1, id="three calm values are, with range"),
+        pytest.param([vital("spo2", 90)], 1, id="one grave value is"),
+        pytest.param([vital("spo2", 90, status="entered-in-error")], 0, id="an error in entry is not"),
+    ],
+)
+async def test_what_is_worth_a_score(resources: list[Resource], made: int) -> None:
+    ward = Ward()
+    await ward.write(*resources)
+    assert len(scores(ward)) == made
+
+
+async def test_one_calm_value_costs_one_question_and_writes_nothing() -> None:
+    ward = Ward()
+    assert await ward.write(vital("hr", 72)) == []
+    assert ward.asked == 1
+
+
+async def test_other_measurements_cost_nothing() -> None:
+    ward = Ward()
+    weight = {**vital("hr", 80), "code": {"coding": [{"system": LOINC, "code": "29463-7"}]}}
+    assert await ward.write(weight) == []
+    assert ward.asked == 0
+
+
+async def test_values_stored_before_complete_the_set() -> None:
+    ward = Ward()
+    await ward.write(vital("rr", 28))
+    await ward.write(vital("spo2", 88, after(-5)))
+    assert scores(ward)[-1]["valueInteger"] == 6
+    assert len(scores(ward)[-1]["derivedFrom"]) == 2
+
+
+async def test_values_outside_their_window_do_not() -> None:
+    ward = Ward()
+    await ward.write(vital("rr", 28, after(-300)))
+    await ward.write(vital("spo2", 88))
+    assert scores(ward)[-1]["valueInteger"] == 3
+
+
+async def test_a_value_that_comes_late_completes_the_later_set() -> None:
+    ward = Ward()
+    await ward.write(vital("spo2", 88, after(-5)))
+    await ward.write(vital("rr", 28, after(-30)))
+    assert scores(ward)[-1]["valueInteger"] == 6
+    assert ward.all("Task")[0]["priority"] == "asap"
+
+
+async def test_a_grave_value_is_not_hidden_by_a_better_one_of_the_same_transaction() -> None:
+    ward = Ward()
+    await ward.write(vital("spo2", 84, after(-30)), vital("spo2", 98, after(-5)))
+    assert [task["priority"] for task in ward.all("Task")] == ["urgent"]
+
+
+async def test_of_two_values_of_one_moment_the_graver_counts() -> None:
+    ward = Ward()
+    await ward.write(vital("spo2", 98), vital("spo2", 84))
+    assert len(ward.all("Task")) == 1
+
+
+async def test_the_same_set_again_is_one_episode() -> None:
+    ward = Ward()
+    for _ in range(3):
+        await ward.write(*grave())
+        ward.now += 60_000_000
+    assert [len(ward.all(t)) for t in ("Flag", "Task", "RiskAssessment", "Device")] == [1, 1, 1, 1]
+
+
+async def test_a_worse_set_raises_the_open_alert_and_leaves_its_flag() -> None:
+    ward = Ward()
+    await ward.write(vital("spo2", 90))
+    (before,), (flag,) = ward.all("Task"), ward.all("Flag")
+    ward.now += 60_000_000
+    await ward.write(*grave(after(1)))
+    (task,) = ward.all("Task")
+    assert (before["priority"], task["priority"], alert.place(task)) == ("urgent", "stat", 1)
+    assert task["restriction"]["period"]["end"] < before["restriction"]["period"]["end"]
+    assert task["identifier"] == before["identifier"]
+    assert len(task["input"]) > len(before["input"])
+    assert ward.all("Flag") == [flag]
+    assert len(ward.all("RiskAssessment")) == 2
+
+
+async def test_a_better_set_never_lowers_an_alert() -> None:
+    ward = Ward()
+    await ward.write(*grave())
+    (before,) = ward.all("Task")
+    await ward.write(vital("rr", 14, after(1)), vital("spo2", 98, after(1)), vital("hr", 70, after(1)))
+    assert ward.all("Task") == [before]
+    assert scores(ward)[-1]["valueInteger"] == 0
+
+
+async def test_closing_an_alert_ends_its_flag_and_the_next_one_is_linked_to_it() -> None:
+    ward = Ward()
+    await ward.write(*grave())
+    (task,) = ward.all("Task")
+    await ward.write({**task, "status": "completed"})
+    (flag,) = ward.all("Flag")
+    assert (flag["status"], flag["period"]["end"]) == ("inactive", moment.written(ward.now))
+    ward.now += 3_600_000_000
+    await ward.write(*grave(after(60)))
+    (again,) = ward.all("Task", status="requested")
+    assert again["partOf"] == [{"reference": f"Task/{task['id']}"}]
+    assert len(ward.all("Flag", status="active")) == 1
+
+
+async def test_an_update_that_leaves_the_measurement_is_no_new_one() -> None:
+    ward = Ward()
+    await ward.write(*grave())
+    (held,) = [item for item in ward.all("Observation") if "9279-1" in codes_of(item["code"], LOINC)]
+    assert await ward.write({**held, "note": [{"text": "seen"}]}) == []
+    assert await ward.write({**held, "valueQuantity": {**held["valueQuantity"], "value": 27}}) != []
+
+
+async def test_a_late_value_says_so_and_history_is_a_routine_task_without_flag() -> None:
+    ward = Ward()
+    await ward.write(vital("spo2", 85, after(-60 * 24 * 3)))
+    (late,) = ward.all("Task")
+    assert late["description"].startswith("Mesure du 2026-11-17, reçue tard.")
+    await ward.write(*(vital("spo2", 85, f"2021-0{month}-01T10:00:00Z") for month in range(1, 10)))
+    old = [task for task in ward.all("Task") if "vitals-history" in codes_of(task["code"], FAMILY)]
+    assert [task["priority"] for task in old] == ["routine"]
+    assert len(ward.all("Flag")) == 1
+
+
+@pytest.mark.parametrize(
+    ("author", "expected"),
+    [
+        pytest.param("Practitioner/dr", 0, id="set by a clinician: 90 % is on target"),
+        pytest.param("Device/x", 3, id="set by a device: not believed"),
+        pytest.param("", 3, id="set by nobody: not believed"),
+    ],
+)
+async def test_the_second_saturation_scale_needs_a_clinician(author: str, expected: int) -> None:
+    ward = Ward()
+    flag: Resource = {"status": "active", "code": {"coding": [{"system": SETTING, "code": SCALE_2}]}}
+    ward.put("Flag", {**flag, "subject": {"reference": "Patient/p"}, "author": {"reference": author}})
+    await ward.write(vital("spo2", 90), vital("rr", 16), vital("hr", 70))
+    assert scores(ward)[0]["valueInteger"] == expected
+
+
+@pytest.mark.parametrize(
+    ("person", "made"),
+    [
+        pytest.param({"birthDate": "2012-01-01"}, 0, id="fourteen: not scored"),
+        pytest.param({"birthDate": "2010-11-21"}, 0, id="sixteen tomorrow: not scored"),
+        pytest.param({"birthDate": "2010-11-20"}, 1, id="sixteen today: scored"),
+        pytest.param({"birthDate": "2010"}, 1, id="perhaps sixteen: scored"),
+        pytest.param({}, 1, id="age unknown: scored"),
+    ],
+)
+async def test_only_adults_are_scored(person: Resource, made: int) -> None:
+    ward = Ward()
+    ward.put("Patient", {"id": "p", "gender": "male", **person})
+    await ward.write(*grave())
+    assert len(scores(ward)) == len(ward.all("Task")) == made
+
+
+@pytest.mark.parametrize(
+    ("known", "made"),
+    [
+        pytest.param(
+            {"resourceType": "Condition", "code": {"coding": [{"system": SNOMED, "code": "77386006"}]}},
+            0,
+            id="a condition",
+        ),
+        pytest.param(
+            {
+                "resourceType": "Observation",
+                "status": "final",
+                "code": {"coding": [{"system": LOINC, "code": "82810-3"}]},
+                "effectiveDateTime": "2026-10-01",
+                "valueCodeableConcept": {"coding": [{"system": LOINC, "code": "LA15173-0"}]},
+            },
+            0,
+            id="a recent answer",
+        ),
+        pytest.param(
+            {
+                "resourceType": "Observation",
+                "status": "final",
+                "code": {"coding": [{"system": LOINC, "code": "82810-3"}]},
+                "effectiveDateTime": "2024-10-01",
+                "valueCodeableConcept": {"coding": [{"system": LOINC, "code": "LA15173-0"}]},
+            },
+            1,
+            id="an answer of two years ago",
+        ),
+    ],
+)
+async def test_known_pregnancy_is_not_scored(known: Resource, made: int) -> None:
+    ward = Ward()
+    ward.put("Patient", {"id": "p", "gender": "female", "birthDate": "1990-01-01"})
+    ward.put(known["resourceType"], {**known, "subject": {"reference": "Patient/p"}})
+    await ward.write(*grave())
+    assert len(scores(ward)) == made
+
+
+def _breaks(values: Any, scale: int) -> Score:
+    raise RuntimeError("a name that must not be logged")
+
+
+async def test_a_failing_rule_leaves_the_measurement_and_tells_a_person_once(caplog: pytest.LogCaptureFixture) -> None:
+    ward = Ward()
+    ward.triage = Triage("https://hub.example/fhir", PARIS, (NEWS2._replace(formula=_breaks),))
+    with caplog.at_level(logging.ERROR):
+        await ward.write(*grave())
+        await ward.write(*grave(after(1)))
+    (task,) = ward.all("Task")
+    assert "failure-in-auto-processing" in [coding["code"] for coding in task["code"]["coding"]]
+    assert len(task["input"]) == 3
+    assert len(ward.all("Flag", status="active")) == 1
+    assert "RuntimeError" in caplog.text
+    assert "a name" not in caplog.text
+
+
+async def test_a_store_that_does_not_answer_refuses_the_write() -> None:
+    class Silent(Ward):
+        async def find(self, query: str) -> list[Resource]:
+            raise Unavailable("The store cannot answer now.")
+
+    with pytest.raises(Unavailable):
+        await Silent().write(*grave())
+
+
+async def test_two_patients_of_one_transaction_have_an_alert_each_and_one_author() -> None:
+    ward = Ward()
+    ward.put("Patient", {"id": "q", "birthDate": "1950", "gender": "male"})
+    others = [{**item, "subject": {"reference": "Patient/q"}} for item in grave()]
+    await ward.write(*grave(), *others)
+    assert sorted(task["for"]["reference"] for task in ward.all("Task")) == ["Patient/p", "Patient/q"]
+    assert len(ward.all("Device")) == 1
+
+
+async def test_the_same_transaction_run_twice_gives_the_same_entries() -> None:
+    one, other = Ward(), Ward()
+    assert await one.write(*grave()) == await other.write(*grave())
+
+
+async def test_a_full_page_of_one_vital_sign_does_not_hide_the_others() -> None:
+    ward = Ward()
+    ward.put("Observation", {**vital("rr", 28, after(-200)), "id": "first"})
+    for minute in range(60):
+        ward.put("Observation", vital("spo2", 97, after(minute - 100)))
+    oxygen = {**vital("hr", 0), "code": {"coding": [{"system": SIGN, "code": "on-oxygen"}]}, "valueBoolean": True}
+    await ward.write({key: value for key, value in oxygen.items() if key != "valueQuantity"})
+    assert scores(ward)[-1]["valueInteger"] == 5
