@@ -54,24 +54,9 @@ _UNITS: Final = (
 UNITS: Final = MappingProxyType({unit.code: unit for unit in _UNITS})
 
 _SYNONYMS: Final = {
-    "/min": tuple(
-        [
-            "1/min",
-            "bpm",
-            "BPM",
-            "/mn",
-            "min-1",
-            "{beats}/min",
-            "{Beats}/min",
-            "beats/min",
-            "beat/min",
-            "bat/min",
-            "battements/min",
-            "{breaths}/min",
-            "breaths/min",
-            "resp/min",
-            "cycles/min",
-        ]
+    "/min": (
+        *("1/min", "bpm", "BPM", "/mn", "min-1", "cycles/min", "{breaths}/min", "breaths/min", "resp/min"),
+        *("{beats}/min", "{Beats}/min", "beats/min", "beat/min", "bat/min", "battements/min"),
     ),
     "%": ("percent", "pct", "% SpO2", "%{O2}"),
     "1": ("{ratio}", "ratio"),
