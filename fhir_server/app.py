@@ -6,6 +6,7 @@ Rooms are loaded by the dotted names that the settings give; one that is missing
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from fhir_server.definitions import resource_types
-from fhir_server.errors import FhirError, NotFound
-from fhir_server.http.asgi import FhirApp, failure
+from fhir_server.errors import BadRequest, FhirError, NotFound
+from fhir_server.http.asgi import FhirApp, failure, where
 from fhir_server.http.metrics import Metrics
-from fhir_server.http.openapi import add_fhir
+from fhir_server.http.openapi import add_fhir, by_tag
 from fhir_server.interactions.apply import Applier, Parts
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.cursor import Cursors
@@ -42,6 +44,8 @@ from fhir_server.settings import Settings, SettingsError
 from fhir_server.store.protocol import Store
 from fhir_server.subscriptions import room as subscriptions
 from fhir_server.validation import validate
+
+log = logging.getLogger("predmp")
 
 FHIR = "/fhir"
 
@@ -173,8 +177,11 @@ def _split(fhir: FhirApp, web: FastAPI) -> Callable[..., Awaitable[None]]:
         path = scope.get("path", "")
         if scope["type"] == "http" and (path == FHIR or path.startswith(FHIR + "/")):
             await fhir(scope, receive, send)
-        else:
+            return
+        try:
             await web(scope, receive, send)
+        except Exception as error:  # answered by then; the log gets its place, never its text
+            log.error("a page failed: %s at %s", type(error).__name__, where(error))
 
     return app
 
@@ -190,7 +197,9 @@ def _web(settings: Settings, hub: Hub, rooms: Sequence[Room], metrics: Metrics) 
         made = failure(error, request.headers.get("x-request-id", ""))
         return Response(made.body, made.status, dict(made.headers), made.media_type)
 
-    web.add_exception_handler(FhirError, failed)
+    for kind in (FhirError, Exception):
+        web.add_exception_handler(kind, failed)
+    web.add_exception_handler(RequestValidationError, _invalid)
     web.add_exception_handler(SignInNeeded, failed)
     web.add_exception_handler(404, partial(_missing, pages))
     web.include_router(core_pages(pages, overview=partial(overview, hub, settings), addresses=addresses(settings)))
@@ -214,10 +223,16 @@ def _web(settings: Settings, hub: Hub, rooms: Sequence[Room], metrics: Metrics) 
     @web.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
         actor = await pages.visitor(request)
-        return pages.render(request, "docs.html", actor=actor, openapi=web.openapi(), base=hub.base_url)
+        return pages.render(request, "docs.html", actor=actor, groups=by_tag(web.openapi()), base=hub.base_url)
 
     add_fhir(web, hub)
     return web
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """Answer a body that a route cannot read, without the values that FastAPI would show."""
+    status, resource = to_outcome(BadRequest("The request is not of the form that this path takes."), request_id="")
+    return JSONResponse(resource, status)
 
 
 async def _missing(pages: Pages, request: Request, error: Exception) -> Response:

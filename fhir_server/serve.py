@@ -81,6 +81,7 @@ async def _run(
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # what a peer says of others' addresses is not believed
         timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=65_536,
     )

@@ -93,3 +93,13 @@ def _metadata() -> dict[str, Any]:
         "tags": ["FHIR R4"],
         "responses": {"200": {"description": "CapabilityStatement", "content": {_FHIR: {}}}, "default": _OUTCOME},
     }
+
+
+def by_tag(document: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Return, for each tag of an OpenAPI document, its (method, path, summary) rows."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for path, methods in document["paths"].items():
+        for method, item in methods.items():
+            tag = item.get("tags", ["Hub"])[0]
+            found.setdefault(tag, []).append((method.upper(), path, item.get("summary", "")))
+    return sorted(found.items())
