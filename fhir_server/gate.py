@@ -54,8 +54,19 @@ def _encode_other(value: Any) -> Any:
 _decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=number).decode
 _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_other).encode
 
-# Where one of these stands, counting keys by their closing quote would be inexact: read the slow way.
-_DOUBTFUL = re.compile(rb'[ \t\r\n]:|\\":|[:,\[ ]-0[^.]|\\u|[0-9]{18}')
+_FOLD = bytes.maketrans(b"123456789[", b"000000000{")  # all digits alike, and all brackets that open
+_LONG = b"0" * 18
+# Where one of these stands, counting keys by their closing quote would be inexact, or an integer -0 be read as 0.
+_spaced_key = re.compile(rb'"[ \t\r\n]+:').search
+_escaped_quote = re.compile(rb'\\":').search
+_minus_zero = re.compile(rb"-0[^.0-9eE]").search
+
+
+def _keeps_keys(body: bytes, value: Any) -> bool:
+    """Whether no key of the body was dropped for being there twice; raise when it is nested too deeply."""
+    if _spaced_key(body) or _minus_zero(body) or _escaped_quote(body):
+        return False
+    return value.__class__ not in (dict, list) or _keys(value, 1) == body.count(b'":')
 
 
 def _keys(value: Any, depth: int) -> int:
@@ -142,12 +153,14 @@ def parse(body: bytes) -> Any:
     if not body.strip():
         raise Malformed("The body is empty.")
     try:
-        if _DOUBTFUL.search(body):
+        folded = body.translate(_FOLD)
+        if _LONG in folded or (b"\\" in body and b"\\u" in body):
             return _slowly(body.decode("utf-8", "strict"))
         value = _decode(body)
-        if (value.__class__ is dict or value.__class__ is list) and _keys(value, 1) != body.count(b'":'):
-            return _slowly(body.decode("utf-8", "strict"))
-        return value
+        # Written again, a text never becomes longer, and shorter by all that was dropped: blanks, double keys.
+        if len(_encode(value)) == len(body) and folded.count(b"{") <= MAX_DEPTH:
+            return value
+        return value if _keeps_keys(body, value) else _slowly(body.decode("utf-8", "strict"))
     except UnicodeDecodeError:
         raise Malformed("The body is not valid UTF-8.") from None
     except RecursionError:

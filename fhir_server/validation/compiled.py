@@ -9,6 +9,7 @@ from typing import Any, Final
 from fhir_server.definitions import Element, Structure, codes, properties, resource_types, structure
 from fhir_server.validation import contained, findings, invariants, parts, primitives, source
 from fhir_server.validation.findings import Context, Problem, Problems
+from fhir_server.validation.parts import Check
 
 _scope: Final[dict[str, Any]] = {
     "Decimal": Decimal,
@@ -23,45 +24,47 @@ _scope: Final[dict[str, Any]] = {
 """Globals of all functions that are compiled; `check_X` stands here for each structure X that another one holds."""
 
 
-def check(structure_name: str) -> Callable[[dict[str, Any], Context], Problems]:
+_checks: Final[dict[str, Check]] = {}  # by structure name; the same functions
+
+
+def check(structure_name: str) -> Check:
     """Return the check of a structure; it is compiled when it is called for the first time."""
-    name = f"check_{source.identifier(structure_name)}"
-    if name not in _scope:
+    found: Check | None = _checks.get(structure_name)
+    if found is None:
 
-        def compile_first(o: dict[str, Any], cx: Context) -> Problems:
-            _compile(structure(structure_name))
-            problems: Problems = _scope[name](o, cx)
-            return problems
+        def found(o: dict[str, Any], cx: Context) -> Problems:
+            return _compile(structure(structure_name))(o, cx)
 
-        _scope[name] = compile_first
-    found: Callable[[dict[str, Any], Context], Problems] = _scope[name]
+        _checks[structure_name] = _scope[f"check_{source.identifier(structure_name)}"] = found
     return found
 
 
 def resource_problems(value: Any) -> Problems:
     """Check a resource that stands by itself: at the root, in an entry of a Bundle, in a parameter."""
-    return _typed(value) or check(value["resourceType"])(value, Context(value, value))
+    found = _of_type(value)
+    return found(value, (value, value)) if callable(found) else found
 
 
 def contained_problems(value: Any, cx: Context) -> Problems:
     """Check a resource contained in another one."""
-    found = _typed(value)
-    if found:
+    found = _of_type(value)
+    if not callable(found):
         return found
-    problems = check(value["resourceType"])(value, Context(value, cx.root))
+    problems = found(value, (value, cx[1]))
     broken = contained.broken_rules(value)
     return findings.join(problems, broken) if broken else problems
 
 
-def _typed(value: Any) -> list[Problem] | None:
+def _of_type(value: Any) -> Check | list[Problem]:
+    """Return the check of a resource's type, or why it has none."""
     if value.__class__ is not dict or not value:
         return findings.not_object(value)
     type = value.get("resourceType")
     if type.__class__ is not str:
         return [("", "structure", "A resource must say its resourceType.")]
-    if type not in resource_types():
-        return [("", "not-supported", "R4 has no resource of this resourceType.")]
-    return None
+    if type in resource_types():
+        return check(type)
+    return [("", "not-supported", "R4 has no resource of this resourceType.")]
 
 
 _scope.update(resource_problems=resource_problems, contained_problems=contained_problems)
@@ -72,8 +75,6 @@ class _Others(dict[str, Callable[[str, Any, dict[str, Any], Context], Problems]]
 
     def __init__(self, owner: Structure) -> None:
         self.owner = owner
-        if owner.kind == "resource":
-            self["resourceType"] = lambda k, v, o, cx: None
 
     def __missing__(self, key: str) -> Callable[[str, Any, dict[str, Any], Context], Problems]:
         plain = key.removeprefix("_")
@@ -93,8 +94,8 @@ def _run(text: str) -> None:
     exec(compile(text, "<R4 definitions>", "exec"), _scope)  # noqa: S102 - text written from our own definitions
 
 
-def _compile(owner: Structure) -> None:
-    """Put `check_X` of a structure into the scope, and what its source names."""
+def _compile(owner: Structure) -> Check:
+    """Put `check_X` of a structure into the scope, with what its source names; return it."""
     name = source.identifier(owner.name)
     _scope[f"others_{name}"] = _Others(owner)
     _scope[f"siblings_{name}"] = _siblings(owner)
@@ -104,6 +105,9 @@ def _compile(owner: Structure) -> None:
         _provide(owner, element, list(element.types))
     rules = list(invariants.of_structure(owner))
     _run(source.structure_source(owner, _rule_lines(f"rule_{name}", rules, owner)))
+    made: Check = _scope[f"check_{name}"]
+    _checks[owner.name] = made
+    return made
 
 
 def _rule_lines(prefix: str, rules: list[invariants.Rule], owner: Structure | None) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from fhir_server.model import Resource
 
@@ -15,11 +15,8 @@ Problem: TypeAlias = tuple[str, str, str]
 Problems: TypeAlias = list[Problem] | None
 
 
-class Context(NamedTuple):
-    """The resource an element is part of, and the one that contains this resource (else the same)."""
-
-    resource: Resource
-    root: Resource
+Context: TypeAlias = tuple[Resource, Resource]
+"""The resource an element is part of, and the one that contains this resource (else the same again)."""
 
 
 def join(found: Problems, more: list[Problem]) -> list[Problem]:

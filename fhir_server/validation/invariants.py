@@ -34,6 +34,9 @@ UNDECIDED: Final[Mapping[str, str]] = {
 }
 """Invariants that hold also where their result is empty, with the case that R4 allows and that gives no result."""
 
+GUARDS: Final = {"obs-7": "component"}
+"""Elements without which an invariant holds, where its expression does not say it first."""
+
 # Where the element is absent these are true or empty, so the rest need not run.
 _VACUOUS: Final = (
     re.compile(r"(\w+)\.empty\(\)(?: or (?!.*\b(?:xor|implies)\b).*)?"),
@@ -56,7 +59,7 @@ def of_structure(owner: Structure) -> Iterator[Rule]:
     """Yield the rules of a structure that nothing else checks."""
     for constraint in owner.constraints:
         if constraint.severity == "error" and constraint.key not in ELSEWHERE | UNRUNNABLE.keys():
-            guard = vacuous_without(constraint.expression)
+            guard = GUARDS.get(constraint.key) or vacuous_without(constraint.expression)
             yield _rule(constraint, owner.name, guard if guard in owner.elements else "")
 
 
@@ -91,7 +94,7 @@ def by_engine(constraint: Constraint, type: str) -> Holds:
 
     def holds(element: Any, cx: Context) -> bool:
         try:
-            return compiled(element, root=cx.root, resource=cx.resource) not in broken
+            return compiled(element, root=cx[1], resource=cx[0]) not in broken
         except fhirpath.EvaluationError:
             return False
 

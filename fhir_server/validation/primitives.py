@@ -33,9 +33,9 @@ _LENGTHS = {"02": 29, "04": 30, "06": 30, "09": 30, "11": 30}  # last day; Febru
 
 def _is_day(text: str) -> bool:
     """Whether the day exists in its month; `text` begins as YYYY-MM-DD."""
-    day = int(text[8:10])
-    if day <= 28:
+    if text[8:10] < "29":
         return True
+    day = int(text[8:10])
     if day > _LENGTHS.get(text[5:7], 31):
         return False
     year = int(text[:4])
@@ -54,7 +54,9 @@ def is_instant(text: str) -> bool:
 
 def is_date_time(text: str) -> bool:
     """Whether `text` is a date, or a moment with seconds and zone."""
-    return is_instant(text) if len(text) > 10 else is_date(text)
+    if len(text) > 10:
+        return _match_instant(text) is not None and (text[8:10] < "29" or _is_day(text))
+    return is_date(text)
 
 
 def is_time(text: str) -> bool:

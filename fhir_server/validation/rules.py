@@ -7,13 +7,17 @@ Source of the expressions: FHIR R4 4.0.1, the constraints of the definitions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from fhir_server.definitions import structure
 from fhir_server.validation.findings import Context
 from fhir_server.validation.source import every_key
 
-_OBSERVED: Final = frozenset(every_key(structure("Observation"), structure("Observation").elements["value"]))
+
+@cache
+def _value_keys(type: str) -> frozenset[str]:
+    return frozenset(every_key(structure(type), structure(type).elements["value"]))
 
 
 def has(o: dict[str, Any], *names: str) -> bool:
@@ -27,7 +31,7 @@ def _list(value: Any) -> list[Any]:
 
 def ext_1(o: dict[str, Any], cx: Context) -> bool:
     """Must have either extensions or value[x], not both."""
-    return ("extension" in o) != any(key.startswith(("value", "_value")) for key in o)
+    return ("extension" in o) == _value_keys("Extension").isdisjoint(o)
 
 
 def ref_1(o: dict[str, Any], cx: Context) -> bool:
@@ -35,12 +39,12 @@ def ref_1(o: dict[str, Any], cx: Context) -> bool:
     reference = o.get("reference")
     if reference.__class__ is not str or not reference.startswith("#") or reference == "#":
         return True
-    return any(x.get("id") == reference[1:] for x in _list(cx.root.get("contained")) if x.__class__ is dict)
+    return any(x.get("id") == reference[1:] for x in _list(cx[1].get("contained")) if x.__class__ is dict)
 
 
 def qty_3(o: dict[str, Any], cx: Context) -> bool:
     """A code for the unit needs its system."""
-    return not has(o, "code") or has(o, "system")
+    return "system" in o or "_system" in o or not has(o, "code")
 
 
 def sqty_1(o: dict[str, Any], cx: Context) -> bool:
@@ -50,19 +54,19 @@ def sqty_1(o: dict[str, Any], cx: Context) -> bool:
 
 def cpt_2(o: dict[str, Any], cx: Context) -> bool:
     """A system is required if a value is provided."""
-    return not has(o, "value") or has(o, "system")
+    return "system" in o or "_system" in o or not has(o, "value")
 
 
 def obs_6(o: dict[str, Any], cx: Context) -> bool:
     """Only one of dataAbsentReason and value."""
-    return "dataAbsentReason" not in o or _OBSERVED.isdisjoint(o)
+    return "dataAbsentReason" not in o or _value_keys("Observation").isdisjoint(o)
 
 
 def obs_7(o: dict[str, Any], cx: Context) -> bool:
     """No value beside a component that has the code of the Observation."""
-    if _OBSERVED.isdisjoint(o):
+    if _value_keys("Observation").isdisjoint(o):
         return True
-    codings = _codings(cx.resource.get("code"))
+    codings = _codings(cx[0].get("code"))
     return not any(coding in codings for x in _list(o.get("component")) for coding in _codings(x.get("code")))
 
 

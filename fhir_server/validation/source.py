@@ -7,6 +7,7 @@ small data type in line takes half the time (adr on the validator).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,6 +15,7 @@ from fhir_server.definitions import Element, Structure, codes, structure
 from fhir_server.validation.primitives import condition
 
 INLINE: Final = 12  # structures with at most so many elements have them in line
+VALUE: Final = re.compile(r"\bv\b")
 _APART: Final = frozenset(["id", "extension", "modifierExtension"])  # rare in every element: never in line
 
 
@@ -53,8 +55,15 @@ def element_source(owner: Structure, element: Element, key: str, type: str) -> I
     else:
         yield from _complex(owner, element, type)
     if element.choice:
-        name = identifier(owner.name)
-        yield f"if not siblings_{name}[{key!r}].isdisjoint(o): f = join_below(f, TWICE, {element.name!r})"
+        yield f"if {_siblings(owner, element, key)}: f = join_below(f, TWICE, {element.name!r})"
+
+
+def _siblings(owner: Structure, element: Element, key: str) -> str:
+    """Return the expression that is true where `o` has another type of the choice that `key` belongs to."""
+    others = [k for k in every_key(owner, element) if k.removeprefix("_") != key]
+    if len(others) > 5:
+        return f"not siblings_{identifier(owner.name)}[{key!r}].isdisjoint(o)"
+    return " or ".join(f"{k!r} in o" for k in others) or "False"
 
 
 def _primitive(owner: Structure, element: Element, type: str) -> Iterator[str]:
@@ -62,8 +71,15 @@ def _primitive(owner: Structure, element: Element, type: str) -> Iterator[str]:
     if type == "xhtml":
         yield f"f = join_narrative(f, v, {name!r})"
     elif element.is_list:
-        yield f"r = primitives(v, o.get('_{name}'), {type!r}, {codes_name}, {element.binding!r})"
-        yield f"if r: f = join(f, [('.{name}' + p, c, t) for p, c, t in r])"
+        yield "s = v.__class__ is not list or not v"
+        yield "for v_ in () if s else v:"
+        wrong = "v.__class__ is not str or v not in " + codes_name if codes_name != "None" else condition(type)
+        yield f"    if {re.sub(VALUE, 'v_', wrong)}:"
+        yield "        s = True"
+        yield "        break"
+        yield "if s:"  # something is wrong, or a null stands for a value that `_name` explains
+        yield f"    r = primitives(v, o.get('_{name}'), {type!r}, {codes_name}, {element.binding!r})"
+        yield f"    if r: f = join(f, [('.{name}' + p, c, t) for p, c, t in r])"
     elif codes_name != "None":
         yield f"if v.__class__ is not str or v not in {codes_name}:"
         yield f"    f = join_below(f, code_fault(v, {element.binding!r}), {name!r})"
@@ -143,8 +159,7 @@ def under_source(owner: Structure, element: Element, key: str, type: str) -> Ite
         yield f"r = under(v, {key!r} in o, {check}, cx)"
         yield f"if r: f = join_below(f, r, {name!r})"
     if element.choice:
-        siblings = f"siblings_{identifier(owner.name)}"
-        yield f"if not {siblings}[{key!r}].isdisjoint(o): f = join_below(f, TWICE, {name!r})"
+        yield f"if {_siblings(owner, element, key)}: f = join_below(f, TWICE, {name!r})"
 
 
 def function_source(name: str, lines: Iterator[str]) -> str:
@@ -157,11 +172,13 @@ def structure_source(owner: Structure, rules: Iterator[str]) -> str:
     """Write `check_X`: one loop over the object's keys, then what must be there, then the invariants."""
     name = identifier(owner.name)
     lines = [f"def check_{name}(o, cx):", "    f = None", "    for k, v in o.items():"]
+    if owner.kind == "resource":
+        lines.append("        if k == 'resourceType': continue")
     for number, element in enumerate(in_line(owner)):
         lines.append(f"        {'elif' if number else 'if'} k == {element.name!r}:")
         lines += ["            " + line for line in element_source(owner, element, element.name, element.types[0])]
     apart = [f"r = others_{name}[k](k, v, o, cx)", "if r: f = join(f, r)"]
-    if len(lines) > 3:
+    if in_line(owner):
         lines.append("        else:")
         apart = ["    " + line for line in apart]
     lines += ["        " + line for line in apart]
