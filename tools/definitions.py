@@ -1,7 +1,8 @@
 """Compile HL7's R4 4.0.1 definitions into the one file that the server reads.
 
-`python -m tools.definitions [--package PATH]` takes HL7's npm package `hl7.fhir.r4.examples` 4.0.1 (CC0;
-fetched with `npm pack` unless its .tgz is given) and writes `fhir_server/definitions/r4.bin`.
+`python -m tools.definitions [--package PATH] [--examples]` takes HL7's npm package `hl7.fhir.r4.examples` 4.0.1
+(CC0; fetched with `npm pack` unless its .tgz is given) and writes `fhir_server/definitions/r4.bin`; with
+`--examples` also `tests/data/examples.jsonl.xz`, the examples that the tests use.
 Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/downloads.html
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import lzma
 import subprocess
 import tarfile
 import tempfile
@@ -19,10 +21,17 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from fhir_server import gate
+
 PACKAGE = "hl7.fhir.r4.examples@4.0.1"
 TARGET = Path(__file__).parent.parent / "fhir_server" / "definitions" / "r4.bin"
 STRUCTURES = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = STRUCTURES + "structuredefinition-fhir-type"
+SAMPLES = Path(__file__).parent.parent / "tests" / "data" / "examples.jsonl.xz"
+# Types of the definitions themselves, and Bundles of them: not among the examples of the tests.
+CONFORMANCE = frozenset(
+    ["Bundle", "CodeSystem", "ConceptMap", "OperationDefinition", "SearchParameter", "StructureDefinition", "ValueSet"]
+)
 COMPARTMENTS = ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device")
 # SearchParameters that the package holds only to show what one looks like.
 EXAMPLES = frozenset(
@@ -40,17 +49,37 @@ def fetch(folder: Path) -> Path:
     return folder / done.stdout.split()[-1]
 
 
-def read_package(path: Path) -> Package:
-    """Return the resources of a FHIR package by type, in the order of their file names."""
-    found: dict[str, list[Json]] = {}
+def read_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of the JSON files of a FHIR package, by name."""
     with tarfile.open(path) as archive:
         members = {m.name: m for m in archive.getmembers() if m.isfile() and m.name.endswith(".json")}
         for name in sorted(members):
             stream = archive.extractfile(members[name])
-            resource = json.load(stream) if stream else {}
-            if "resourceType" in resource:
-                found.setdefault(resource["resourceType"], []).append(resource)
+            if stream:
+                yield name.rpartition("/")[2], stream.read()
+
+
+def read_package(path: Path) -> Package:
+    """Return the resources of a FHIR package by type, in the order of their file names."""
+    found: dict[str, list[Json]] = {}
+    for _, body in read_files(path):
+        resource = json.loads(body)
+        if "resourceType" in resource:
+            found.setdefault(resource["resourceType"], []).append(resource)
     return found
+
+
+def examples(path: Path) -> bytes:
+    """Return the examples of a package that are no definitions: JSON lines of file and resource, xz.
+
+    Numbers stand as they are written in the package.
+    """
+    lines = []
+    for name, body in read_files(path):
+        resource = gate.parse(body)
+        if resource.get("resourceType", "Bundle") not in CONFORMANCE:
+            lines.append(gate.write({"file": name, "resource": resource}))
+    return lzma.compress(b"\n".join(lines), preset=9 | lzma.PRESET_EXTREME)
 
 
 def constraint(data: Json) -> list[str]:
@@ -251,14 +280,19 @@ def compile_package(package: Package) -> bytes:
 
 
 def main() -> int:
-    """Write r4.bin and say how large it came out."""
+    """Write the files and say how large they came out."""
     parser = argparse.ArgumentParser(prog="python -m tools.definitions", description=__doc__)
     parser.add_argument("--package", type=Path, help="the .tgz of the package; without it, npm fetches it")
-    given = parser.parse_args().package
+    parser.add_argument("--examples", action="store_true", help="write the examples for the tests too")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        data = compile_package(read_package(given or fetch(Path(folder))))
-    TARGET.write_bytes(data)
-    print(f"{TARGET}: {len(data):,} bytes")
+        path = given.package or fetch(Path(folder))
+        made = {TARGET: compile_package(read_package(path))}
+        if given.examples:
+            made[SAMPLES] = examples(path)
+    for target, data in made.items():
+        target.write_bytes(data)
+        print(f"{target}: {len(data):,} bytes")
     return 0
 
 
