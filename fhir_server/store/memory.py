@@ -18,7 +18,7 @@ from fhir_server.errors import Unavailable, VersionConflict
 from fhir_server.model import Record, Resource, Version
 from fhir_server.search.values import NOTHING, Indexed
 from fhir_server.store.protocol import AuditRow, Transaction, View, Write
-from fhir_server.store.scan import Chained, MemoryView, State, chain, keep
+from fhir_server.store.scan import Chained, MemoryView, State, first_broken, keep, link
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class MemoryStore:
     ) -> None:
         self._clock, self._random = clock, random
         self._states: dict[str, State] = {}
-        self._audits: dict[str, list[Chained]] = {}
+        self._chained: list[Chained] = []
         self._secrets: dict[str, bytes] = {}
         self._seq = self._now = 0
         self._lock = asyncio.Lock()
@@ -69,7 +69,7 @@ class MemoryStore:
         yield self._view(tenant)
 
     def _view(self, tenant: str) -> MemoryView:
-        return MemoryView(tenant, self._states.get(tenant) or State({}, {}, 0), tuple(self._audits.get(tenant, ())))
+        return MemoryView(tenant, self._states.get(tenant) or State({}, {}, 0), self._chained)
 
     async def transact(self, tenant: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work`, one at a time; commit when it returns, forget what it wrote when it raises."""
@@ -89,8 +89,15 @@ class MemoryStore:
     def audit_soon(self, tenant: str, row: AuditRow) -> None:
         """Append to the audit chain at once."""
         self._check_open()
-        rows = self._audits.setdefault(tenant, [])
-        rows.append(chain(rows[-1] if rows else None, row))
+        self._chained.append(link(self._chained, tenant, row))
+
+    async def tenants(self) -> list[str]:
+        """Return the names of the tenants that something was written for."""
+        return sorted(self._states.keys() | {chained.tenant for chained in self._chained})
+
+    async def verify_audit(self) -> int | None:
+        """Return the seq of the first audit row whose hash does not hold; None when the chain is whole."""
+        return first_broken(self._chained)
 
     async def secret(self, name: str) -> bytes:
         """Return 32 random bytes kept under that name as long as the store lives."""

@@ -35,17 +35,26 @@ class State(NamedTuple):
 
 
 class Chained(NamedTuple):
-    """A row of the audit chain."""
+    """A row of the audit chain, which all tenants share."""
 
     seq: int  # 1, 2, 3 ... without a gap
+    tenant: str
     row: AuditRow
-    hash: bytes  # SHA-256 of the hash before (of the first row: b"") and the row as JSON
+    hash: bytes  # SHA-256 of the hash before and the row as JSON
 
 
-def chain(before: Chained | None, row: AuditRow) -> Chained:
-    """Return a row linked to the one before it."""
-    previous, seq = (before.hash, before.seq) if before else (b"", 0)
-    return Chained(seq + 1, row, hashlib.sha256(previous + gate.write(list(row))).digest())
+def link(chained: Sequence[Chained], tenant: str, row: AuditRow) -> Chained:
+    """Return the row that follows a chain."""
+    previous, seq = (chained[-1].hash, chained[-1].seq) if chained else (b"", 0)
+    return Chained(seq + 1, tenant, row, hashlib.sha256(previous + gate.write([tenant, *row])).digest())
+
+
+def first_broken(chained: Sequence[Chained]) -> int | None:
+    """Return the seq of the first row whose hash does not hold; None when all do."""
+    for n, row in enumerate(chained):
+        if link(chained[:n][-1:], row.tenant, row.row) != row:
+            return row.seq
+    return None
 
 
 def keep(earlier: tuple[Version, ...], made: Version, values: Values) -> Kept:
@@ -85,10 +94,17 @@ class _Visible:
 
 
 class MemoryView:
-    """`protocol.View` over one state."""
+    """`protocol.View` over one state.
 
-    def __init__(self, tenant: str, state: State, chained: tuple[Chained, ...]) -> None:
+    Args:
+        tenant: Whose state it is.
+        state: Its resources and records.
+        chained: The audit chain, which only grows; the view shows it as long as it is now.
+    """
+
+    def __init__(self, tenant: str, state: State, chained: list[Chained]) -> None:
         self.tenant, self.state, self.chained = tenant, state, chained
+        self._audited = len(chained)
 
     async def read(self, type: str, id: str) -> Version | None:
         """Return the newest version, a deletion included; None when the id was never used."""
@@ -158,8 +174,8 @@ class MemoryView:
 
     async def audits(self, *, patient: str = "", after: int = 0, limit: int = 100) -> list[tuple[int, AuditRow]]:
         """Return (seq, row) with seq > after, oldest first; of one Patient where `patient` is given."""
-        found = [(c.seq, c.row) for c in self.chained if c.seq > after and (not patient or patient in c.row.patients)]
-        return found[:limit]
+        shown = (c for c in self.chained[: self._audited] if c.tenant == self.tenant and c.seq > after)
+        return [(c.seq, c.row) for c in shown if not patient or patient in c.row.patients][:limit]
 
 
 def _asked(kept: Kept, query: HistoryQuery, see: Visibility) -> Iterable[Version]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
@@ -15,6 +15,8 @@ from fhir_server.search.query import Query
 from fhir_server.search.values import Number, Period, Quantity, Reference, Text, Token, Value
 from fhir_server.store.protocol import Found, Store
 from tests.contract.small import PARIS, Maker, asked, found, put
+
+Facts = Mapping[str, Value | tuple[Value, ...]]
 
 
 async def pages(store: Store, query: Query, *, between: Callable[[int], Awaitable[object]] | None = None) -> list[str]:
@@ -57,7 +59,7 @@ SORTS = [
     ("_sort=-code,date", "a c d b x y", "two keys, the first descending"),
 ]
 
-SORTED: dict[str, dict[str, Value | tuple[Value, ...]]] = {
+SORTED: dict[str, Facts] = {
     "a": {
         "value-string": Text("Élan"),
         "date": (span("2026-01-03", PARIS), span("2026-01-09", PARIS)),
@@ -102,7 +104,7 @@ async def test_sorted(store: Store, maker: Maker, text: str, expected: str, coun
 
 
 async def test_ties_are_parted_and_stay_so(store: Store, maker: Maker) -> None:
-    same = {"code": Token("u", "x"), "date": span("2026", PARIS)}
+    same: Facts = {"code": Token("u", "x"), "date": span("2026", PARIS)}
     await put(store, *(maker.write(f"Observation/{n}", values=same) for n in range(25)))
     for sort in ("date", "-date", "code,date", "_lastUpdated", "-_lastUpdated"):
         whole = await pages(store, asked("Observation", f"_sort={sort}&_count=100"))
@@ -117,7 +119,7 @@ async def test_ties_are_parted_and_stay_so(store: Store, maker: Maker) -> None:
 async def test_new_resources_disturb_no_page(store: Store, maker: Maker, sort: str) -> None:
     rng = random.Random(sort)
 
-    def fact() -> dict[str, Value]:
+    def fact() -> Facts:
         day = span(f"2026-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}", PARIS)
         return {"code": Token("u", "a"), "date": day, "value-quantity": number(str(rng.randint(1, 5)))}
 
@@ -137,7 +139,7 @@ async def test_new_resources_disturb_no_page(store: Store, maker: Maker, sort: s
 async def test_a_resource_that_is_replaced_while_paging_is_not_given_twice(
     store: Store, maker: Maker, sort: str
 ) -> None:
-    facts = {"date": span("2026", PARIS), "code": Token("u", "a")}
+    facts: Facts = {"date": span("2026", PARIS), "code": Token("u", "a")}
     names = {str(n) for n in range(20)}
     await put(store, *(maker.write(f"Observation/{name}", values=facts) for name in names))
     query = asked("Observation", f"code=a&_count=5{sort}")

@@ -125,6 +125,30 @@ async def test_audit_rows_come_back_in_order_and_by_patient(store: Store) -> Non
         assert await view.audits(after=seqs[3]) == rows[4:]
         assert await view.audits(after=seqs[0], limit=2) == rows[1:3]
         assert await view.audits(patient="nobody") == []
+    assert await store.verify_audit() is None
+
+
+async def test_an_empty_audit_chain_is_whole(store: Store) -> None:
+    assert await store.verify_audit() is None
+
+
+async def test_a_view_does_not_show_audit_rows_that_came_after(store: Store) -> None:
+    store.audit_soon(TENANT, row(1))
+    await record(store, "a", "new")
+    async with store.view(TENANT) as view:
+        before = await view.audits()
+        store.audit_soon(TENANT, row(2))
+        await record(store, "b", "new")
+        assert await view.audits() == before and len(before) == 1
+
+
+async def test_tenants_are_those_that_something_was_written_for(store: Store, maker: Maker) -> None:
+    assert await store.tenants() == []
+    await put(store, maker.write("Patient/1"), tenant="south")
+    await put(store, maker.write("Patient/1"), tenant="north")
+    async with store.view("nowhere") as view:
+        assert await view.epoch() == 0
+    assert sorted(await store.tenants()) == ["north", "south"]
 
 
 async def test_a_closed_store_takes_no_audit_row_and_no_transaction(build: Callable[[], Store]) -> None:
