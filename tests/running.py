@@ -82,16 +82,24 @@ class RunningHub:
     def __enter__(self) -> RunningHub:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.http.close()
         if self.process is not None:
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, *args: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, *args: str, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a `predmp` command beside the hub."""
         return subprocess.run(
-            [str(PREDMP), *args], capture_output=True, text=True, input=stdin, timeout=120, env=self.env, cwd=self.folder
+            [str(PREDMP), *args],
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=timeout,
+            env=self.env,
+            cwd=self.folder,
         )
 
     def token(self, scope: str = "system/*.cruds", **options: str) -> str:
@@ -109,7 +117,14 @@ class RunningHub:
         return self._operator
 
     def request(
-        self, method: str, path: str, *, token: str | None = "", json: Any = None, content: bytes | None = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = "",
+        json: Any = None,
+        content: bytes | None = None,
+        **headers: str,
     ) -> httpx.Response:
         """Send one request; `token=""` is the operator's, None sends none; header names with _ for -."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
