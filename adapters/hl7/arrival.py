@@ -1,0 +1,119 @@
+"""One message as it came: read as far as it can be read, without waiting and without writing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from adapters.hl7 import ack, charset, tokens
+from adapters.hl7.context import UNKNOWN, Context, urn_part
+from adapters.hl7.convert import Draft, convert, kind
+from adapters.hl7.faults import Fault, Problem, Refused
+from adapters.hl7.times import Zone, header_offset
+from adapters.hl7.tokens import Message
+
+PROCESSING = frozenset({"P", ""})
+"""MSH-11 of messages that are taken: no tests, no debugging."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A way in: its name, the tenant it feeds, and how what its senders leave out is read."""
+
+    name: str  # mllp, http
+    tenant: str
+    zone: ZoneInfo
+    authorities: Mapping[str, str]
+    charset: str = "cp1252"  # of text that declares nothing and is neither ASCII nor UTF-8
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message, read; either `draft` or `fault` is there."""
+
+    channel: Channel
+    raw: bytes
+    sha256: str
+    codec: str
+    sender: ack.Sender
+    name: str  # e.g. ADT^A01; "" where it cannot be told
+    draft: Draft | None
+    fault: Fault | None
+    problems: tuple[Problem, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """What a message is known by: channel, application, facility, control id (its hash where it has none)."""
+        parts = (self.channel.name, self.sender.application, self.sender.facility, self.control_id)
+        return "|".join(part.replace("|", "%7C") for part in parts)
+
+    @property
+    def control_id(self) -> str:
+        """MSH-10, else a name made from the bytes."""
+        return self.sender.control_id or f"sha256:{self.sha256}"
+
+    @property
+    def feed(self) -> str:
+        """Who sent it."""
+        return f"{self.sender.application}|{self.sender.facility}"
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The patients it is about."""
+        people = self.draft.people if self.draft else ()
+        return tuple(f"{self.channel.tenant}|{'|'.join(person.key)}" for person in people)
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is itself an acknowledgement: these are not answered."""
+        return self.name.partition("^")[0] == "ACK"
+
+
+def _context(channel: Channel, message: Message) -> Context:
+    header = message.header
+    facility = urn_part(header.text(4)) or urn_part(header.text(4, 2)) or urn_part(header.text(3)) or UNKNOWN
+    return Context(channel.tenant, Zone(channel.zone, header_offset(header.text(7))), facility, channel.authorities)
+
+
+def _check_header(message: Message) -> None:
+    header = message.header
+    kind(message)
+    if not header.is_valued(10):
+        raise Refused(Fault("101", header.place(10), "The control id is missing."))
+    if header.text(11) not in PROCESSING:
+        raise Refused(Fault("202", header.place(11)))
+
+
+def read(channel: Channel, raw: bytes, *, cut: Fault | None = None) -> Arrival:
+    """Read a message.
+
+    Args:
+        channel: The way it came.
+        raw: Its bytes, without framing.
+        cut: What is wrong with the frame itself; then nothing of the message counts but its header.
+    """
+    digest = hashlib.sha256(raw).hexdigest()
+    codec, to, name, problems = "utf-8", ack.Sender(), "", list[Problem]()
+    context: Context | None = None
+    draft, fault = None, cut
+    unused: tuple[str, ...] = ()
+    try:
+        decoded = charset.decode(raw, default=channel.charset)
+        codec = decoded.codec
+        message = tokens.tokenize(decoded.text, codec)
+        problems += [*decoded.problems, *message.problems]
+        header = message.header
+        to, name = ack.sender(header), "^".join(t for t in (header.text(9, 1), header.text(9, 2)) if t)
+        if cut is None:
+            _check_header(message)
+            context = _context(channel, message)
+            draft = convert(message, context)
+            unused = tuple(context.unused(message.segments))
+    except Refused as refused:
+        fault = fault or refused.fault
+    if context is not None:
+        problems += context.problems
+    return Arrival(channel, raw, digest, codec, to, name, draft, fault, tuple(problems), unused)

@@ -1,0 +1,105 @@
+"""Bytes to text, by MSH-18; never with replacement characters.
+
+Source: HL7 table 0211 (alternate character sets). An empty MSH-18 means ASCII; what is not ASCII then
+is read as strict UTF-8, else in the channel's default.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import NamedTuple
+
+from adapters.hl7.faults import Fault, Place, Problem, Refused
+
+CODECS = {
+    "ASCII": "ascii",
+    **{f"8859/{n}": f"iso8859-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
+    "UNICODE": "utf-16",
+    "UNICODE UTF-8": "utf-8",
+    "UNICODE UTF-16": "utf-16",
+    "UNICODE UTF-32": "utf-32",
+    "UTF-8": "utf-8",  # no code of table 0211, but written by many senders
+    "GB 18030-2000": "gb18030",
+    "KS X 1001": "euc_kr",
+    "BIG-5": "big5",
+    "ISO IR87": "iso2022_jp",
+}
+"""MSH-18 -> Python's codec. The last four rows are from general knowledge, not checked against a feed."""
+
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_HEADER_END = re.compile(rb"[\r\n]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+PLACE = Place("MSH", 1, 18)
+
+
+class Decoded(NamedTuple):
+    """A message as text, and how it was read."""
+
+    text: str
+    codec: str  # Python's name; the answer is written in it
+    problems: tuple[Problem, ...] = ()
+
+
+def declared(raw: bytes) -> str:
+    """Return the first repetition of MSH-18 of a message whose header is ASCII-compatible, else ""."""
+    header = _HEADER_END.split(raw[:4096], maxsplit=1)[0]
+    if header[:3] != b"MSH" or len(header) < 9:
+        return ""
+    fields = header.split(header[3:4])
+    if len(fields) < 18:
+        return ""
+    return fields[17].split(header[5:6])[0].strip().decode("ascii", "replace")
+
+
+def _strictly(raw: bytes, codec: str) -> str:
+    try:
+        return raw.decode(codec)
+    except (UnicodeDecodeError, UnicodeError):
+        raise Refused(Fault("102", PLACE, "The bytes are not in the character set that is declared.")) from None
+
+
+def _wide(raw: bytes) -> str:
+    """Name the codec of a message in two-byte units without a byte order mark, else ""."""
+    if raw.startswith(b"M\x00S\x00H\x00"):
+        return "utf-16-le"
+    return "utf-16-be" if raw.startswith(b"\x00M\x00S\x00H") else ""
+
+
+def _read(raw: bytes, default: str) -> tuple[str, str, bool]:
+    """Return (text, codec, whether the codec was a guess)."""
+    for mark, codec in _MARKS:
+        if raw.startswith(mark):
+            return _strictly(raw, codec).removeprefix("\ufeff"), codec, False
+    if codec := _wide(raw):
+        return _strictly(raw, codec), codec, False
+    label = declared(raw)
+    if label not in CODECS and label:
+        raise Refused(Fault("103", PLACE, "The character set is not known here."))
+    codec = CODECS[label] if label else "ascii"
+    if codec != "ascii":
+        return _strictly(raw, codec), codec, False
+    if raw.isascii():
+        return raw.decode("ascii"), "ascii", False
+    try:
+        return raw.decode("utf-8"), "utf-8", True
+    except UnicodeDecodeError:
+        return _strictly(raw, default), default, True
+
+
+def decode(raw: bytes, *, default: str = "cp1252") -> Decoded:
+    """Turn the bytes of one message into text.
+
+    Args:
+        raw: The message without framing.
+        default: Codec of text that is not ASCII, not UTF-8 and declares nothing.
+
+    Raises:
+        Refused: 102 where the bytes contradict MSH-18, 103 where it names an unknown set.
+    """
+    text, codec, guessed = _read(raw, default)
+    problems = [Problem(PLACE.path, "charset-guessed", codec)] if guessed else []
+    if _CONTROLS.search(text):
+        text = _CONTROLS.sub("", text)
+        problems.append(Problem("MSH[1]", "control-characters-left-out"))
+    return Decoded(text, codec, tuple(problems))

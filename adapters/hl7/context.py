@@ -1,0 +1,76 @@
+"""What converting one message needs to know beside its segments, and where problems are noted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from adapters.hl7.faults import Problem
+from adapters.hl7.times import Moment, Zone, read
+from adapters.hl7.tokens import Segment
+
+UNKNOWN = "unknown"
+"""The facility of a message that names none."""
+
+_UNFIT = re.compile(r"[^A-Za-z0-9.-]+")
+
+
+def urn_part(text: str) -> str:
+    """Write a name so that it can stand in a urn: `CHU TEST` -> `CHU-TEST`."""
+    return _UNFIT.sub("-", text.strip()).strip("-")
+
+
+@dataclass(slots=True)
+class Context:
+    """One message on its way to FHIR."""
+
+    tenant: str
+    zone: Zone
+    facility: str  # as a urn part
+    authorities: Mapping[str, str]  # namespace of an assigning authority -> identifier system
+    problems: list[Problem] = field(default_factory=list)
+    taken: dict[int, frozenset[int]] = field(default_factory=dict)  # segment's identity -> fields that a map reads
+    counts: dict[tuple[str, ...], int] = field(default_factory=dict)  # how often each resource's key came up
+
+    @property
+    def facility_system(self) -> str:
+        """Root of identifier and code systems that only the sender knows."""
+        return f"urn:predmp:facility:{self.facility}"
+
+    def take(self, segment: Segment, fields: frozenset[int]) -> None:
+        """Say which fields of a segment a map reads; the others, and segments never taken, are reported."""
+        self.taken[id(segment)] = self.taken.get(id(segment), frozenset()) | fields
+
+    def occurrence(self, key: tuple[str, ...]) -> int:
+        """Count how often a resource's key came up in this message, this time included."""
+        self.counts[key] = self.counts.get(key, 0) + 1
+        return self.counts[key]
+
+    def unused(self, segments: Iterable[Segment]) -> list[str]:
+        """Return the segments that no map took, and the valued fields that none reads, each named once."""
+        found: dict[str, None] = {}
+        for segment in segments:
+            fields = self.taken.get(id(segment))
+            if fields is None:
+                found[segment.name] = None
+                continue
+            for number, text in enumerate(segment.fields):
+                if text and number and number not in fields:
+                    found[f"{segment.name}-{number}"] = None
+        return list(found)
+
+    def note(self, segment: Segment, number: int, rule: str, code: str = "") -> None:
+        """Record what could not be carried over as it was."""
+        self.problems.append(Problem(segment.place(number).path, rule, code))
+
+    def moment(self, segment: Segment, number: int, text: str) -> Moment | None:
+        """Read a time; what was decided or could not be read is noted."""
+        if not text:
+            return None
+        found = read(text, self.zone)
+        if found is None:
+            self.note(segment, number, "time-malformed")
+        elif found.rule:
+            self.note(segment, number, found.rule)
+        return found

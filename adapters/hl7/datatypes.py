@@ -1,0 +1,212 @@
+"""Data types of HL7 v2 to those of FHIR: identifiers, codes, names, addresses, telecom, places, people.
+
+Each converter takes one repetition and notes in the context what it could not carry; none raises.
+Source: HL7/v2-to-fhir at 8c9b414, mappings/datatypes (the map of each function is named in its docstring).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from adapters.hl7.context import Context, urn_part
+from adapters.hl7.maps.tables import table
+from adapters.hl7.tokens import Parts, Segment, part
+
+Json: TypeAlias = dict[str, Any]
+Convert: TypeAlias = Callable[[Context, Segment, int, Parts], Json | None]
+
+_OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+TABLE_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
+FR_IDENTIFIER_TYPES = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0203"
+
+INS_TYPES = {
+    "urn:oid:1.2.250.1.213.1.4.8": "INS-NIR",
+    "urn:oid:1.2.250.1.213.1.4.9": "INS-NIA",
+    "urn:oid:1.2.250.1.213.1.4.10": "INS-NIR-TEST",
+    "urn:oid:1.2.250.1.213.1.4.11": "INS-NIR-DEMO",
+}
+"""Identifier systems of the French national identity (INS) -> type. Source: FR Core 2.1.0, fr-core-patient-ins."""
+
+CODE_SYSTEMS = {
+    "LN": "http://loinc.org",
+    "SCT": "http://snomed.info/sct",
+    "SNM": "http://snomed.info/sct",
+    "UCUM": "http://unitsofmeasure.org",
+    "I10": "http://hl7.org/fhir/sid/icd-10",
+    "I9C": "http://hl7.org/fhir/sid/icd-9-cm",
+    "I10C": "http://hl7.org/fhir/sid/icd-10-cm",
+    "CIM10": "http://hl7.org/fhir/sid/icd-10",
+    "CVX": "http://hl7.org/fhir/sid/cvx",
+    "NDC": "http://hl7.org/fhir/sid/ndc",
+    "ATC": "http://www.whocc.no/atc",
+    "RXNORM": "http://www.nlm.nih.gov/research/umls/rxnorm",
+    "C4": "http://www.ama-assn.org/go/cpt",
+    "MDC": "urn:iso:std:iso:11073:10101",
+    "ISO3166_1": "urn:iso:std:iso:3166",
+}
+"""HL7 table 0396 (coding systems) -> FHIR. Source: https://hl7.org/fhir/R4/terminologies-systems.html"""
+
+
+def universal(identifier: str, kind: str) -> str:
+    """Return the URI of a universal id (HD.2 by HD.3), "" where it is none."""
+    kind = kind.upper()
+    if (kind == "ISO" or (not kind and identifier.count(".") > 2)) and _OID.fullmatch(identifier):
+        return f"urn:oid:{identifier}"
+    if kind in ("UUID", "GUID") and _UUID.fullmatch(identifier):
+        return f"urn:uuid:{identifier.lower()}"
+    if kind == "URI" and identifier and not re.search(r"\s", identifier):
+        return identifier
+    if kind == "DNS" and (name := urn_part(identifier)):
+        return f"urn:dns:{name}"
+    return ""
+
+
+def authority(context: Context, segment: Segment, number: int, leaves: list[str]) -> str:
+    """Return the identifier system of an assigning authority (HD), "" where it names none.
+
+    Its universal id, else the configured system of its namespace, else one made from the sending
+    facility and the namespace: two senders may use one namespace for different things.
+    """
+    name, identifier, kind = [*leaves, "", "", ""][:3]
+    name = "" if name == '""' else name
+    if found := universal(identifier, kind) or context.authorities.get(name, ""):
+        return found
+    if identifier or kind:
+        context.note(segment, number, "authority-unreadable")
+    if not name and not identifier:
+        return ""
+    context.note(segment, number, "authority-not-registered", name)
+    return f"{context.facility_system}:{urn_part(name or identifier)}"
+
+
+def identifier(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert CX. Source: CX[Identifier]; a value without authority belongs to the sending facility."""
+    value = part(parts, 1).strip()
+    if not value:
+        return None
+    leaves = parts[3] if len(parts) > 3 else [""]
+    system = authority(context, segment, number, leaves)
+    if not system:
+        system = context.facility_system
+        context.note(segment, number, "authority-missing")
+    made: Json = {"system": system, "value": value}
+    if system in INS_TYPES:
+        made = {"use": "official", "type": _type(FR_IDENTIFIER_TYPES, INS_TYPES[system]), **made}
+    elif kind := part(parts, 5):
+        made = {"type": _identifier_type(context, segment, number, kind), **made}
+    if period := _period(context, segment, number, part(parts, 7), part(parts, 8)):
+        made["period"] = period
+    if name := leaves[0]:
+        made["assigner"] = {"display": name}
+    return made
+
+
+def _type(system: str, code: str) -> Json:
+    return {"coding": [{"system": system, "code": code}]}
+
+
+def _identifier_type(context: Context, segment: Segment, number: int, code: str) -> Json:
+    if code in table("IdentifierType"):
+        return _type(TABLE_0203, code)
+    context.note(segment, number, "identifier-type-unknown", code)
+    return {"text": code}
+
+
+def entity(context: Context, segment: Segment, number: int, parts: Parts, kind: str) -> Json | None:
+    """Convert EI to an identifier of the given type of table 0203 ("" none). Source: EI[Identifier-Extension]."""
+    value = part(parts, 1)
+    if not value:
+        return None
+    leaves = [part(parts, n) for n in (2, 3, 4)]
+    system = authority(context, segment, number, leaves) or context.facility_system
+    made: Json = {"type": _type(TABLE_0203, kind)} if kind else {}
+    return {**made, "system": system, "value": value}
+
+
+def _period(context: Context, segment: Segment, number: int, start: str, end: str) -> Json | None:
+    moments = {"start": context.moment(segment, number, start), "end": context.moment(segment, number, end)}
+    return {name: moment.text for name, moment in moments.items() if moment} or None
+
+
+def code_system(context: Context, segment: Segment, number: int, name: str, oid: str = "") -> str:
+    """Return the system of a coding system's name (table 0396), "" where none is named."""
+    known = CODE_SYSTEMS.get(name)
+    if known:
+        return known
+    if name.startswith("HL7") and name[3:].isdigit() and len(name) == 7:
+        return f"http://terminology.hl7.org/CodeSystem/v2-{name[3:]}"
+    if found := universal(oid, "ISO") or universal(name, "ISO"):
+        return found
+    if not name:
+        return ""
+    if name not in ("L", "99LAB") and not name.startswith("99"):
+        context.note(segment, number, "code-system-unknown", name)
+    return f"{context.facility_system}:codes" + ("" if name == "L" else f":{urn_part(name)}")
+
+
+def coded(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert CWE, CE, CNE, CF. Source: CWE[CodeableConcept]."""
+    codings = []
+    for at, version, oid in ((1, 7, 14), (4, 8, 17), (10, 13, 20)):
+        code, display, name = (
+            " ".join(part(parts, at).split()),
+            part(parts, at + 1).strip(),
+            part(parts, at + 2).strip(),
+        )
+        if not code:
+            continue
+        coding = {
+            "system": code_system(context, segment, number, name, part(parts, oid)),
+            "version": part(parts, version),
+            "code": code,
+            "display": display,
+        }
+        codings.append({key: value for key, value in coding.items() if value})
+    text = part(parts, 9) or ("" if codings and codings[0]["code"] == part(parts, 1) else part(parts, 2))
+    made: Json = {"coding": codings} if codings else {}
+    if text.strip():
+        made["text"] = text
+    return made or None
+
+
+def missing_code() -> Json:
+    """Return a required CodeableConcept that the message does not give."""
+    url = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+    return {"extension": [{"url": url, "valueCode": "unknown"}]}
+
+
+def mapped(name: str) -> Convert:
+    """Return a converter to a CodeableConcept by one of the guide's tables; the sender's coding stays beside it."""
+
+    def convert(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+        made = coded(context, segment, number, parts)
+        code = part(parts, 1)
+        if not made or not code:
+            return made
+        target = table(name).get(code)
+        if target is None:
+            context.note(segment, number, "code-not-mapped", code)
+            return made
+        coding = {
+            k: v
+            for k, v in zip(("system", "code", "display"), (target.system, target.code, target.display), strict=True)
+            if v
+        }
+        own = [c for c in made["coding"] if c.get("system", target.system) != target.system]
+        return {**made, "coding": [coding, *own]}
+
+    return convert
+
+
+def code_of(context: Context, segment: Segment, number: int, name: str, code: str) -> str | None:
+    """Return the FHIR code of a v2 code by one of the guide's tables; a code without a row is noted."""
+    if not code:
+        return None
+    target = table(name).get(code)
+    if target is None:
+        context.note(segment, number, "code-not-mapped", code)
+        return None
+    return target.code

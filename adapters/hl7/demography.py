@@ -1,0 +1,132 @@
+"""Names, addresses, telecom, people and places of HL7 v2.
+
+Source: HL7/v2-to-fhir at 8c9b414, mappings/datatypes (the map of each function is named in its docstring).
+"""
+
+from __future__ import annotations
+
+from adapters.hl7.context import Context
+from adapters.hl7.datatypes import Json, authority, code_of
+from adapters.hl7.maps.tables import table
+from adapters.hl7.tokens import Parts, Segment, part
+
+_DIGITAL = frozenset({"Internet", "X.400"})
+
+
+def _leaves(parts: Parts, *numbers: int) -> list[str]:
+    return [text for n in numbers if (text := part(parts, n).strip())]
+
+
+def _period(
+    context: Context, segment: Segment, number: int, parts: Parts, start: int, end: int, both: int
+) -> Json | None:
+    """Read a start and an end, else a range (DR) in one component."""
+    texts = [part(parts, start), part(parts, end)]
+    if not any(texts) and both:
+        texts = [part(parts, both, 1), part(parts, both, 2)]
+    moments = [context.moment(segment, number, text) for text in texts]
+    return {name: moment.text for name, moment in zip(("start", "end"), moments, strict=True) if moment} or None
+
+
+def human_name(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert XPN. Source: XPN[HumanName]; FN.1 is the family name with its prefixes."""
+    made: Json = {}
+    if use := code_of(context, segment, number, "NameType", part(parts, 7)):
+        made["use"] = use
+    if family := part(parts, 1).strip():
+        made["family"] = family
+    for name, numbers in (("given", (2, 3)), ("prefix", (5,)), ("suffix", (4, 6, 14))):
+        if found := _leaves(parts, *numbers):
+            made[name] = found
+    if not made.keys() - {"use"}:
+        return None
+    if period := _period(context, segment, number, parts, 12, 13, 10):
+        made["period"] = period
+    return made
+
+
+def text_name(parts: Parts) -> str:
+    """Write XPN or the name of XCN.2-6 as one line: prefix, given names, family name."""
+    return " ".join(_leaves(parts, 5, 2, 3, 1))
+
+
+def address(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert XAD. Source: XAD[Address], SAD[Address]."""
+    made: Json = {}
+    kind = part(parts, 7)
+    if kind in table("AddressType[Type]"):
+        made["type"] = table("AddressType[Type]")[kind].code
+    elif kind in table("AddressType[Use]"):
+        made["use"] = table("AddressType[Use]")[kind].code
+    elif kind and kind != "BDL":
+        context.note(segment, number, "code-not-mapped", kind)
+    street = [part(parts, 1, n).strip() for n in (1, 2, 3)]
+    if lines := [line for line in (*street, part(parts, 2).strip(), part(parts, 19).strip()) if line]:
+        made["line"] = lines
+    names = (("city", 3), ("district", 9), ("state", 4), ("postalCode", 5), ("country", 6))
+    for name, at in names:
+        if text := part(parts, at).strip():
+            made[name] = text
+    if not made.keys() - {"use", "type"}:
+        return None
+    if period := _period(context, segment, number, parts, 13, 14, 12):
+        made["period"] = period
+    return made
+
+
+def _number(parts: Parts) -> str:
+    """Return the number of a phone: as one text, else put together from its parts."""
+    if whole := part(parts, 12):
+        return whole
+    country, area, local, extension = (part(parts, n) for n in (5, 6, 7, 8))
+    if not local:
+        return part(parts, 1)
+    pieces = (f"+{country.lstrip('+')}" if country else "", area, local, f"X{extension}" if extension else "")
+    return " ".join(piece for piece in pieces if piece)
+
+
+def contact_point(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert XTN. Source: XTN[ContactPoint].
+
+    Ours: without equipment type (XTN.3) it is a phone, or e-mail where XTN.4 is valued.
+    """
+    kind = part(parts, 3)
+    digital = kind in _DIGITAL or (not kind and bool(part(parts, 4)))
+    value = (part(parts, 4) or part(parts, 1)) if digital else _number(parts)
+    if not value.strip():
+        return None
+    system = code_of(context, segment, number, "TelecommunicationEquipmentType", kind)
+    made: Json = {"system": system or ("email" if digital else "phone"), "value": value.strip()}
+    use = "mobile" if kind == "CP" else code_of(context, segment, number, "TelecommunicationUseCode", part(parts, 2))
+    if use:
+        made["use"] = use
+    if period := _period(context, segment, number, parts, 13, 14, 0):
+        made["period"] = period
+    return made
+
+
+def person(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert XCN to a reference that names a Practitioner without making one. Source: XCN[Practitioner]."""
+    made: Json = {}
+    if value := part(parts, 1):
+        system = authority(context, segment, number, parts[8] if len(parts) > 8 else [""])
+        made = {"type": "Practitioner", "identifier": {"system": system or context.facility_system, "value": value}}
+    # XCN.2-6 stand where XPN.1-5 do.
+    if name := text_name(parts[1:]):
+        made["display"] = name
+    return made or None
+
+
+def place(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert PL to a reference that names a Location without making one. Source: PL[Location].
+
+    The text goes from the point of care to the bed, then floor, building and facility.
+    """
+    made = " ".join(_leaves(parts, 1, 2, 3, 8, 7, 4)) or part(parts, 9)
+    return {"display": made} if made else None
+
+
+def organization(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert XON or CWE to a reference that names an Organization without making one. Source: XON[Organization]."""
+    name = part(parts, 1)
+    return {"display": name} if name else None

@@ -1,0 +1,132 @@
+r"""Escape sequences of HL7 v2: decoded in one pass from left to right, on the leaves only.
+
+One pass, because `\E\T\E\` means the text `\T\`; a second pass would make `&` of it. A lone escape
+character is data. Sequences that cannot be decoded stay as they are written.
+Source: HL7 v2.5.1 chapter 2, section 2.7 (use of escape sequences in text fields).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+MOST_LINES = 99  # of `.sp n` and `.sk n`: a longer run is no formatting, it stays as written
+
+_ALLOWED_CONTROLS = "\t\n\r"
+
+
+class Delimiters(NamedTuple):
+    """The characters that MSH-1 and MSH-2 name."""
+
+    field: str = "|"
+    component: str = "^"
+    repetition: str = "~"
+    escape: str = "\\"
+    subcomponent: str = "&"
+    truncation: str = ""  # the fifth character of MSH-2, where there is one
+
+    @property
+    def encoding(self) -> str:
+        """MSH-2."""
+        return self.component + self.repetition + self.escape + self.subcomponent + self.truncation
+
+
+@lru_cache(maxsize=64)
+def _decoder(escape: str) -> re.Pattern[str]:
+    mark = re.escape(escape)
+    return re.compile(
+        rf"{mark}(?:(?P<letter>[FSTREPHN])|X(?P<hex>(?:[0-9A-Fa-f]{{2}})+)"
+        rf"|\.(?P<command>br|sp|in|ti|fi|nf|ce|sk)[ +]?(?P<count>\d*))[ ]*{mark}"
+    )
+
+
+@lru_cache(maxsize=64)
+def _kept(escape: str) -> re.Pattern[str]:
+    mark = re.escape(escape)
+    return re.compile(rf"{mark}[CMZ][0-9A-Za-z]*{mark}")
+
+
+def is_kept_raw(text: str, delimiters: Delimiters) -> bool:
+    r"""Whether a text holds `\C..\`, `\M..\` or `\Z..\`, which are kept as written and reported."""
+    return _kept(delimiters.escape).search(text) is not None
+
+
+def _formatted(command: str, count: str) -> str | None:
+    number = int(count) if count else 1
+    if number > MOST_LINES:
+        return None
+    if command in ("br", "ce"):
+        return "\n"
+    if command == "sp":
+        return "\n" * number
+    if command == "sk":
+        return " " * number
+    return " " if command in ("in", "ti") else ""
+
+
+def _bytes_text(digits: str, codec: str) -> str | None:
+    raw = bytes.fromhex(digits)
+    try:
+        text = raw.decode(codec)
+    except UnicodeDecodeError:
+        return None
+    if any(char < " " and char not in _ALLOWED_CONTROLS for char in text):
+        return None
+    return text
+
+
+def unescape(text: str, delimiters: Delimiters, codec: str) -> str:
+    r"""Decode the escape sequences of one leaf.
+
+    Args:
+        text: A field's part without delimiters in it.
+        delimiters: Those of the message.
+        codec: Python's name of the message's character set, for `\X..\`.
+    """
+    letters = {
+        "F": delimiters.field,
+        "S": delimiters.component,
+        "T": delimiters.subcomponent,
+        "R": delimiters.repetition,
+        "E": delimiters.escape,
+        "P": delimiters.truncation or "#",
+        "H": "",
+        "N": "",
+    }
+
+    def decoded(match: re.Match[str]) -> str:
+        letter, digits, command, count = match.groups()
+        made: str | None
+        if letter:
+            made = letters[letter]
+        elif digits:
+            made = _bytes_text(digits, codec)
+        else:
+            made = _formatted(command, count)
+        return match.group() if made is None else made
+
+    return _decoder(delimiters.escape).sub(decoded, text)
+
+
+@lru_cache(maxsize=64)
+def _encoder(delimiters: Delimiters) -> tuple[re.Pattern[str], dict[str, str]]:
+    mark = delimiters.escape
+    table = {
+        delimiters.field: f"{mark}F{mark}",
+        delimiters.component: f"{mark}S{mark}",
+        delimiters.subcomponent: f"{mark}T{mark}",
+        delimiters.repetition: f"{mark}R{mark}",
+        delimiters.escape: f"{mark}E{mark}",
+        "\r": f"{mark}X0D{mark}",
+        "\n": f"{mark}X0A{mark}",
+    }
+    if delimiters.truncation:
+        table[delimiters.truncation] = f"{mark}P{mark}"
+    return re.compile("[" + re.escape("".join(table)) + "]"), table
+
+
+def escape(text: str, delimiters: Delimiters) -> str:
+    """Write a text so that it is one leaf: no delimiter and no line end stays bare."""
+    pattern, table = _encoder(delimiters)
+    return pattern.sub(lambda match: table[match.group()], text)

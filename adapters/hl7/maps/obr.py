@@ -1,0 +1,101 @@
+"""ORC and OBR to DiagnosticReport.
+
+Guide: HL7/v2-to-fhir at 8c9b414, segments/OBR[DiagnosticReport], ORC[DiagnosticReport]; "ours" where it leaves a
+choice. No ServiceRequest is made yet: the placer's order is named by its identifier in `basedOn`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from adapters.hl7.context import Context
+from adapters.hl7.datatypes import Json, code_of, coded, entity, mapped, missing_code
+from adapters.hl7.demography import text_name
+from adapters.hl7.maps.rows import Row, repeated, single, state
+from adapters.hl7.tokens import Parts, Segment, part
+
+
+def _issued(context: Context, segment: Segment, number: int) -> Any:
+    moment = context.moment(segment, number, segment.text(number))
+    if moment and not moment.is_full:
+        context.note(segment, number, "instant-without-time")
+        return None
+    return moment.text if moment else None
+
+
+def _interpreter(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert NDL: its first component is the person, with subcomponents as in CNN (id, family, given)."""
+    leaves = parts[0]
+    name = text_name([[leaf] for leaf in leaves[1:]]) if len(leaves) > 1 else part(parts, 1)
+    return {"display": name} if name else None
+
+
+OBR_TO_REPORT: Final = (
+    Row(4, "code", single(coded), "OBR-4"),
+    Row(22, "issued", _issued, "OBR-22"),
+    Row(24, "category", repeated(mapped("DiagnosticServiceSectionID")), "OBR-24, DiagnosticServiceSectionID"),
+    Row(32, "resultsInterpreter", repeated(_interpreter), "OBR-32; ours: named, no PractitionerRole is made"),
+)
+
+USED: Final = frozenset({1, 2, 3, 7, 8, 25} | {row.field for row in OBR_TO_REPORT})
+"""Fields that count as used: 1 is a running number; 2, 3, 7, 8 and 25 are read by `report` and `order`."""
+
+ORC_USED: Final = frozenset({1, 2, 3})
+
+
+def order(context: Context, orc: Segment | None, obr: Segment | None) -> dict[str, Json]:
+    """Return the placer's and the filler's order number (types PLAC and FILL), from ORC else OBR."""
+    made: dict[str, Json] = {}
+    for number, kind in ((2, "PLAC"), (3, "FILL")):
+        for segment in (orc, obr):
+            if (
+                segment is not None
+                and kind not in made
+                and (found := entity(context, segment, number, segment.first(number), kind))
+            ):
+                made[kind] = found
+    return made
+
+
+def observed(context: Context, obr: Segment) -> Json:
+    """Return OBR-7 and OBR-8 as effective[x]: a dateTime, or a Period where both are valued."""
+    start, end = (context.moment(obr, n, obr.text(n)) for n in (7, 8))
+    if end is None:
+        return {"effectiveDateTime": start.text} if start else {}
+    if start and start.at > end.at:
+        context.note(obr, 8, "period-reversed")
+        return {"effectiveDateTime": start.text}
+    return {"effectivePeriod": {**({"start": start.text} if start else {}), "end": end.text}}
+
+
+def report(context: Context, obr: Segment, numbers: dict[str, Json], results: Sequence[str]) -> Json:
+    """Return one OBR as a DiagnosticReport without subject, results and identity.
+
+    Args:
+        context: Where problems are noted.
+        obr: The segment.
+        numbers: What `order` gave.
+        results: The statuses of its Observations.
+    """
+    made: Json = {"resourceType": "DiagnosticReport", "status": _status(context, obr, results)}
+    made |= {row.element: value for row, value in state(OBR_TO_REPORT, context, obr) if value is not None}
+    if "code" not in made:
+        context.note(obr, 4, "code-missing")
+        made["code"] = missing_code()
+    if numbers:
+        made["identifier"] = list(numbers.values())
+    if "PLAC" in numbers:
+        made["basedOn"] = [{"type": "ServiceRequest", "identifier": numbers["PLAC"]}]
+    return made | observed(context, obr)
+
+
+def _status(context: Context, obr: Segment, results: Sequence[str]) -> str:
+    """Return the status of OBR-25; ours where it is empty: what the results have in common."""
+    if obr.is_valued(25):
+        return code_of(context, obr, 25, "ResultStatus[Non-Queries]", obr.text(25)) or "unknown"
+    context.note(obr, 25, "status-from-results")
+    found = set(results)
+    if found and found <= {"final", "corrected", "amended"}:
+        return "final"
+    return "preliminary" if "preliminary" in found or "registered" in found else "unknown"

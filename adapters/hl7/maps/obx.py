@@ -1,0 +1,148 @@
+"""OBX (and the NTE after it) to Observation.
+
+Guide: HL7/v2-to-fhir at 8c9b414, segments/OBX[Observation]; "ours" where it leaves a choice. Values of OBX-5
+are in `values.py`. People, organizations and devices become references that name them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from adapters.hl7 import numbers, values
+from adapters.hl7.context import Context
+from adapters.hl7.datatypes import Json, code_of, coded, entity, mapped, missing_code
+from adapters.hl7.demography import organization, person
+from adapters.hl7.maps.rows import Row, repeated, single, state
+from adapters.hl7.maps.tables import table
+from adapters.hl7.tokens import Parts, Segment, part
+
+LOINC = "http://loinc.org"
+CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
+EXTENSIONS = "http://hl7.org/fhir/StructureDefinition/"
+
+_VITAL_SIGNS = "85353-1 9279-1 8867-4 2708-6 8310-5 8302-2 9843-4 29463-7 39156-5 85354-9 8480-6 8462-4 8478-0"
+
+VITAL_SIGNS = frozenset(_VITAL_SIGNS.split())
+"""LOINC codes of R4's vital signs. Source: https://hl7.org/fhir/R4/observation-vitalsigns.html"""
+
+MORE_VITAL_SIGNS = frozenset({"59408-5", "8889-8", "8328-7", "8331-1", "8332-9", "8333-7"})
+"""Ours: pulse oximetry, heart rate by oximeter, temperature by place."""
+
+
+def _interpretations(context: Context, segment: Segment, number: int) -> Any:
+    """Convert OBX-8; laboratories also part the codes with a space or a comma (ours)."""
+    rows = table("InterpretationCodes")
+    made = []
+    for parts in segment.repetitions(number):
+        codes = re.split(r"[ ,]+", part(parts, 1).strip())
+        if len(codes) > 1 and all(code in rows for code in codes):
+            made += [{"coding": [_coding(rows[code])]} for code in codes]
+        elif found := mapped("InterpretationCodes")(context, segment, number, parts):
+            made.append(found)
+    return made or None
+
+
+def _coding(target: Any) -> Json:
+    return {k: v for k, v in {"system": target.system, "code": target.code, "display": target.display}.items() if v}
+
+
+def _device(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    made = entity(context, segment, number, parts, "")
+    return {"type": "Device", "identifier": made} if made else None
+
+
+def _identifier(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    return entity(context, segment, number, parts, "FILL")
+
+
+def _sub_id(context: Context, segment: Segment, number: int) -> Any:
+    inner = {"url": "original-sub-identifier", "valueString": segment.text(number)}
+    return [{"url": EXTENSIONS + "observation-v2-subid", "extension": [inner]}] if segment.text(number) else None
+
+
+def _analysis_time(context: Context, segment: Segment, number: int) -> Any:
+    moment = context.moment(segment, number, segment.text(number))
+    return [{"url": EXTENSIONS + "observation-analysis-date-time", "valueDateTime": moment.text}] if moment else None
+
+
+OBX_TO_OBSERVATION: Final = (
+    Row(3, "code", single(coded), "OBX-3"),
+    Row(4, "extension", _sub_id, "OBX-4, OG[Extension-Subidentifier]", lambda item: False),
+    Row(8, "interpretation", _interpretations, "OBX-8, InterpretationCodes"),
+    Row(15, "performer", repeated(organization), "OBX-15; ours: named, no Organization is made", lambda item: False),
+    Row(16, "performer", repeated(person), "OBX-16; ours: named, no Practitioner is made", lambda item: False),
+    Row(17, "method", single(coded), "OBX-17"),
+    Row(18, "device", single(_device), "OBX-18; ours: named by its identifier"),
+    Row(19, "extension", _analysis_time, "OBX-19", lambda item: False),
+    Row(20, "bodySite", single(coded), "OBX-20"),
+    Row(21, "identifier", repeated(_identifier), "OBX-21"),
+    Row(23, "performer", repeated(organization), "OBX-23; ours: named, no Organization is made", lambda item: False),
+)
+
+USED: Final = frozenset({1, 2, 5, 6, 7, 11, 14} | {row.field for row in OBX_TO_OBSERVATION})
+"""Fields that count as used: 1 is a running number; 2, 5-7, 11 and 14 are read by `observation`."""
+
+NTE_USED: Final = frozenset({1, 3})
+
+
+def note_texts(notes: Sequence[Segment]) -> list[Json]:
+    """Return the NTE segments as annotations. Source: NTE[Observation]; repetitions of NTE-3 are lines."""
+    texts = ["\n".join(note.texts(3)) for note in notes]
+    return [{"text": text} for text in texts if text.strip()]
+
+
+def observation(context: Context, obx: Segment, notes: Sequence[Segment], observed: str) -> Json:
+    """Return one OBX as an Observation without subject and identity.
+
+    Args:
+        context: Where problems are noted.
+        obx: The segment.
+        notes: The NTE segments that follow it.
+        observed: When OBX-14 is empty: the time of the OBR, as FHIR writes it; "" where it has none.
+    """
+    made: Json = {"resourceType": "Observation", "status": _status(context, obx)}
+    for row, stated in state(OBX_TO_OBSERVATION, context, obx):
+        if isinstance(stated, list) and row.element in made:
+            made[row.element] = made[row.element] + stated
+        elif stated is not None:
+            made[row.element] = stated
+    if "code" not in made:
+        context.note(obx, 3, "code-missing")
+        made["code"] = missing_code()
+    made["category"] = [{"coding": [{"system": CATEGORY, "code": category(made["code"])}]}]
+    moment = context.moment(obx, 14, obx.text(14))
+    if time := moment.text if moment else observed:
+        made["effectiveDateTime"] = time
+    found = values.value(context, obx)
+    made |= found
+    if ranges := _reference_range(obx, found):
+        made["referenceRange"] = ranges
+    if annotations := note_texts(notes):
+        made["note"] = annotations
+    return made
+
+
+def _status(context: Context, obx: Segment) -> str:
+    return code_of(context, obx, 11, "ObservationResultStatusCodesInterpretation", obx.text(11)) or "unknown"
+
+
+def loinc(code: Json) -> str:
+    """Return the LOINC code of a CodeableConcept, "" where it has none."""
+    return next((c["code"] for c in code.get("coding", ()) if c.get("system") == LOINC and "code" in c), "")
+
+
+def category(code: Json) -> str:
+    """Return vital-signs for the codes that R4 names so, else laboratory (ours)."""
+    found = loinc(code)
+    return "vital-signs" if found in VITAL_SIGNS or found in MORE_VITAL_SIGNS else "laboratory"
+
+
+def _reference_range(obx: Segment, found: Json) -> list[Json]:
+    text = "\n".join(obx.texts(7))
+    if not text.strip():
+        return []
+    quantity = found.get("valueQuantity", {})
+    units = {key: quantity[key] for key in ("unit", "system", "code") if key in quantity}
+    return [{**(numbers.bounds(text, units) if quantity else {}), "text": text}]

@@ -1,0 +1,185 @@
+"""PID to Patient. Guide: HL7/v2-to-fhir at 8c9b414, segments/PID[Patient]; "ours" where it leaves a choice."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from adapters.hl7.context import Context
+from adapters.hl7.datatypes import code_of, coded, identifier, mapped
+from adapters.hl7.demography import address, contact_point, human_name, text_name
+from adapters.hl7.maps.rows import GONE, Owns, Row, repeated, single
+from adapters.hl7.tokens import Parts, Segment, part
+
+EXTENSIONS = "http://hl7.org/fhir/StructureDefinition/"
+BIRTH_PLACE = "BDL"  # table 0190: birth delivery location
+
+
+def _birth_date(context: Context, segment: Segment, number: int) -> Any:
+    moment = context.moment(segment, number, segment.text(number))
+    return moment.date if moment else None
+
+
+def _birth_time(context: Context, segment: Segment, number: int) -> Any:
+    text = segment.text(number)
+    moment = context.moment(segment, number, text) if len(text) > 8 else None
+    if moment is None or not moment.is_full:
+        return GONE
+    return {"extension": [{"url": EXTENSIONS + "patient-birthTime", "valueDateTime": moment.text}]}
+
+
+def _gender(context: Context, segment: Segment, number: int) -> Any:
+    return code_of(context, segment, number, "AdministrativeSex", segment.text(number))
+
+
+def _addresses(context: Context, segment: Segment, number: int) -> Any:
+    found = [p for p in segment.repetitions(number) if part(p, 7) != BIRTH_PLACE]
+    made = [a for p in found if (a := address(context, segment, number, p))]
+    district = segment.text(12)
+    if district and len(made) == 1 and "district" not in made[0]:
+        made[0]["district"] = district
+    return made or None
+
+
+def _birth_places(context: Context, segment: Segment, number: int) -> Any:
+    found = [p for p in segment.repetitions(number) if part(p, 7) == BIRTH_PLACE]
+    made = address(context, segment, number, found[0]) if found else None
+    return [{"url": EXTENSIONS + "patient-birthPlace", "valueAddress": made}] if made else None
+
+
+def _telecom(use: str) -> Any:
+    def convert(context: Context, segment: Segment, number: int, parts: Parts) -> Any:
+        made = contact_point(context, segment, number, parts)
+        return {**made, "use": made.get("use", use)} if made else None
+
+    return repeated(convert)
+
+
+def _extension(name: str, key: str, convert: Any) -> Any:
+    def every(context: Context, segment: Segment, number: int) -> Any:
+        made = [convert(context, segment, number, p) for p in segment.repetitions(number)]
+        return [{"url": EXTENSIONS + name, key: value} for value in made if value] or None
+
+    return every
+
+
+def _inner(name: str, convert: Any) -> Any:
+    def every(context: Context, segment: Segment, number: int) -> Any:
+        made = [convert(context, segment, number, p) for p in segment.repetitions(number)]
+        return [
+            {"url": EXTENSIONS + name, "extension": [{"url": "code", "valueCodeableConcept": value}]}
+            for value in made
+            if value
+        ] or None
+
+    return every
+
+
+def _is(name: str) -> Owns:
+    return lambda item: item.get("url") == EXTENSIONS + name
+
+
+def _text(context: Context, segment: Segment, number: int, parts: Parts) -> Any:
+    return part(parts, 1) or None
+
+
+def _name(context: Context, segment: Segment, number: int, parts: Parts) -> Any:
+    return text_name(parts) or None
+
+
+def _text_address(context: Context, segment: Segment, number: int, parts: Parts) -> Any:
+    return {"text": part(parts, 1)} if part(parts, 1) else None
+
+
+def _languages(context: Context, segment: Segment, number: int) -> Any:
+    made = [coded(context, segment, number, p) for p in segment.repetitions(number)]
+    return [{"language": language} for language in made if language] or None
+
+
+def _boolean(element: str) -> Any:
+    def convert(context: Context, segment: Segment, number: int) -> Any:
+        code = code_of(context, segment, number, "YesNoIndicator", segment.text(number))
+        return {element: code == "true"} if code else None
+
+    return convert
+
+
+def _deceased_at(context: Context, segment: Segment, number: int) -> Any:
+    moment = context.moment(segment, number, segment.text(number))
+    return {"deceasedDateTime": moment.text} if moment else None
+
+
+def _deceased(context: Context, segment: Segment, number: int) -> Any:
+    return None if segment.is_valued(29) else _boolean("deceasedBoolean")(context, segment, number)
+
+
+def _birth_order(context: Context, segment: Segment, number: int) -> Any:
+    text = segment.text(number)
+    if not text.isascii() or not text.isdigit() or len(text) > 2:
+        context.note(segment, number, "number-malformed")
+        return None
+    return {"multipleBirthInteger": int(text)}
+
+
+def _multiple_birth(context: Context, segment: Segment, number: int) -> Any:
+    return None if segment.is_valued(25) else _boolean("multipleBirthBoolean")(context, segment, number)
+
+
+def _is_work(item: dict[str, Any]) -> bool:
+    return item.get("use") == "work"
+
+
+def _is_not_work(item: dict[str, Any]) -> bool:
+    return not _is_work(item)
+
+
+def _none(item: dict[str, Any]) -> bool:
+    return False
+
+
+PID_TO_PATIENT: Final = (
+    Row(2, "identifier", repeated(identifier), "PID-2"),
+    Row(3, "identifier", repeated(identifier), "PID-3"),
+    Row(4, "identifier", repeated(identifier), "PID-4"),
+    Row(5, "name", repeated(human_name), "PID-5"),
+    Row(9, "name", repeated(human_name), "PID-9; ours: an alias is added to the names", _none),
+    Row(
+        6,
+        "extension",
+        _extension("patient-mothersMaidenName", "valueString", _name),
+        "PID-6",
+        _is("patient-mothersMaidenName"),
+    ),
+    Row(7, "birthDate", _birth_date, "PID-7"),
+    Row(7, "_birthDate", _birth_time, "PID-7 where longer than 8"),
+    Row(8, "gender", _gender, "PID-8, AdministrativeSex"),
+    Row(11, "address", _addresses, "PID-11, PID-12"),
+    Row(11, "extension", _birth_places, "ours: PID-11.7 BDL is no address of the patient", _is("patient-birthPlace")),
+    Row(13, "telecom", _telecom("home"), "PID-13", _is_not_work),
+    Row(14, "telecom", _telecom("work"), "PID-14", _is_work),
+    Row(40, "telecom", repeated(contact_point), "PID-40", _none),
+    Row(15, "communication", _languages, "PID-15"),
+    Row(16, "maritalStatus", single(mapped("MaritalStatus")), "PID-16, MaritalStatus"),
+    Row(
+        17,
+        "extension",
+        _extension("patient-religion", "valueCodeableConcept", mapped("Religion")),
+        "PID-17",
+        _is("patient-religion"),
+    ),
+    Row(
+        23,
+        "extension",
+        _extension("patient-birthPlace", "valueAddress", _text_address),
+        "PID-23",
+        _is("patient-birthPlace"),
+    ),
+    Row(24, "multipleBirth[x]", _multiple_birth, "PID-24 where PID-25 is empty"),
+    Row(25, "multipleBirth[x]", _birth_order, "PID-25"),
+    Row(26, "extension", _inner("patient-citizenship", coded), "PID-26", _is("patient-citizenship")),
+    Row(28, "extension", _inner("patient-nationality", coded), "PID-28", _is("patient-nationality")),
+    Row(29, "deceased[x]", _deceased_at, "PID-29"),
+    Row(30, "deceased[x]", _deceased, "PID-30 where PID-29 is empty"),
+)
+
+USED: Final = frozenset({1, 12, 18, 32} | {row.field for row in PID_TO_PATIENT})
+"""Fields that count as used: 1 is a running number, 12 belongs to 11, 18 to the stay, 32 to the identity."""

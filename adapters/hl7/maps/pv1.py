@@ -1,0 +1,135 @@
+"""PV1 to Encounter. Guide: HL7/v2-to-fhir at 8c9b414, segments/PV1[Encounter]; "ours" where it leaves a choice.
+
+People and places become references that name them (identifier, display), no resources of their own yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from adapters.hl7.context import Context
+from adapters.hl7.datatypes import TABLE_0203, Convert, Json, coded, identifier, mapped
+from adapters.hl7.demography import person, place
+from adapters.hl7.maps.rows import Owns, Row, repeated, single
+from adapters.hl7.maps.tables import table
+from adapters.hl7.tokens import Parts, Segment, part
+
+PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+PREADMIT = "P"  # table 0004
+
+
+def _class(context: Context, segment: Segment, number: int) -> Any:
+    code = segment.text(number)
+    target = table("PatientClass[EncounterClass]").get(code)
+    if target is None:
+        context.note(segment, number, "code-not-mapped", code)
+        return None
+    return {"system": target.system, "code": target.code, "display": target.display or code}
+
+
+def _participants(code: str) -> Any:
+    def convert(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+        who = person(context, segment, number, parts)
+        if who is None:
+            return None
+        return {"type": [{"coding": [{"system": PARTICIPATION, "code": code}]}], "individual": who}
+
+    return repeated(convert)
+
+
+def _plays(code: str) -> Owns:
+    return lambda item: any(c.get("code") == code for t in item.get("type", []) for c in t.get("coding", []))
+
+
+def _places(status: str) -> Any:
+    def convert(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+        where = place(context, segment, number, parts)
+        planned = number == 3 and segment.text(2) == PREADMIT
+        return {"location": where, "status": "planned" if planned else status} if where else None
+
+    return repeated(convert)
+
+
+def _stands(*statuses: str) -> Owns:
+    return lambda item: item.get("status") in statuses
+
+
+def _visit(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    return visit_number(context, segment, number, parts)
+
+
+def visit_number(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert the CX of a visit; without authority its numbers are those of the sending facility's stays."""
+    if not part(parts, 1).strip():
+        return None
+    kind = {"coding": [{"system": TABLE_0203, "code": "VN"}]}
+    if len(parts) < 4 or not any(parts[3]):
+        return {"type": kind, "system": f"{context.facility_system}:visits", "value": part(parts, 1).strip()}
+    made = identifier(context, segment, number, parts)
+    return {**made, "type": kind} if made else None
+
+
+def _listed(convert: Convert) -> Any:
+    return repeated(convert)
+
+
+def _destination(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert DLD: a code of the place a patient was discharged to, or a text."""
+    text = part(parts, 2) or part(parts, 1)
+    return {"display": text} if text else None
+
+
+def _time(context: Context, segment: Segment, number: int) -> Any:
+    moment = context.moment(segment, number, segment.text(number))
+    return moment.text if moment else None
+
+
+PV1_TO_ENCOUNTER: Final = (
+    Row(2, "class", _class, "PV1-2, PatientClass[EncounterClass]"),
+    Row(3, "location", _places("active"), "PV1-3", _stands("active", "planned")),
+    Row(4, "type", _listed(mapped("AdmissionType")), "PV1-4, AdmissionType"),
+    Row(5, "hospitalization.preAdmissionIdentifier", single(identifier), "PV1-5"),
+    Row(6, "location", _places("completed"), "PV1-6", _stands("completed")),
+    Row(7, "participant", _participants("ATND"), "PV1-7", _plays("ATND")),
+    Row(8, "participant", _participants("REF"), "PV1-8", _plays("REF")),
+    Row(9, "participant", _participants("CON"), "PV1-9", _plays("CON")),
+    Row(10, "serviceType", single(mapped("HospitalService")), "PV1-10, HospitalService"),
+    Row(13, "hospitalization.reAdmission", single(mapped("ReadmissionIndicator")), "PV1-13, ReadmissionIndicator"),
+    Row(14, "hospitalization.admitSource", single(coded), "PV1-14"),
+    Row(15, "hospitalization.specialArrangement", _listed(mapped("AmbulatoryStatus")), "PV1-15, AmbulatoryStatus"),
+    Row(16, "hospitalization.specialCourtesy", _listed(coded), "PV1-16"),
+    Row(17, "participant", _participants("ADM"), "PV1-17", _plays("ADM")),
+    Row(19, "identifier", repeated(_visit), "PV1-19"),
+    Row(36, "hospitalization.dischargeDisposition", single(coded), "PV1-36"),
+    Row(37, "hospitalization.destination", single(_destination), "PV1-37; ours: named, no Location is made"),
+    Row(38, "hospitalization.dietPreference", _listed(coded), "PV1-38"),
+    Row(42, "location", _places("reserved"), "PV1-42", _stands("reserved")),
+    Row(44, "period.start", _time, "PV1-44"),
+    Row(45, "period.end", _time, "PV1-45"),
+    Row(50, "identifier", repeated(identifier), "PV1-50"),
+    Row(52, "participant", _participants("PART"), "PV1-52", _plays("PART")),
+)
+
+USED: Final = frozenset({1} | {row.field for row in PV1_TO_ENCOUNTER})
+"""Fields that count as used: 1 is a running number."""
+
+
+def status(trigger: str, patient_class: str, *, ended: bool, current: str) -> str:
+    """Return Encounter.status: by the end of the stay, else the event, else what it was, else the class.
+
+    Args:
+        trigger: MSH-9.2, e.g. "A08".
+        patient_class: PV1-2.
+        ended: Whether PV1-45 is valued.
+        current: The stored status, "" where there is no Encounter yet.
+    Source: the guide's tables Event[EncounterStatus] and PatientClass[EncounterStatus]; ours: A08 does not
+        change it (the guide says unknown), A04 of class P is planned.
+    """
+    if ended:
+        return "finished"
+    by_class = table("PatientClass[EncounterStatus]").get(patient_class)
+    if trigger == "A04" and patient_class == PREADMIT:
+        return "planned"
+    if trigger != "A08" and trigger in table("Event[EncounterStatus]"):
+        return table("Event[EncounterStatus]")[trigger].code
+    return current or (by_class.code if by_class else "unknown")

@@ -1,0 +1,78 @@
+"""How a map is written, and how it is applied.
+
+A row names the field, the element, the converter and the guide's row. A field that is empty says nothing;
+the null value (`""`) says: delete; any other value replaces what this row's field said before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from adapters.hl7.context import Context
+from adapters.hl7.tokens import NULL, Segment
+
+Owns: TypeAlias = Callable[[dict[str, Any]], bool]
+
+
+class Row(NamedTuple):
+    """One row of a segment's map."""
+
+    field: int  # v2 field, from 1
+    element: str  # FHIR element of the resource being built; a dot for an inner one
+    convert: Callable[[Context, Segment, int], Any]  # None: could not be read, the element stays as it is
+    guide: str  # the row of the guide it follows, or "ours" with the reason
+    owns: Owns | None = None  # of a list: which items stem from this field; None: all of them
+
+
+class Stated(NamedTuple):
+    """What one field says about one element."""
+
+    row: Row
+    value: Any  # None: delete
+
+
+GONE = object()
+"""What a converter answers when the field is read and says that the element has no value."""
+
+
+def state(rows: Sequence[Row], context: Context, segment: Segment) -> list[Stated]:
+    """Return what a segment says, field by field."""
+    made = []
+    for row in rows:
+        raw = segment.raw(row.field)
+        if not raw:
+            continue
+        if raw == NULL:
+            made.append(Stated(row, None))
+            continue
+        value = row.convert(context, segment, row.field)
+        if value is GONE:
+            made.append(Stated(row, None))
+        elif value is not None:
+            made.append(Stated(row, value))
+    return made
+
+
+def repeated(
+    convert: Callable[[Context, Segment, int, list[list[str]]], Any],
+) -> Callable[[Context, Segment, int], Any]:
+    """Make a row's converter of one that takes a repetition: the element is a list."""
+
+    def every(context: Context, segment: Segment, number: int) -> Any:
+        made = [convert(context, segment, number, parts) for parts in segment.repetitions(number)]
+        return [value for value in made if value is not None] or None
+
+    return every
+
+
+def single(convert: Callable[[Context, Segment, int, list[list[str]]], Any]) -> Callable[[Context, Segment, int], Any]:
+    """Make a row's converter of one that takes a repetition: the first counts, more are noted."""
+
+    def first(context: Context, segment: Segment, number: int) -> Any:
+        found = segment.repetitions(number)
+        if len(found) > 1:
+            context.note(segment, number, "repetition-not-used")
+        return convert(context, segment, number, found[0])
+
+    return first

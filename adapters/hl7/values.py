@@ -1,0 +1,195 @@
+"""OBX-5 by OBX-2 to the value of an Observation; nothing that was sent is dropped.
+
+Each converter takes the OBX's repetitions of OBX-5 and gives elements of an Observation. What cannot be read
+as its type says becomes a text, and that is noted. Source: HL7/v2-to-fhir at 8c9b414, segments/OBX[Observation],
+rows of OBX-5; "ours" in the docstrings where it leaves a choice.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from adapters.hl7 import numbers
+from adapters.hl7.context import Context
+from adapters.hl7.datatypes import Json, coded, missing_code
+from adapters.hl7.demography import human_name
+from adapters.hl7.times import read_clock
+from adapters.hl7.tokens import NULL, Parts, Segment, part
+from adapters.hl7.units import UCUM, ucum
+
+ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+ABSENT_BY_STATUS = {"N": "not-asked", "X": "not-performed", "I": "temp-unknown", "O": "temp-unknown"}
+"""OBX-11 -> why there is no value. Ours; the guide gives not-asked for N."""
+
+Converter: TypeAlias = Callable[[Context, Segment, Parts, Json], Json | None]
+_POWER = re.compile(r"\d+/\w+")
+
+
+def unit(context: Context, obx: Segment) -> Json:
+    """Return unit, system and code of OBX-6. Source: CWE[Quantity]; ours: known spellings become UCUM codes."""
+    parts = obx.first(6)
+    code, text, system = part(parts, 1).strip(), part(parts, 2).strip(), part(parts, 3)
+    if code == "10" and _POWER.fullmatch(text):  # 10^9/L written without escaping its ^
+        code, text = f"10*{text}", f"10^{text}"
+    if not code and not text:
+        return {}
+    made: Json = {"unit": text or code}
+    found = code if system == "UCUM" and code else ucum(code) or ucum(text)
+    if found:
+        return {**made, "system": UCUM, "code": found}
+    context.note(obx, 6, "unit-unknown", code or text)
+    return made
+
+
+def _number(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
+    text = part(parts, 1)
+    value = numbers.decimal(text)
+    if value is not None:
+        return {"valueQuantity": numbers.quantity(value, units)}
+    found = numbers.numeric_text(text, units)
+    context.note(obx, 5, "number-with-sign" if found else "number-malformed")
+    return found
+
+
+def _structured(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
+    leaves = (part(parts, 1), part(parts, 2), part(parts, 3), part(parts, 4))
+    found = numbers.structured(leaves, units)
+    if found is None:
+        context.note(obx, 5, "number-malformed")
+    return found
+
+
+def _concept(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
+    found = coded(context, obx, 5, parts)
+    return {"valueCodeableConcept": found} if found else None
+
+
+def _moment(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
+    moment = context.moment(obx, 5, part(parts, 1))
+    return {"valueDateTime": moment.text} if moment else None
+
+
+def _clock(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
+    text = read_clock(part(parts, 1))
+    if text is None:
+        context.note(obx, 5, "time-malformed")
+    return {"valueTime": text} if text else None
+
+
+def _period(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
+    moments = {name: context.moment(obx, 5, part(parts, n)) for name, n in (("start", 1), ("end", 2))}
+    made = {name: moment.text for name, moment in moments.items() if moment}
+    return {"valuePeriod": made} if made else None
+
+
+def _range(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
+    low, high = numbers.decimal(part(parts, 1)), numbers.decimal(part(parts, 2))
+    if low is not None and high is not None and low > high:
+        return None
+    made = {name: numbers.quantity(v, units) for name, v in (("low", low), ("high", high)) if v is not None}
+    return {"valueRange": made} if made else None
+
+
+def _value_range(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
+    return {"valueString": f"{part(parts, 1)}-{part(parts, 2)}"}
+
+
+def _name(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
+    made = human_name(context, obx, 5, parts) or {}
+    words = [*made.get("prefix", []), *made.get("given", []), made.get("family", ""), *made.get("suffix", [])]
+    return {"valueString": " ".join(w for w in words if w)} if made else None
+
+
+CONVERTERS: Final[dict[str, Converter]] = {
+    "NM": _number, "SN": _structured,
+    "CWE": _concept, "CE": _concept, "CNE": _concept, "CF": _concept, "IS": _concept, "ID": _concept,
+    "DT": _moment, "DTM": _moment, "TS": _moment, "TM": _clock,
+    "DR": _period, "NR": _range, "VR": _value_range, "XPN": _name,
+}  # fmt: skip
+"""OBX-2 -> how a repetition of OBX-5 is read."""
+
+TEXTS: Final = frozenset({"ST", "TX", "FT"})
+ATTACHED: Final = frozenset({"ED", "RP"})
+MEDIA: Final = {
+    "PDF": "application/pdf", "JPEG": "image/jpeg", "JPG": "image/jpeg", "PNG": "image/png", "TIFF": "image/tiff",
+    "GIF": "image/gif", "XML": "application/xml", "HTML": "text/html", "RTF": "application/rtf",
+    "DICOM": "application/dicom",
+    "PLAIN": "text/plain", "TEXT": "text/plain", "CDA": "application/xml", "X-HL7-CDA-LEVEL-ONE": "application/xml",
+}  # fmt: skip
+"""ED.3 (subtype) -> media type. Ours."""
+
+
+def _readable(obx: Segment) -> str:
+    """Return OBX-5 as text, delimiters of components written as spaces."""
+    marks = obx.syntax.delimiters
+    words = [text.replace(marks.component, " ").replace(marks.subcomponent, " ") for text in obx.texts(5)]
+    return "\n".join(" ".join(word.split()) for word in words).strip()
+
+
+def absent(obx: Segment) -> Json:
+    """Return why there is no value."""
+    reason = ABSENT_BY_STATUS.get(obx.text(11), "unknown")
+    return {"dataAbsentReason": {"coding": [{"system": ABSENT, "code": reason}]}}
+
+
+def value(context: Context, obx: Segment) -> Json:
+    """Return what OBX-5 says, as elements of an Observation: value[x], component or dataAbsentReason.
+
+    Repetitions of a text are lines of it; repetitions of another type become components with the same code.
+    """
+    raw = obx.raw(5)
+    if not raw or raw == NULL:
+        return absent(obx)
+    kind = obx.text(2)
+    converter = CONVERTERS.get(kind)
+    if converter is None:
+        return _text(context, obx, kind)
+    units = unit(context, obx) if kind in ("NM", "SN", "NR") else {}
+    found = [(converter(context, obx, parts, units)) for parts in obx.repetitions(5)]
+    made = [v for v in found if v]
+    if len(made) < len(found) or not made:
+        return _text(context, obx, kind)
+    if len(made) == 1:
+        return made[0]
+    code = coded(context, obx, 3, obx.first(3)) or missing_code()
+    return {"component": [{"code": code, **v} for v in made]}
+
+
+def _text(context: Context, obx: Segment, kind: str) -> Json:
+    if kind not in TEXTS and kind not in CONVERTERS:
+        context.note(obx, 2, "value-type-as-text", kind)
+    text = "\n".join(obx.texts(5)) if kind in TEXTS else _readable(obx)
+    return {"valueString": text} if text.strip() else absent(obx)
+
+
+def attachment(context: Context, obx: Segment) -> Json | None:
+    """Return OBX-5 of type ED or RP as an Attachment. Source: ED[Attachment], RP[Attachment].
+
+    Data in another encoding than base64 is encoded; the media type is that of ED.3, else of ED.2.
+    """
+    parts = obx.first(5)
+    pointer = obx.text(2) == "RP"
+    main, subtype = (part(parts, 3), part(parts, 4)) if pointer else (part(parts, 2), part(parts, 3))
+    media = MEDIA.get(subtype.upper()) or (f"{main.lower()}/{subtype.lower()}" if main and subtype else "")
+    made: Json = {"contentType": media} if re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", media) else {}
+    if pointer:
+        url = part(parts, 1)
+        return {**made, "url": url} if url and not re.search(r"\s", url) else None
+    encoding, data = part(parts, 4), part(parts, 5)
+    if encoding.upper() == "BASE64":
+        data = "".join(data.split())
+        if not re.fullmatch(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", data):
+            context.note(obx, 5, "base64-malformed")
+            return None
+    elif encoding.upper() == "HEX":
+        try:
+            data = b64encode(bytes.fromhex(data)).decode()
+        except ValueError:
+            context.note(obx, 5, "hex-malformed")
+            return None
+    else:
+        data = b64encode(data.encode()).decode()
+    return {**made, "data": data} if data else None
