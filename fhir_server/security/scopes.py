@@ -12,7 +12,7 @@ from fhir_server.model import Scope
 
 ALL = (Scope("system", "*", "cruds"),)
 
-_SCOPE = re.compile(r"(patient|user|system)/([A-Z][A-Za-z]{1,60}|\*)\.(c?r?u?d?s?|read|write|\*)(?:\?([^\s]{1,500}))?")
+_SCOPE = re.compile(r"(patient|user|system)/([A-Z][A-Za-z]{1,60}|\*)\.(c?r?u?d?s?|read|write|\*)")
 _VERSION_1 = {"read": "rs", "write": "cud", "*": "cruds"}
 
 
@@ -23,7 +23,8 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
         text: At most 200 scopes; actions in the order c r u d s.
 
     Raises:
-        BadRequest: A scope is malformed or its letters are out of order (never guessed).
+        BadRequest: A scope is malformed, its letters are out of order (never guessed), or it has a query
+            (`?category=…`), which would be wider than it says if it were left out.
     """
     words = text.split()
     if len(words) > 200:
@@ -33,7 +34,7 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
         match = _SCOPE.fullmatch(word)
         if match is None or not match[3]:
             raise BadRequest("A scope is malformed: it reads context/Type.cruds, the letters in this order.")
-        found.append(Scope(match[1], match[2], _VERSION_1.get(match[3], match[3]), match[4] or ""))
+        found.append(Scope(match[1], match[2], _VERSION_1.get(match[3], match[3])))
     return tuple(found)
 
 
