@@ -132,8 +132,8 @@ def _others(record: Record, language: str) -> dict[str, Any] | None:
         notes.append(
             say(
                 language,
-                f"{more} éléments plus anciens n'ont pas été relus pour ce document.",
-                f"{more} older elements were not read for this document.",
+                f"Éléments plus anciens, non relus pour ce document : {more}",
+                f"Older elements, not read for this document: {more}",
             )
         )
     if not notes:

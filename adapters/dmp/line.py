@@ -182,6 +182,10 @@ def _report(resource: Resource, language: str, _: Mapping[str, str]) -> tuple[st
     return _what(resource, language), _joined(str(resource.get("conclusion", "")), _status(resource, language))
 
 
+def _flag(resource: Resource, language: str, _: Mapping[str, str]) -> tuple[str, str]:
+    return _what(resource, language), f"{('signalement', 'flag')[language == 'en']} {_status(resource, language)}"
+
+
 def _task(resource: Resource, language: str, _: Mapping[str, str]) -> tuple[str, str]:
     return _what(resource, language), _joined(str(resource.get("description", "")), _status(resource, language))
 
@@ -227,6 +231,7 @@ _DETAILS: Final[Mapping[str, Callable[[Resource, str, Mapping[str, str]], tuple[
         "Immunization": _immunization,
         "Observation": _observation,
         "DiagnosticReport": _report,
+        "Flag": _flag,
         "Task": _task,
         "Encounter": _encounter,
         "CareTeam": _care_team,

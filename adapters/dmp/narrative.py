@@ -43,12 +43,12 @@ def notes_of(section: Section, language: str, *, is_final: bool) -> list[str]:
     elif not section.shown:
         made.append(say(language, "Aucune donnée dans le dossier.", "No data in the record."))
     for count, fr, en in (
-        (section.left_out, "autres éléments, plus anciens, ne sont pas repris ici", "more, older, are not shown here"),
-        (section.older, "valeurs plus anciennes sont dans le dossier", "earlier values are in the record"),
-        (section.mistaken, "éléments saisis par erreur ne sont pas repris", "entered in error are not shown"),
+        (section.left_out, "Autres éléments, plus anciens, non repris ici", "More, older, not shown here"),
+        (section.older, "Valeurs plus anciennes dans le dossier", "Earlier values in the record"),
+        (section.mistaken, "Éléments saisis par erreur, non repris", "Entered in error, not shown"),
     ):
         if count:
-            made.append(f"{count} {say(language, fr, en)}.")
+            made.append(f"{say(language, fr, en)} : {count}.")
     if is_final and section.kind.is_live:
         made.append(
             say(

@@ -133,7 +133,7 @@ def test_a_document_begins_with_its_composition_and_every_entry_has_its_address(
 def test_vital_signs_are_the_newest_of_each_code_and_say_what_is_older() -> None:
     part = section(document(FULL), "Constantes et scores")
     assert [entry["reference"] for entry in part["entry"]] == [f"{BASE}/Observation/o2"]
-    assert "1 valeurs plus anciennes" in part["text"]["div"] and "72 /min" in part["text"]["div"]
+    assert "Valeurs plus anciennes dans le dossier : 1." in part["text"]["div"] and "72 /min" in part["text"]["div"]
 
 
 def test_other_observations_are_results() -> None:
@@ -158,21 +158,25 @@ def test_what_the_scopes_do_not_cover_is_said_to_be_withheld() -> None:
 def test_a_section_is_bounded_and_counts_what_it_leaves_out() -> None:
     many = [condition(f"c{n}", "x", recordedDate=f"{1900 + n}") for n in range(MOST_ENTRIES + 7)]
     part = section(document(record(*many)), "Antécédents et problèmes")
-    assert len(part["entry"]) == MOST_ENTRIES and "7 autres éléments" in part["text"]["div"]
+    assert len(part["entry"]) == MOST_ENTRIES and "non repris ici : 7." in part["text"]["div"]
     assert part["entry"][0]["reference"].endswith(f"/c{MOST_ENTRIES + 6}"), "the newest first"
 
 
 def test_what_was_entered_in_error_is_counted_and_not_shown() -> None:
     wrong = {"coding": [{"code": "entered-in-error"}]}
     part = section(document(record(HEART, condition("c2", "Faux", verificationStatus=wrong))), KINDS[1].fr)
-    assert len(part["entry"]) == 1 and "Faux" not in part["text"]["div"] and "1 éléments saisis par erreur" in str(part)
+    assert (
+        len(part["entry"]) == 1
+        and "Faux" not in part["text"]["div"]
+        and "saisis par erreur, non repris : 1." in str(part)
+    )
 
 
 def test_what_has_no_section_is_counted() -> None:
     part = section(document(FULL), "Autres éléments du dossier, non repris")
     assert "FamilyMemberHistory : 1" in part["text"]["div"]
     cut = section(document(record(total=5_003)), "Autres éléments du dossier, non repris")
-    assert "3 éléments plus anciens" in cut["text"]["div"]
+    assert "non relus pour ce document : 3" in cut["text"]["div"]
 
 
 def test_every_clinical_type_is_shown_or_counted() -> None:
