@@ -67,7 +67,8 @@ def obs_7(o: dict[str, Any], cx: Context) -> bool:
     if _value_keys("Observation").isdisjoint(o):
         return True
     codings = _codings(cx[0].get("code"))
-    return not any(coding in codings for x in _list(o.get("component")) for coding in _codings(x.get("code")))
+    components = [x for x in _list(o.get("component")) if x.__class__ is dict]
+    return not any(coding in codings for x in components for coding in _codings(x.get("code")))
 
 
 def que_7(o: dict[str, Any], cx: Context) -> bool:
