@@ -47,8 +47,8 @@ class Around(Protocol):
         """Return that resource, or None where there is none to be seen."""
         ...
 
-    def sources(self, type: str) -> Iterable[Node]:
-        """Return all resources of a type."""
+    def sources(self, type: str, code: str, to: Node) -> Iterable[Node]:
+        """Return the resources of a type, at least those that refer to `to` by the parameter `code`."""
         ...
 
 
@@ -59,7 +59,7 @@ class Alone:
         """Return None."""
         return None
 
-    def sources(self, type: str) -> Iterable[Node]:
+    def sources(self, type: str, code: str, to: Node) -> Iterable[Node]:
         """Return nothing."""
         return ()
 
@@ -97,7 +97,7 @@ def _chain(clause: Chain, node: Node, around: Around) -> bool:
 
 def _has(clause: Has, node: Node, around: Around) -> bool:
     """Some resource of the source type refers here and the rest holds for it."""
-    for source in around.sources(clause.source):
+    for source in around.sources(clause.source, clause.parameter.code, node):
         values = source.values.get(clause.parameter.code, ())
         refers = any(isinstance(v, Reference) and (v.type, v.id) == (node.type, node.id) for v in values)
         if refers and matches(clause.then, source, around):

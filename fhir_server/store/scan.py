@@ -78,7 +78,7 @@ class _Visible:
         kept = self._state.resources.get((type, id))
         return _node(kept) if kept and self.has(kept) else None
 
-    def sources(self, type: str) -> Iterable[Node]:
+    def sources(self, type: str, code: str, to: Node) -> Iterable[Node]:
         """Return all resources of a type that may be seen."""
         return (_node(kept) for kept in self.of((type,)))
 
