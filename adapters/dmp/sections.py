@@ -37,7 +37,7 @@ class Section(NamedTuple):
     """A section filled."""
 
     kind: Kind
-    shown: tuple[Resource, ...]  # newest first
+    shown: tuple[Resource, ...]  # what is going on first, then the newest
     left_out: int  # more of the same that the bound cut
     older: int  # earlier values of what is shown
     mistaken: int  # entered in error
@@ -68,8 +68,7 @@ def _signs(record: Record) -> Iterable[Resource]:
 
 
 def _results(record: Record) -> Iterable[Resource]:
-    yield from record.of("DiagnosticReport")
-    yield from (o for o in record.of("Observation") if not categories(o) & {_VITAL_SIGNS, _SCORES})
+    return (o for o in record.of("Observation") if not categories(o) & {_VITAL_SIGNS, _SCORES})
 
 
 KINDS: Final = (
@@ -82,7 +81,8 @@ KINDS: Final = (
     Kind("treatments", "Traitements", "Medication", "10160-0", ("MedicationRequest", "MedicationStatement"),
          _all("MedicationRequest", "MedicationStatement")),
     Kind("vital-signs", "Constantes et scores", "Vital signs and scores", "8716-3", ("Observation",), _signs),
-    Kind("results", "Résultats", "Results", "30954-2", ("DiagnosticReport", "Observation"), _results),
+    Kind("results", "Résultats", "Results", "30954-2", ("Observation",), _results),
+    Kind("reports", "Comptes rendus d'examens", "Reports", "", ("DiagnosticReport",), _all("DiagnosticReport")),
     Kind("encounters", "Venues et hospitalisations", "Encounters", "46240-8", ("Encounter",), _all("Encounter")),
     Kind("care-team", "Équipe de soins", "Care team", "85847-2", ("CareTeam",), _with_status("CareTeam", "active")),
     Kind("consent", "Consentements en vigueur", "Consent in force", "", ("Consent",),
@@ -102,15 +102,26 @@ def _section(kind: Kind, record: Record) -> Section:
     every = list(kind.choose(record))
     valid = [resource for resource in every if not is_mistaken(resource)]
     newest = sorted(valid, key=lambda resource: order(moment_of(resource)), reverse=True)
-    current = _latest(newest)
+    chosen = _latest(newest)
+    # An old treatment that goes on must not fall behind a hundred new ones that ended: sorting is stable.
+    chosen.sort(key=is_going_on, reverse=True)
     return Section(
         kind,
-        tuple(current[:MOST_ENTRIES]),
-        max(0, len(current) - MOST_ENTRIES),
-        len(valid) - len(current),
+        tuple(chosen[:MOST_ENTRIES]),
+        max(0, len(chosen) - MOST_ENTRIES),
+        len(valid) - len(chosen),
         len(every) - len(valid),
         all(type in record.withheld for type in kind.types),
     )
+
+
+_GOING_ON: Final = OPEN_TASK | {"active", "recurrence", "relapse", "preparation"}
+
+
+def is_going_on(resource: Resource) -> bool:
+    """Whether a resource says that it still holds: an active problem, a treatment under way."""
+    states = resource.get("clinicalStatus", {}).get("coding", ())
+    return resource.get("status") in _GOING_ON or any(state.get("code") in _GOING_ON for state in states)
 
 
 def is_mistaken(resource: Resource) -> bool:

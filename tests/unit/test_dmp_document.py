@@ -162,6 +162,15 @@ def test_a_section_is_bounded_and_counts_what_it_leaves_out() -> None:
     assert part["entry"][0]["reference"].endswith(f"/c{MOST_ENTRIES + 6}"), "the newest first"
 
 
+def test_what_is_going_on_comes_before_what_is_newer_and_over() -> None:
+    def drug(id: str, status: str, year: int) -> dict[str, Any]:
+        return made("MedicationStatement", id, status=status, subject=SUBJECT, dateAsserted=str(year))
+
+    drugs = [drug("old", "active", 1980), *(drug(f"d{n}", "completed", 1990 + n) for n in range(MOST_ENTRIES))]
+    part = section(document(record(*drugs)), "Traitements")
+    assert part["entry"][0]["reference"].endswith("/old") and "non repris ici : 1." in part["text"]["div"]
+
+
 def test_what_was_entered_in_error_is_counted_and_not_shown() -> None:
     wrong = {"coding": [{"code": "entered-in-error"}]}
     part = section(document(record(HEART, condition("c2", "Faux", verificationStatus=wrong))), KINDS[1].fr)
