@@ -69,7 +69,7 @@ class Day:
         self._settings = composed.settings
         self.tokens = {"operator": self._token("operator")}
         self._http = httpx.AsyncClient(base_url=self._settings.root_url, timeout=20, trust_env=False)
-        self._today = datetime.now(ZoneInfo(self._settings.zone)).replace(hour=8, minute=0, second=0, microsecond=0)
+        self._today = _morning(datetime.now(ZoneInfo(self._settings.zone)))
         self.patients: dict[str, str] = {}
         self._control = 0
 
@@ -294,3 +294,9 @@ class Day:
 
     def _say(self, minute: int, text: str) -> None:
         self._tell(f"{self._moment(minute):%H:%M}", text)
+
+
+def _morning(now: datetime) -> datetime:
+    """Return eight o'clock of the last day whose working hours are over, so that nothing lies in the future."""
+    day = now if now.hour >= 17 else now - timedelta(days=1)
+    return day.replace(hour=8, minute=0, second=0, microsecond=0)

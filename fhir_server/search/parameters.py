@@ -1,4 +1,4 @@
-"""The search parameters of R4, by resource type.
+"""The search parameters of R4 and our own, by resource type.
 
 Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/searchparameter-registry.html
 """
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from fhir_server.definitions import SearchParameter, resource_types, search_parameters, structure
+from fhir_server.search.own import OWN
 from fhir_server.search.query import Parameter
 
 # Where R4's own expressions name a type that FHIR does not have.
@@ -101,7 +102,7 @@ def parameters_of(type: str) -> Mapping[str, Parameter]:
     if type not in resource_types():
         return MappingProxyType({})
     found: dict[str, Parameter] = {}
-    for definition in search_parameters():
+    for definition in (*search_parameters(), *OWN):
         if type in definition.base or "Resource" in definition.base or "DomainResource" in definition.base:
             made = _parameter(definition, type)
             if made is not None:
