@@ -95,9 +95,14 @@ class Skeleton:
         rows = self.reader.execute(SEARCH, (asked["patient"], asked["code"].rpartition("|")[2])).fetchall()
         return (
             b'{"resourceType":"Bundle","type":"searchset","entry":['
-            + b",".join(b'{"resource":' + bytes(row[0]) + b"}" for row in rows)
+            + b",".join(b'{"resource":' + _blob(row[0]) + b"}" for row in rows)
             + b"]}"
         )
+
+
+def _blob(value: object) -> bytes:
+    assert isinstance(value, bytes)
+    return value
 
 
 def _answer(futures: list[asyncio.Future[None]]) -> None:

@@ -20,7 +20,6 @@ from typing import Any
 from fhir_server.errors import FhirError
 from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
-
 CORE_COMMANDS = frozenset({"serve", "demo", "token", "load", "check", "audit", "doctor"})
 """Commands that need no room to be imported before they are known."""
 

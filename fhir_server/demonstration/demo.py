@@ -24,6 +24,7 @@ async def demo(settings: Settings, *, stop: bool, given: bool) -> int:
         settings: Of the hub; its own subscriber is on loopback, so that is opened to outbound calls.
         stop: End when the day is over, in place of serving on.
         given: Whether `--store` was given; else a store in a temporary folder is used and removed.
+
     Returns:
         The exit code: 0, or 1 where the hub did not do what is shown.
     """

@@ -35,7 +35,7 @@ class Receiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            do_PUT = do_POST = _take  # noqa: N815
+            do_PUT = do_POST = _take
 
             def log_message(self, format: str, *args: Any) -> None: ...
 
