@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from adapters.dmp.document import Making, build_document
-from adapters.dmp.record import Record, may_read, read_record
+from adapters.dmp.record import may_read, read_record
 from adapters.dmp.validation import standing, validate
 from fhir_server.errors import BadParameter, NotAcceptable, UnknownParameter
 from fhir_server.interface import Answer, Core, Operation, OperationCall
@@ -28,8 +28,8 @@ class Documents:
         self._core = core
         self._new_id = new_id
 
-    async def document(self, patient: str, *, actor: Actor, language: str) -> tuple[Resource, Record]:
-        """Return the document Bundle of a record as the actor may see it, and the record."""
+    async def document(self, patient: str, *, actor: Actor, language: str) -> Resource:
+        """Return the document Bundle of a record as the actor may see it."""
         record = await read_record(self._core, patient, actor=actor)
         validated = await standing(self._core, record, actor=actor)
         attester = None
@@ -37,13 +37,13 @@ class Documents:
             party = validated["attester"][0]["party"]["reference"]
             attester = await may_read(self._core, party, actor=actor)
         making = Making(self._core.base_url, self._new_id(), self._core.now(), language, validated, attester)
-        return build_document(record, making), record
+        return build_document(record, making)
 
     async def pre_dmp(self, call: OperationCall) -> Answer:
         """Answer `$pre-dmp`."""
         check_format(call.accept, call.parameters)
         check_parameters(call, frozenset())
-        bundle, _ = await self.document(call.id, actor=call.actor, language=call.language)
+        bundle = await self.document(call.id, actor=call.actor, language=call.language)
         return Answer(200, bundle)
 
     async def validate_pre_dmp(self, call: OperationCall) -> Answer:

@@ -7,6 +7,7 @@ and not in the fingerprint.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -111,6 +112,7 @@ async def _search(
 
 _PEOPLE: Final = ("Practitioner", "PractitionerRole", "Organization", "RelatedPerson")
 _MOST_PEOPLE: Final = 100
+_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 
 
 async def _people(core: Core, grouped: Mapping[str, list[Resource]], actor: Actor) -> tuple[Resource, ...]:
@@ -118,7 +120,8 @@ async def _people(core: Core, grouped: Mapping[str, list[Resource]], actor: Acto
     named: dict[str, list[str]] = {}
     for reference in dict.fromkeys(_references(grouped)):
         type, _, id = reference.partition("/")
-        if type in _PEOPLE and id and "/" not in id and actor.may("s", type):
+        # A reference is text that somebody wrote: only what is an id goes into a query.
+        if type in _PEOPLE and _ID.fullmatch(id) and actor.may("s", type):
             named.setdefault(type, []).append(id)
     made: list[Resource] = []
     for type, ids in named.items():

@@ -188,6 +188,17 @@ def test_the_document_holds_only_what_the_token_may_read(story: Story) -> None:
     assert story.status(token=narrow) == "preliminary", "another view is another record"
 
 
+def test_a_reference_that_somebody_made_up_does_not_break_the_document(story: Story) -> None:
+    for reference in (
+        "Practitioner/x&_nonsense=1",
+        "Practitioner/,",
+        "Practitioner/never-there",
+        "https://x.example/y",
+    ):
+        story.add("CareTeam", status="active", participant=[{"member": {"reference": reference}}])
+    assert "Dr Martin" in section(story.document(), "Équipe de soins")["text"]["div"]
+
+
 def test_other_formats_are_refused_by_name(story: Story) -> None:
     for accept in ("application/pdf", "application/cda+xml"):
         answer = story.hub.request("GET", f"/fhir/Patient/{story.id}/$pre-dmp", Accept=accept)
