@@ -1,6 +1,6 @@
 """A syntax tree to Python functions: every rule of FHIRPath, on typed nodes.
 
-This is the complete engine; `walks` compiles what is common to something faster and falls back on it.
+This is the complete engine; `straight` compiles what is common to something faster and falls back on it.
 """
 
 from __future__ import annotations
