@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
@@ -15,6 +16,7 @@ from fhir_server.errors import BadRequest, FhirError, NotFound, Unprocessable
 from fhir_server.model import Resource
 from triage_hooks import alert
 from triage_hooks.codes import ALERT_REVIEW, ENGINE_FAILURE, FAMILY, OPEN, RANK, RULE, codes_of
+from triage_hooks.moment import moment, span
 from triage_hooks.ranks import Rank, at_place
 
 NAMESPACE: Final = UUID("3b9b1f54-2c1e-5b77-8f1d-9a3c5e0d7b12")  # of cards: one alert at one rank is one card
@@ -49,7 +51,6 @@ PREFETCH: Final = {
         f"Task?patient={{{{context.patientId}}}}&code={ALERT_REVIEW},{ENGINE_FAILURE}&status={','.join(OPEN)}&_count=50"
     ),
     "risks": "RiskAssessment?patient={{context.patientId}}&_sort=-date&_count=20",
-    "flags": "Flag?patient={{context.patientId}}&status=active&_count=50",
 }
 SERVICES: Final = (
     Service(
@@ -156,7 +157,7 @@ def query(asked: Service, key: str, patient: str) -> str:
 
 
 def cards(
-    asked: Service, patient: str, alerts: Sequence[Resource], risks: Sequence[Resource], *, root: str
+    asked: Service, patient: str, alerts: Sequence[Resource], risks: Sequence[Resource], *, root: str, zone: tzinfo
 ) -> list[dict[str, Any]]:
     """Return a card for each open alert of a patient, the most urgent first.
 
@@ -166,11 +167,12 @@ def cards(
         alerts: Tasks.
         risks: RiskAssessments that they may refer to.
         root: Address of this hub, without a closing slash; cards link to its worklist.
+        zone: In which moments are written.
     """
     by_reference = {f"RiskAssessment/{risk.get('id')}": risk for risk in risks}
     open_alerts = [task for task in alerts if _is_open(task, patient)]
     open_alerts.sort(key=lambda task: (alert.place(task), str(task.get("authoredOn", ""))))
-    return [_card(asked, task, by_reference.get(_reference(task, "focus"), {}), root) for task in open_alerts]
+    return [_card(asked, task, by_reference.get(_reference(task, "focus"), {}), root, zone) for task in open_alerts]
 
 
 def _is_open(task: Resource, patient: str) -> bool:
@@ -183,13 +185,13 @@ def _reference(resource: Resource, element: str) -> str:
     return str(held.get("reference", "")) if isinstance(held, dict) else ""
 
 
-def _card(asked: Service, task: Resource, risk: Resource, root: str) -> dict[str, Any]:
+def _card(asked: Service, task: Resource, risk: Resource, root: str, zone: tzinfo) -> dict[str, Any]:
     rank = at_place(alert.place(task))
     made = {
         "uuid": card_uuid(asked, task, rank),
         "summary": _summary(task, rank),
         "indicator": rank.indicator,
-        "detail": _detail(task, risk, rank),
+        "detail": _detail(task, risk, rank, zone),
         "source": _source(risk, asked, root),
         "overrideReasons": OVERRIDE_REASONS,
         "links": [{"label": "Liste de travail", "url": f"{root}/worklist", "type": "absolute"}],
@@ -208,13 +210,13 @@ def _summary(task: Resource, rank: Rank) -> str:
     return text if len(text) <= MAX_SUMMARY else text[: MAX_SUMMARY - 1].rstrip() + "…"
 
 
-def _detail(task: Resource, risk: Resource, rank: Rank) -> str:
+def _detail(task: Resource, risk: Resource, rank: Rank, zone: tzinfo) -> str:
     """Return GitHub-flavoured Markdown, as cards have it."""
     notes = [note.get("text", "") for note in risk.get("note", ())] or [str(task.get("description", ""))]
-    deadline = task.get("restriction", {}).get("period", {}).get("end", "")
+    deadline = span(task.get("restriction", {}).get("period", {}).get("end"), zone)
     lines = [f"**Rang {rank.code}** ({rank.french})"]
     if task.get("status") == "requested" and deadline:
-        lines.append(f"À prendre avant : {deadline}")
+        lines.append(f"À prendre avant le {moment(deadline.first).astimezone(zone):%d/%m/%Y à %H:%M (%Z)}")
     if rank.place <= 2:
         lines.append(EMERGENCY)
     return "\n\n".join(line for line in (*lines, *notes) if line)

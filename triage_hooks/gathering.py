@@ -66,9 +66,11 @@ def _asked(name: str) -> tuple[tuple[str, str], ...]:
 
 async def oxygen_scale(asking: Asking, patient: str) -> int:
     """Return 2 where a clinician's active Flag says so, else 1: it is never inferred from a diagnosis."""
-    flags = await asking.find(f"Flag?patient={patient}&status=active&code={quote(f'{SETTING}|{SCALE_2}')}&_count=5")
-    set_by = (flag.get("author", {}).get("reference", "") for flag in flags)
-    return 2 if any(author.startswith(CLINICIANS) for author in set_by) else 1
+    for flag in await asking.find(f"Flag?patient={patient}"):  # R4 searches Flags neither by code nor by status
+        is_set = flag.get("status") == "active" and SCALE_2 in codes_of(flag.get("code"), SETTING)
+        if is_set and flag.get("author", {}).get("reference", "").startswith(CLINICIANS):
+            return 2
+    return 1
 
 
 async def holds_for(asking: Asking, rule: Rule, patient: str, at: int, *, zone: tzinfo) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import tzinfo
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,8 +25,8 @@ MAX_BODY = 4_194_304  # bytes; a prefetch of three searches is far below
 class Hooks:
     """Answers CDS Hooks calls out of their prefetch, else out of this hub's own store as the caller."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, core: Core, zone: tzinfo) -> None:
+        self._core, self._zone = core, zone
         parts = urlsplit(core.base_url)
         self._root = f"{parts.scheme}://{parts.netloc}"
 
@@ -68,7 +69,7 @@ class Hooks:
         if alerts is None:
             raise _missing(cards.NEEDED)
         risks = await self._data(asked, call, "risks", actor) or []
-        return _json({"cards": cards.cards(asked, call.patient, alerts, risks, root=self._root)})
+        return _json({"cards": cards.cards(asked, call.patient, alerts, risks, root=self._root, zone=self._zone)})
 
     async def keep(self, service: str, request: Request) -> Response:
         """Keep feedback; the same one sent again changes nothing."""

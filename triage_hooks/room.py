@@ -45,7 +45,7 @@ def open(core: Core, settings: Any) -> Room:
     zone, counts = ZoneInfo(settings.zone), Counts()
     triage = Triage(core.base_url, zone)
     router = APIRouter()
-    router.include_router(Hooks(core).router())
+    router.include_router(Hooks(core, zone).router())
     router.include_router(Worklist(core, zone).router())
     return Room(
         name="triage_hooks",

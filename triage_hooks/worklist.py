@@ -81,16 +81,12 @@ class Row(NamedTuple):
     note: str
     opened: int
     deadline: int | None
-    left_min: int  # minutes until the deadline, below 0 when it is over
+    left_min: int  # whole minutes until the deadline, or since it when `is_overdue`
     is_waiting: bool  # nobody has taken it: the clock runs
+    is_overdue: bool  # the deadline went by with nobody taking it
     owner: str
     is_mine: bool
     actions: tuple[str, ...]
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether the deadline went by with nobody taking it."""
-        return self.is_waiting and self.deadline is not None and self.left_min < 0
 
     @property
     def order(self) -> tuple[int, bool, bool, int]:
@@ -151,8 +147,9 @@ def row(task: Resource, known: Known, *, viewer: str, now: int, zone: tzinfo) ->
         note="\n".join(note.get("text", "") for note in risk.get("note", ())),
         opened=_at(task.get("authoredOn"), zone) or now,
         deadline=deadline,
-        left_min=(deadline - now) // _MINUTE if deadline is not None else 0,
+        left_min=abs(deadline - now) // _MINUTE if deadline is not None else 0,
         is_waiting=status == "requested",
+        is_overdue=status == "requested" and deadline is not None and deadline < now,
         owner=owner.get("display") or owner.get("reference", ""),
         is_mine=bool(viewer) and owner.get("reference") == viewer,
         actions=POSSIBLE.get(status, ()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -43,7 +44,7 @@ def task(id: str = "t1", rank: int = 1, **more: Any) -> dict[str, Any]:
 
 
 def answer(*tasks: dict[str, Any]) -> list[dict[str, Any]]:
-    return cards.cards(SERVICE, "p1", tasks, [RISK], root="https://hub.example")
+    return cards.cards(SERVICE, "p1", tasks, [RISK], root="https://hub.example", zone=ZoneInfo("Europe/Paris"))
 
 
 def test_discovery_has_what_the_specification_requires() -> None:
@@ -58,7 +59,8 @@ def test_a_card_has_what_the_specification_requires() -> None:
     assert card["summary"] == "Alerte rang 1 : NEWS2 9 (FR 28, SpO2 88)."
     assert card["indicator"] == "critical"
     assert card["source"]["label"] == "NEWS2 (règle 1.0.0)"
-    assert "15" in card["detail"]
+    assert "À prendre avant le 20/11/2026 à 09:00 (CET)" in card["detail"]
+    assert "Appelez le 15" in card["detail"]
     assert all(reason["display"] for reason in card["overrideReasons"])
     assert all(link["type"] == "absolute" and link["url"] for link in card["links"])
     assert all(empty not in json.dumps(card) for empty in ("null", '""', "[]", "{}"))

@@ -78,7 +78,7 @@ class Ward:
         pairs = parse_qsl(text, strict_parsing=True)
         found = [held for held in self.all(type) if all(_matches(held, *pair) for pair in pairs)]
         found.sort(key=lambda held: str(held.get("effectiveDateTime", held.get("lastModified", ""))), reverse=True)
-        return found[: int(dict(pairs)["_count"])]
+        return found[: int(dict(pairs).get("_count", 1000))]
 
 
 def _linked(value: Any, links: dict[str, str]) -> Any:

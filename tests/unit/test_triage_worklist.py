@@ -61,8 +61,8 @@ def test_rank_then_overdue_then_acute_then_oldest() -> None:
     ("opened_min", "status", "left", "overdue"),
     [
         pytest.param(10, "requested", 50, False, id="fifty minutes left"),
-        pytest.param(75, "requested", -15, True, id="fifteen minutes over"),
-        pytest.param(75, "accepted", -15, False, id="taken: the clock has stopped"),
+        pytest.param(75, "requested", 15, True, id="fifteen minutes over"),
+        pytest.param(75, "accepted", 15, False, id="taken: the clock has stopped"),
     ],
 )
 def test_the_clock(opened_min: int, status: str, left: int, overdue: bool) -> None:
