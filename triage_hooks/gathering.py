@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import tzinfo
+from functools import cache
 from typing import Final
 from urllib.parse import quote
 
@@ -35,7 +36,7 @@ async def stored_readings(
     first, last = min(reading.at for reading in fresh), max(reading.at for reading in fresh)
     own = {reading.reference for reading in fresh}
 
-    async def ask(names: Sequence[str], until: int, count: int) -> tuple[list[Reading], int]:
+    async def ask(names: tuple[str, ...], until: int, count: int) -> tuple[list[Reading], int]:
         resources = await asking.find(_question(patient, names, first - window, until, count))
         read = [item for one in resources for item in vital_signs.readings(one, zone=zone, now=now)]
         return [item for item in read if item.reference not in own], len(resources)
@@ -49,12 +50,16 @@ async def stored_readings(
     return found
 
 
-def _question(patient: str, names: Sequence[str], since: int, until: int, count: int) -> str:
-    codes = [f"{system}|{code}" for name in names for system, code in _asked(name)]
+def _question(patient: str, names: tuple[str, ...], since: int, until: int, count: int) -> str:
     return (
-        f"Observation?patient={patient}&code={quote(','.join(codes))}"
+        f"Observation?patient={patient}&code={_codes(names)}"
         f"&date=ge{moment.written(since)}&date=le{moment.written(until)}&_sort=-date&_count={count}"
     )
+
+
+@cache
+def _codes(names: tuple[str, ...]) -> str:
+    return quote(",".join(dict.fromkeys(f"{system}|{code}" for name in names for system, code in _asked(name))))
 
 
 def _asked(name: str) -> tuple[tuple[str, str], ...]:

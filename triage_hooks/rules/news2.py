@@ -31,6 +31,8 @@ SPO2_SCALE_2_AIR: Final = bands(("83", 3), ("85", 2), ("87", 1), (None, 0))
 SPO2_SCALE_2_OXYGEN: Final = bands(("83", 3), ("85", 2), ("87", 1), ("92", 0), ("94", 1), ("96", 2), (None, 3))
 OXYGEN: Final = {False: 0, True: 2}
 CONSCIOUSNESS: Final = {"A": 0, "C": 3, "V": 3, "P": 3, "U": 3}  # C is new confusion
+# Every chart has a band of no points and one of the most; all oxygen saturation charts reach the same.
+UNKNOWN: Final = {name: Points(0, most(chart)) for name, chart in {**CHARTS, "spo2": SPO2_SCALE_1}.items()}
 RED: Final = 3  # points of one parameter that are a warning by themselves
 MEDIUM: Final = 5  # urgent response threshold
 HIGH: Final = 7  # emergency response threshold
@@ -55,9 +57,9 @@ def points(parameter: str, value: Value | Bound | None, *, scale: int = 1, oxyge
         return _listed(OXYGEN, value)
     if parameter == "consciousness":
         return _listed(CONSCIOUSNESS, value)
-    charts = _saturation_charts(scale, oxygen) if parameter == "spo2" else (CHARTS[parameter],)
     if value is None:
-        return Points(0, max(most(chart) for chart in charts))
+        return UNKNOWN[parameter]
+    charts = _saturation_charts(scale, oxygen) if parameter == "spo2" else (CHARTS[parameter],)
     if isinstance(value, bool) or not isinstance(value, (Decimal, Bound)):
         raise ValueError(parameter)
     reached = [points_of(chart, value) for chart in charts]
