@@ -25,7 +25,7 @@ class Author:
         """Return the reference of the engine's Device; asked of the store once."""
         if not self._reference:
             query = f"identifier={DEVICE}%7C{alert.ENGINE}"
-            found = await self.writing.find(f"Device?{query}&_count=1")
+            found = await self.writing.find(f"Device?{query}&_count=1&_total=none")
             self._reference = f"Device/{found[0]['id']}" if found else link(self.writing, alert.ENGINE)
             if not found:
                 made = Entry("POST", "Device", alert.engine_device(), self._reference, if_none_exist=query)

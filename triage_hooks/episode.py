@@ -70,7 +70,7 @@ def cause_of(evaluation: Evaluation, patient: str, score: str, now: int) -> Caus
 async def open_task(writing: Writing, patient: str, family: str) -> Resource | None:
     """Return the open alert of a patient and family."""
     code = quote(f"{FAMILY}|{family}")
-    found = await writing.find(f"Task?patient={patient}&code={code}&status={','.join(OPEN)}&_count=1")
+    found = await writing.find(f"Task?patient={patient}&code={code}&status={','.join(OPEN)}&_count=1&_total=none")
     return found[0] if found else None
 
 
@@ -99,6 +99,6 @@ async def _last_closed(writing: Writing, cause: Cause) -> str:
     code, since = quote(f"{FAMILY}|{cause.family}"), moment.written(cause.now - REOPENED)
     found = await writing.find(
         f"Task?patient={cause.patient}&code={code}&status={','.join(CLOSED)}"
-        f"&_lastUpdated=ge{since}&_sort=-_lastUpdated&_count=1"
+        f"&_lastUpdated=ge{since}&_sort=-_lastUpdated&_count=1&_total=none"
     )
     return f"Task/{found[0]['id']}" if found else ""

@@ -53,7 +53,7 @@ async def stored_readings(
 def _question(patient: str, names: tuple[str, ...], since: int, until: int, count: int) -> str:
     return (
         f"Observation?patient={patient}&code={_codes(names)}"
-        f"&date=ge{moment.written(since)}&date=le{moment.written(until)}&_sort=-date&_count={count}"
+        f"&date=ge{moment.written(since)}&date=le{moment.written(until)}&_sort=-date&_count={count}&_total=none"
     )
 
 
@@ -71,7 +71,9 @@ def _asked(name: str) -> tuple[tuple[str, str], ...]:
 
 async def oxygen_scale(asking: Asking, patient: str) -> int:
     """Return 2 where a clinician's active Flag says so, else 1: it is never inferred from a diagnosis."""
-    for flag in await asking.find(f"Flag?patient={patient}"):  # R4 searches Flags neither by code nor by status
+    for flag in await asking.find(
+        f"Flag?patient={patient}&_total=none"
+    ):  # R4 searches Flags neither by code nor by status
         is_set = flag.get("status") == "active" and SCALE_2 in codes_of(flag.get("code"), SETTING)
         if is_set and flag.get("author", {}).get("reference", "").startswith(CLINICIANS):
             return 2
@@ -100,12 +102,14 @@ def oldest_age(person: Resource, at: int, *, zone: tzinfo) -> int | None:
 
 async def _is_pregnant(asking: Asking, patient: str, at: int, zone: tzinfo) -> bool:
     code = quote(f"{SNOMED}|{PREGNANT}")
-    for condition in await asking.find(f"Condition?patient={patient}&code={code}&clinical-status=active&_count=5"):
+    for condition in await asking.find(
+        f"Condition?patient={patient}&code={code}&clinical-status=active&_count=5&_total=none"
+    ):
         verified = [item.get("code") for item in condition.get("verificationStatus", {}).get("coding", ())]
         if not {"refuted", "entered-in-error"} & set(verified):
             return True
     code = quote(f"{LOINC}|{PREGNANCY_STATUS}")
-    for answer in await asking.find(f"Observation?patient={patient}&code={code}&_sort=-date&_count=1"):
+    for answer in await asking.find(f"Observation?patient={patient}&code={code}&_sort=-date&_count=1&_total=none"):
         value = answer.get("valueCodeableConcept")
         said = PREGNANT_ANSWER in codes_of(value, LOINC) or PREGNANT in codes_of(value, SNOMED)
         age = at - vital_signs.measured_at(answer, zone=zone, now=at)

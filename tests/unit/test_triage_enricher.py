@@ -106,7 +106,7 @@ def _matches(held: Resource, name: str, value: str) -> bool:
         limit = moment.span(value[2:], PARIS)
         assert span and limit
         return span.first >= limit.first if value[:2] == "ge" else span.first <= limit.first
-    assert name in ("_sort", "_count", "clinical-status", "_lastUpdated"), name
+    assert name in ("_sort", "_count", "_total", "clinical-status", "_lastUpdated"), name
     return True
 
 
