@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -13,6 +14,8 @@ from adapters.hl7.convert import Draft, convert, kind
 from adapters.hl7.faults import Fault, Problem, Refused
 from adapters.hl7.times import Zone, header_offset
 from adapters.hl7.tokens import Message
+
+_NAME = re.compile(r"[A-Z]{3}\^[A-Z][0-9]{2}")
 
 PROCESSING = frozenset({"P", ""})
 """MSH-11 of messages that are taken: no tests, no debugging."""
@@ -65,6 +68,11 @@ class Arrival:
         """The patients it is about."""
         people = self.draft.people if self.draft else ()
         return tuple(f"{self.channel.tenant}|{'|'.join(person.key)}" for person in people)
+
+    @property
+    def label(self) -> str:
+        """The name where it looks like one: what a log may show."""
+        return self.name if _NAME.fullmatch(self.name) else "?"
 
     @property
     def is_answer(self) -> bool:

@@ -17,7 +17,7 @@ from adapters.hl7.tokens import Parts, Segment, part
 Json: TypeAlias = dict[str, Any]
 Convert: TypeAlias = Callable[[Context, Segment, int, Parts], Json | None]
 
-_OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+")
+_OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 TABLE_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 FR_IDENTIFIER_TYPES = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0203"
@@ -29,6 +29,9 @@ INS_TYPES = {
     "urn:oid:1.2.250.1.213.1.4.11": "INS-NIR-DEMO",
 }
 """Identifier systems of the French national identity (INS) -> type. Source: FR Core 2.1.0, fr-core-patient-ins."""
+
+TRIPLETS = ((1, 7, 14), (4, 8, 17), (10, 13, 20))
+"""Of a coded element: where each code stands, its system's version, its system's OID."""
 
 CODE_SYSTEMS = {
     "LN": "http://loinc.org",
@@ -115,13 +118,24 @@ def _identifier_type(context: Context, segment: Segment, number: int, code: str)
     return {"text": code}
 
 
-def entity(context: Context, segment: Segment, number: int, parts: Parts, kind: str) -> Json | None:
-    """Convert EI to an identifier of the given type of table 0203 ("" none). Source: EI[Identifier-Extension]."""
-    value = part(parts, 1)
+def entity(
+    context: Context, segment: Segment, number: int, parts: Parts, kind: str, *, own: str = "orders"
+) -> Json | None:
+    """Convert EI to an identifier. Source: EI[Identifier-Extension].
+
+    Args:
+        context: Where problems are noted.
+        segment: Where it stands.
+        number: In which field.
+        parts: The repetition.
+        kind: Its type in table 0203; "" for none.
+        own: What the sending facility's own numbers of this sort are called, where it names no authority.
+    """
+    value = part(parts, 1).strip()
     if not value:
         return None
     leaves = [part(parts, n) for n in (2, 3, 4)]
-    system = authority(context, segment, number, leaves) or context.facility_system
+    system = authority(context, segment, number, leaves) or f"{context.facility_system}:{own}"
     made: Json = {"type": _type(TABLE_0203, kind)} if kind else {}
     return {**made, "system": system, "value": value}
 
@@ -138,10 +152,12 @@ def code_system(context: Context, segment: Segment, number: int, name: str, oid:
         return known
     if name.startswith("HL7") and name[3:].isdigit() and len(name) == 7:
         return f"http://terminology.hl7.org/CodeSystem/v2-{name[3:]}"
-    if found := universal(oid, "ISO") or universal(name, "ISO"):
+    if oid and (found := universal(oid, "ISO")):
         return found
     if not name:
         return ""
+    if "." in name and (found := universal(name, "ISO")):
+        return found
     if name not in ("L", "99LAB") and not name.startswith("99"):
         context.note(segment, number, "code-system-unknown", name)
     return f"{context.facility_system}:codes" + ("" if name == "L" else f":{urn_part(name)}")
@@ -150,22 +166,25 @@ def code_system(context: Context, segment: Segment, number: int, name: str, oid:
 def coded(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
     """Convert CWE, CE, CNE, CF. Source: CWE[CodeableConcept]."""
     codings = []
-    for at, version, oid in ((1, 7, 14), (4, 8, 17), (10, 13, 20)):
-        code, display, name = (
-            " ".join(part(parts, at).split()),
-            part(parts, at + 1).strip(),
-            part(parts, at + 2).strip(),
-        )
+    given = len(parts)
+    for at, version, oid in TRIPLETS:
+        if at > given:
+            break
+        code = part(parts, at).strip()
         if not code:
             continue
-        coding = {
-            "system": code_system(context, segment, number, name, part(parts, oid)),
-            "version": part(parts, version),
-            "code": code,
-            "display": display,
-        }
-        codings.append({key: value for key, value in coding.items() if value})
-    text = part(parts, 9) or ("" if codings and codings[0]["code"] == part(parts, 1) else part(parts, 2))
+        coding = {"code": " ".join(code.split())}
+        name = part(parts, at + 2).strip()
+        if system := code_system(context, segment, number, name, part(parts, oid) if given >= oid else ""):
+            coding["system"] = system
+        if given >= version and (text := part(parts, version).strip()):
+            coding["version"] = text
+        if text := part(parts, at + 1).strip():
+            coding["display"] = text
+        codings.append(coding)
+    text = part(parts, 9) if given >= 9 else ""
+    if not text and not part(parts, 1).strip():
+        text = part(parts, 2)
     made: Json = {"coding": codings} if codings else {}
     if text.strip():
         made["text"] = text

@@ -110,7 +110,10 @@ def person(context: Context, segment: Segment, number: int, parts: Parts) -> Jso
     made: Json = {}
     if value := part(parts, 1):
         system = authority(context, segment, number, parts[8] if len(parts) > 8 else [""])
-        made = {"type": "Practitioner", "identifier": {"system": system or context.facility_system, "value": value}}
+        made = {
+            "type": "Practitioner",
+            "identifier": {"system": system or f"{context.facility_system}:people", "value": value},
+        }
     # XCN.2-6 stand where XPN.1-5 do.
     if name := text_name(parts[1:]):
         made["display"] = name

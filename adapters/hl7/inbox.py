@@ -89,7 +89,7 @@ class Inbox:
             turn.leave()
         self.counts[answer.code, answer.state] += 1
         if answer.code in ("AE", "AR"):
-            log.warning("message %s answered %s, %s", arrival.name or "?", answer.code, answer.state or "not kept")
+            log.warning("message %s answered %s, %s", arrival.label, answer.code, answer.state or "not kept")
         return answer
 
     async def _settle(self, arrival: Arrival) -> Answer:
@@ -109,10 +109,10 @@ class Inbox:
                 "text": error.text,
                 "issues": [{"code": i.code, "expression": i.expression} for i in error.issues[:20]],
             }
-            log.warning("message %s not applied: %s", arrival.name, error.code)
+            log.warning("message %s not applied: %s", arrival.label, error.code)
             return await self._keep_aside(arrival, _internal("The message could not be applied."), reason)
         except Exception as error:  # a supervisor: one message that breaks a map ends no connection
-            log.error("message %s not applied: %s at %s", arrival.name, type(error).__name__, _where(error))
+            log.error("message %s not applied: %s at %s", arrival.label, type(error).__name__, _where(error))
             return await self._keep_aside(arrival, _internal("The message could not be applied."), {})
 
     async def _apply(self, arrival: Arrival, *, again: bool = False) -> Answer:

@@ -19,7 +19,14 @@ class Turn:
             await asyncio.shield(future)
 
     def leave(self) -> None:
-        """Let the next one in; may be called twice."""
+        """Let the next one in; may be called twice, and before one's turn came: then those before still go first."""
+        self._release()
+
+    def _release(self, _: asyncio.Future[None] | None = None) -> None:
+        for future in self._before:
+            if not future.done():
+                future.add_done_callback(self._release)
+                return
         if not self.done.done():
             self.done.set_result(None)
             self._lanes.forget(self._keys, self.done)

@@ -12,11 +12,11 @@ from typing import Any
 from fhir_server import gate
 
 COMPARATORS = frozenset({"", "=", "<", ">", "<=", ">="})
-_NUMBER = re.compile(r"([+-]?)0*(\d*)(?:\.(\d*))?")
-_COMPARED = re.compile(r"(<=|>=|<|>|=)?\s*([+-]?[\d.]+)")
-_RANGE = re.compile(r"\s*([+-]?[\d.]+)\s*(?:-|–|à|to)\s*([+-]?[\d.]+)\s*")
-_BOUND = re.compile(r"\s*(<=|>=|<|>|≤|≥)\s*([+-]?[\d.]+)\s*")
-_TITRE = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
+_NUMBER = re.compile(r"([+-]?)0*(\d*)(?:\.(\d*))?", re.ASCII)
+_COMPARED = re.compile(r"(<=|>=|<|>|=)?\s*([+-]?[\d.]+)", re.ASCII)
+_RANGE = re.compile(r"\s*([+-]?[\d.]+)\s*(?:-|–|à|to)\s*([+-]?[\d.]+)\s*", re.ASCII)
+_BOUND = re.compile(r"\s*(<=|>=|<|>|≤|≥)\s*([+-]?[\d.]+)\s*", re.ASCII)
+_TITRE = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*", re.ASCII)
 
 
 def decimal(text: str) -> Decimal | None:

@@ -64,29 +64,32 @@ class Segment:
     def repetitions(self, field: int) -> list[Parts]:
         """Split a field into its repetitions; none for an empty one."""
         raw = self.raw(field)
-        if not raw:
-            return []
-        syntax = self.syntax
-        marks = syntax.delimiters
-        pieces = raw.split(marks.repetition) if marks.repetition in raw else [raw]
-        if marks.escape not in raw:
-            return [[c.split(marks.subcomponent) for c in piece.split(marks.component)] for piece in pieces]
-        return [
-            [
-                [unescape(leaf, marks, syntax.codec) for leaf in c.split(marks.subcomponent)]
-                for c in piece.split(marks.component)
+        return self._split(raw) if raw else []
+
+    def _split(self, raw: str) -> list[Parts]:
+        marks, codec = self.syntax
+        sub, component = marks.subcomponent, marks.component
+        pieces = raw.split(marks.repetition) if marks.repetition in raw else (raw,)
+        if marks.escape in raw:
+            return [
+                [[unescape(leaf, marks, codec) for leaf in c.split(sub)] for c in piece.split(component)]
+                for piece in pieces
             ]
-            for piece in pieces
-        ]
+        if sub in raw:
+            return [[c.split(sub) for c in piece.split(component)] for piece in pieces]
+        return [[[c] for c in piece.split(component)] for piece in pieces]
 
     def first(self, field: int) -> Parts:
         """Return the first repetition; one empty leaf where the field is empty."""
-        found = self.repetitions(field)
-        return found[0] if found else [[""]]
+        raw = self.raw(field)
+        return self._split(raw)[0] if raw else [[""]]
 
     def text(self, field: int, component: int = 1, subcomponent: int = 1) -> str:
         """Return one leaf of the first repetition."""
-        return part(self.first(field), component, subcomponent)
+        raw = self.fields[field] if field < len(self.fields) else ""
+        if raw.isalnum():  # no delimiter is: the field is one leaf
+            return raw if component == subcomponent == 1 else ""
+        return part(self._split(raw)[0], component, subcomponent) if raw else ""
 
     def texts(self, field: int) -> list[str]:
         """Return the repetitions as plain text: delimiters of components that a sender left bare are text."""

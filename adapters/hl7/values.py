@@ -25,7 +25,7 @@ ABSENT_BY_STATUS = {"N": "not-asked", "X": "not-performed", "I": "temp-unknown",
 """OBX-11 -> why there is no value. Ours; the guide gives not-asked for N."""
 
 Converter: TypeAlias = Callable[[Context, Segment, Parts, Json], Json | None]
-_POWER = re.compile(r"\d+/\w+")
+_POWER = re.compile(r"\d+/\w+", re.ASCII)
 
 
 def unit(context: Context, obx: Segment) -> Json:

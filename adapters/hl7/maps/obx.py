@@ -49,7 +49,7 @@ def _coding(target: Any) -> Json:
 
 
 def _device(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
-    made = entity(context, segment, number, parts, "")
+    made = entity(context, segment, number, parts, "", own="devices")
     return {"type": "Device", "identifier": made} if made else None
 
 

@@ -24,7 +24,7 @@ def _class(context: Context, segment: Segment, number: int) -> Any:
     if target is None:
         context.note(segment, number, "code-not-mapped", code)
         return None
-    return {"system": target.system, "code": target.code, "display": target.display or code}
+    return {"system": target.system, "code": target.code}
 
 
 def _participants(code: str) -> Any:

@@ -39,9 +39,10 @@ GONE = object()
 def state(rows: Sequence[Row], context: Context, segment: Segment) -> list[Stated]:
     """Return what a segment says, field by field."""
     made = []
+    fields = segment.fields
+    given = len(fields)
     for row in rows:
-        raw = segment.raw(row.field)
-        if not raw:
+        if row.field >= given or not (raw := fields[row.field]):
             continue
         if raw == NULL:
             made.append(Stated(row, None))

@@ -1,0 +1,65 @@
+"""Bytes become text by MSH-18; never by a guess that hides itself, never with replacement characters."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.hl7.charset import decode
+from adapters.hl7.faults import Refused
+
+
+def raw(charset: str, codec: str, name: str = "LEFÈVRE") -> bytes:
+    return f"MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.5||||||{charset}\rPID|||1||{name}\r".encode(codec)
+
+
+@pytest.mark.parametrize(
+    ("charset", "codec"),
+    [
+        pytest.param("UNICODE UTF-8", "utf-8", id="UTF-8"),
+        pytest.param("8859/1", "iso8859-1", id="Latin-1"),
+        pytest.param("8859/15", "iso8859-15", id="Latin-9"),
+        pytest.param("8859/1~UNICODE UTF-8", "iso8859-1", id="the first repetition counts"),
+        pytest.param("UNICODE UTF-8", "utf-8-sig", id="UTF-8 with a byte order mark"),
+        pytest.param("UNICODE", "utf-16", id="UTF-16 with a byte order mark"),
+        pytest.param("UNICODE", "utf-16-le", id="UTF-16 without one"),
+        pytest.param("UNICODE", "utf-16-be", id="UTF-16, big end first"),
+    ],
+)
+def test_a_declared_character_set_is_used(charset: str, codec: str) -> None:
+    found = decode(raw(charset, codec))
+    assert found.text.startswith("MSH|")
+    assert "LEFÈVRE" in found.text
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize("charset", [pytest.param("", id="none declared"), pytest.param("ASCII", id="ASCII declared")])
+@pytest.mark.parametrize("codec", ["utf-8", "cp1252"])
+def test_text_that_is_not_ascii_is_read_and_the_guess_is_told(charset: str, codec: str) -> None:
+    found = decode(raw(charset, codec))
+    assert "LEFÈVRE" in found.text
+    assert [(p.rule, p.code) for p in found.problems] == [("charset-guessed", codec)]
+
+
+def test_ascii_needs_no_guess() -> None:
+    assert decode(raw("", "ascii", "DUPOND")).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(raw("UNICODE UTF-8", "iso8859-1"), "102", id="Latin-1 bytes under the name of UTF-8"),
+        pytest.param(raw("KLINGON", "utf-8"), "103", id="an unknown set"),
+        pytest.param(raw("", "utf-8").replace(b"\xc3\x88", b"\x81\x8d"), "102", id="bytes that are in no set"),
+    ],
+)
+def test_bytes_that_contradict_the_header_are_refused(data: bytes, code: str) -> None:
+    with pytest.raises(Refused) as caught:
+        decode(data)
+    assert caught.value.fault.code == code
+    assert caught.value.fault.place.path == "MSH[1]-18"
+
+
+def test_control_characters_are_left_out_and_told() -> None:
+    found = decode(raw("UNICODE UTF-8", "utf-8", "DU\x00PO\x07ND"))
+    assert "DUPOND" in found.text
+    assert [p.rule for p in found.problems] == ["control-characters-left-out"]

@@ -1,0 +1,186 @@
+"""Numbers, units and every type of OBX-5: digits stay as written, nothing that was sent is dropped."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from adapters.hl7.numbers import bounds, decimal
+from adapters.hl7.units import CODES, SPELLINGS, ucum
+from fhir_server import gate
+from tests.hl7_messages import arrive, obx, observations, oru, rules
+
+UCUM = "http://unitsofmeasure.org"
+
+
+def value(kind: str, text: str, unit: str = "") -> dict[str, Any]:
+    """Return what OBX-5 becomes: value[x], component or dataAbsentReason."""
+    (found,) = observations(oru(obx("718-7^Hb^LN", text, unit, kind)))
+    wanted = ("value", "component", "dataAbsentReason")
+    return {key: item for key, item in found.items() if key.startswith(wanted)}
+
+
+@pytest.mark.parametrize(
+    ("written", "printed"),
+    [
+        pytest.param("12.40", "12.40", id="a trailing zero stays"),
+        pytest.param("0.00", "0.00", id="zeros stay"),
+        pytest.param("-0.5", "-0.5", id="negative"),
+        pytest.param("+5", "5", id="JSON has no plus sign"),
+        pytest.param(".5", "0.5", id="JSON has no leading point"),
+        pytest.param("5.", "5", id="JSON has no closing point"),
+        pytest.param("007", "7", id="JSON has no leading zeros"),
+        pytest.param("-0", "-0", id="minus zero stays"),
+    ],
+)
+def test_a_number_is_printed_as_it_was_written(written: str, printed: str) -> None:
+    found = decimal(written)
+    assert found is not None
+    assert gate.write(found) == printed.encode()
+
+
+@pytest.mark.parametrize("written", ["", "-", ".", "1,5", "1 000", "POS", "1e5", "NaN", "٣", "9" * 61])
+def test_what_is_no_number_is_none(written: str) -> None:
+    assert decimal(written) is None
+
+
+MMHG = {"unit": "mmHg", "system": UCUM, "code": "mm[Hg]"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "unit", "expected"),
+    [
+        pytest.param("NM", "120", "mmHg", {"valueQuantity": {"value": 120, **MMHG}}, id="NM is a Quantity with its UCUM code"),
+        pytest.param("NM", "<0.10", "mmHg", {"valueQuantity": {"value": Decimal("0.10"), "comparator": "<", **MMHG}}, id="NM with a comparator"),
+        pytest.param("NM", "1:80", "", {"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 80}}}, id="NM with a titre"),
+        pytest.param("NM", "1,5", "mmHg", {"valueString": "1,5"}, id="a decimal comma is not guessed"),
+        pytest.param("NM", "POS", "", {"valueString": "POS"}, id="NM that is no number is a text"),
+        pytest.param("NM", "1~2", "", {"component": [{"valueQuantity": {"value": 1}}, {"valueQuantity": {"value": 2}}]}, id="repetitions are components"),
+        pytest.param("SN", ">^100", "", {"valueQuantity": {"value": 100, "comparator": ">"}}, id="SN with a comparator"),
+        pytest.param("SN", "=^5", "", {"valueQuantity": {"value": 5}}, id="equal is no comparator"),
+        pytest.param("SN", "^2^-^5", "", {"valueRange": {"low": {"value": 2}, "high": {"value": 5}}}, id="SN range"),
+        pytest.param("SN", "^5^-^2", "", {"valueString": "5 - 2"}, id="a range the wrong way round is a text"),
+        pytest.param("SN", "^1^:^128", "", {"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 128}}}, id="SN ratio"),
+        pytest.param("SN", "^1^/^2", "", {"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 2}}}, id="SN quotient"),
+        pytest.param("SN", "<>^5", "", {"valueString": "<> 5"}, id="unequal is a text"),
+        pytest.param("SN", "^2^+", "", {"valueString": "2 +"}, id="plus is a text"),
+        pytest.param("SN", "\"^1^:^3", "", {"valueString": "\" 1 : 3"}, id="an unknown comparator makes a text"),
+        pytest.param("ST", "Normal", "", {"valueString": "Normal"}, id="ST"),
+        pytest.param("ST", "A^B", "", {"valueString": "A^B"}, id="a bare component delimiter in ST is text"),
+        pytest.param("TX", "a~b", "", {"valueString": "a\nb"}, id="repetitions of TX are lines"),
+        pytest.param("FT", "a\\.br\\b", "", {"valueString": "a\nb"}, id="FT with a line break"),
+        pytest.param("CWE", "10828004^Positive^SCT", "", {"valueCodeableConcept": {"coding": [{"system": "http://snomed.info/sct", "code": "10828004", "display": "Positive"}]}}, id="CWE"),
+        pytest.param("CE", "^Growth", "", {"valueCodeableConcept": {"text": "Growth"}}, id="CE without a code is its text"),
+        pytest.param("IS", "POS", "", {"valueCodeableConcept": {"coding": [{"code": "POS"}]}}, id="IS"),
+        pytest.param("DT", "20261120", "", {"valueDateTime": "2026-11-20"}, id="DT"),
+        pytest.param("TS", "202611200830", "", {"valueDateTime": "2026-11-20T08:30:00+01:00"}, id="TS"),
+        pytest.param("DT", "yesterday", "", {"valueString": "yesterday"}, id="DT that is no date is a text"),
+        pytest.param("TM", "0830", "", {"valueTime": "08:30:00"}, id="TM"),
+        pytest.param("DR", "20261101^20261120", "", {"valuePeriod": {"start": "2026-11-01", "end": "2026-11-20"}}, id="DR"),
+        pytest.param("NR", "2^5", "", {"valueRange": {"low": {"value": 2}, "high": {"value": 5}}}, id="NR"),
+        pytest.param("VR", "a^b", "", {"valueString": "a-b"}, id="VR"),
+        pytest.param("XPN", "DUPOND^Amélie^^^Mme", "", {"valueString": "Mme Amélie DUPOND"}, id="XPN is readable"),
+        pytest.param("CX", "123^^^CHU", "", {"valueString": "123 CHU"}, id="a type without an element is readable"),
+        pytest.param("", "7", "", {"valueString": "7"}, id="no type"),
+    ],
+)  # fmt: skip
+def test_every_type_of_value(kind: str, text: str, unit: str, expected: dict[str, Any]) -> None:
+    found = value(kind, text, unit)
+    for component in found.get("component", []):
+        assert component.pop("code")["coding"][0]["code"] == "718-7"
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "reason"),
+    [
+        pytest.param("", "F", "unknown", id="empty"),
+        pytest.param('""', "F", "unknown", id="null"),
+        pytest.param("", "N", "not-asked", id="not asked"),
+        pytest.param("", "X", "not-performed", id="cannot be obtained"),
+        pytest.param("", "I", "temp-unknown", id="in the laboratory"),
+    ],
+)
+def test_a_missing_value_has_its_reason(text: str, status: str, reason: str) -> None:
+    (found,) = observations(oru(obx(value=text, f11=status)))
+    assert found["dataAbsentReason"]["coding"][0]["code"] == reason
+    assert not [key for key in found if key.startswith("value")]
+
+
+@pytest.mark.parametrize(
+    ("result", "rule", "path"),
+    [
+        pytest.param(obx(value="POS"), "number-malformed", "OBX[1]-5", id="a number that is none"),
+        pytest.param(obx(unit="furlong"), "unit-unknown", "OBX[1]-6", id="a unit without UCUM code"),
+        pytest.param(obx(kind="CX"), "value-type-as-text", "OBX[1]-2", id="a type made a text"),
+        pytest.param(obx(f11="Ä"), "code-not-mapped", "OBX[1]-11", id="a status that is none"),
+        pytest.param(obx(f14="yesterday"), "time-malformed", "OBX[1]-14", id="a time that is none"),
+        pytest.param(obx(code="GLU^Glucose^LOCAL"), "code-system-unknown", "OBX[1]-3", id="a code system that is none"),
+    ],
+)
+def test_what_is_lost_or_changed_is_told_with_its_place(result: str, rule: str, path: str) -> None:
+    assert rules(oru(result))[rule] == path
+
+
+def test_a_problem_never_holds_the_value() -> None:
+    marked = "GEHEIM7"
+    problems = arrive(oru(obx(value=marked), obx(value=marked, kind="DT"), obx(kind="ST", f14=marked))).problems
+    assert len(problems) >= 3
+    assert marked not in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        pytest.param("/min", "/min", id="a UCUM code"),
+        pytest.param("mmHg", "mm[Hg]", id="millimetres of mercury"),
+        pytest.param("bpm", "/min", id="beats a minute"),
+        pytest.param("°C", "Cel", id="degrees"),
+        pytest.param("µg/L", "ug/L", id="micro sign"),
+        pytest.param("μg/L", "ug/L", id="Greek mu"),
+        pytest.param("10^9/L", "10*9/L", id="a power"),
+        pytest.param("MG/DL", "mg/dL", id="a quotient in capitals"),
+        pytest.param("G/L", None, id="giga or gram: not guessed"),
+        pytest.param("S", None, id="siemens is no second"),
+        pytest.param("mS", None, id="millisiemens is no millisecond"),
+        pytest.param("M", None, id="molar is no metre"),
+        pytest.param("", None, id="none"),
+    ],
+)  # fmt: skip
+def test_units(written: str, code: str | None) -> None:
+    assert ucum(written) == code
+
+
+def test_every_spelling_leads_to_a_code_of_the_table() -> None:
+    assert {code for code in SPELLINGS.values() if code not in CODES} == set()
+    assert {spelling for spelling in SPELLINGS if spelling != spelling.lower()} == set()
+
+
+@pytest.mark.parametrize(
+    ("field", "unit", "code"),
+    [
+        pytest.param("mm[Hg]^millimetres^UCUM", "millimetres", "mm[Hg]", id="declared as UCUM"),
+        pytest.param("10^9/L", "10^9/L", "10*9/L", id="a power whose circumflex was not escaped"),
+        pytest.param("^g/dL", "g/dL", "g/dL", id="only its text"),
+    ],
+)
+def test_the_unit_of_a_quantity(field: str, unit: str, code: str) -> None:
+    quantity = value("NM", "5", field)["valueQuantity"]
+    assert (quantity["unit"], quantity["code"]) == (unit, code)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("3.5-5.0", {"low": "3.5", "high": "5.0"}, id="both ends"),
+        pytest.param("-2--1", {"low": "-2", "high": "-1"}, id="negative ends"),
+        pytest.param("<5", {"high": "5"}, id="an upper end"),
+        pytest.param(">= 10", {"low": "10"}, id="a lower end"),
+        pytest.param("5-2", {}, id="the wrong way round"),
+        pytest.param("negative", {}, id="words"),
+    ],
+)
+def test_reference_ranges(text: str, expected: dict[str, str]) -> None:
+    assert {name: str(end["value"]) for name, end in bounds(text, {}).items()} == expected
