@@ -71,11 +71,9 @@ def _asked(name: str) -> tuple[tuple[str, str], ...]:
 
 async def oxygen_scale(asking: Asking, patient: str) -> int:
     """Return 2 where a clinician's active Flag says so, else 1: it is never inferred from a diagnosis."""
-    for flag in await asking.find(
-        f"Flag?patient={patient}&_total=none"
-    ):  # R4 searches Flags neither by code nor by status
-        is_set = flag.get("status") == "active" and SCALE_2 in codes_of(flag.get("code"), SETTING)
-        if is_set and flag.get("author", {}).get("reference", "").startswith(CLINICIANS):
+    for flag in await asking.find(f"Flag?patient={patient}&status=active&_total=none"):
+        author = flag.get("author", {}).get("reference", "")
+        if SCALE_2 in codes_of(flag.get("code"), SETTING) and author.startswith(CLINICIANS):
             return 2
     return 1
 
