@@ -42,7 +42,7 @@ def check(structure_name: str) -> Check:
 def resource_problems(value: Any) -> Problems:
     """Check a resource that stands by itself: at the root, in an entry of a Bundle, in a parameter."""
     found = _of_type(value)
-    return found(value, (value, value)) if callable(found) else found
+    return found(value, (value, value, {})) if callable(found) else found
 
 
 def contained_problems(value: Any, cx: Context) -> Problems:
@@ -50,7 +50,7 @@ def contained_problems(value: Any, cx: Context) -> Problems:
     found = _of_type(value)
     if not callable(found):
         return found
-    problems = found(value, (value, cx[1]))
+    problems = found(value, (value, cx[1], cx[2]))
     broken = contained.broken_rules(value)
     return findings.join(problems, broken) if broken else problems
 

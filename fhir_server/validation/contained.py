@@ -49,7 +49,7 @@ def unreferenced(items: list[Any], cx: Context) -> list[Resource]:
 
     One without an id is not among them: the expression of dom-3 then has no result.
     """
-    container, _ = cx
+    container = cx[0]
     named = [x for x in items if x.__class__ is dict and x.get("id").__class__ is str]
     known = set(_references(container))
     left = [x for x in named if f"#{x['id']}" not in known and "#" not in _references(x)]

@@ -15,8 +15,8 @@ Problem: TypeAlias = tuple[str, str, str]
 Problems: TypeAlias = list[Problem] | None
 
 
-Context: TypeAlias = tuple[Resource, Resource]
-"""The resource an element is part of, and the one that contains this resource (else the same again)."""
+Context: TypeAlias = tuple[Resource, Resource, dict[str, Any]]
+"""The resource an element is part of, the one that contains it (else the same again), and a memo of this one."""
 
 
 def join(found: Problems, more: list[Problem]) -> list[Problem]:

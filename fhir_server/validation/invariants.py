@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from fhir_server import fhirpath
 from fhir_server.definitions import Constraint, Element, Structure
@@ -82,7 +82,22 @@ def vacuous_without(expression: str) -> str:
 def _rule(constraint: Constraint, type: str, guard: str) -> Rule:
     native = rules.NATIVE.get(constraint.key)
     problem = ("", "invariant", f"{constraint.key}: {constraint.human}")
-    return Rule(native or by_engine(constraint, type), problem, guard)
+    if native is None:
+        return Rule(by_engine(constraint, type), problem, guard)
+    return Rule(_first(native, constraint, type), problem, guard)
+
+
+def _first(native: Callable[[Any, Context], bool | None], constraint: Constraint, type: str) -> Holds:
+    """Return the native rule, with the engine behind it where it does not decide."""
+    if constraint.key not in rules.PARTIAL:
+        return cast(Holds, native)
+    engine = by_engine(constraint, type)
+
+    def holds(element: Any, cx: Context) -> bool:
+        answer = native(element, cx)
+        return engine(element, cx) if answer is None else answer
+
+    return holds
 
 
 def by_engine(constraint: Constraint, type: str) -> Holds:
