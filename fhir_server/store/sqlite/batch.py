@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
-import apsw
-
 from fhir_server.store.sqlite.audit import Chain
+from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.statements import TABLES, insert
 from fhir_server.store.sqlite.terms import HashText, Terms
 
@@ -30,7 +29,7 @@ class Batch:
     """The state of one transaction of the writer.
 
     Args:
-        connection: The writer's.
+        session: The writer's connection.
         terms: The writer's, current as of the transaction's begin.
         hash_text: The store's hash.
         last_now: The largest `now` this process gave so far.
@@ -40,7 +39,7 @@ class Batch:
 
     def __init__(
         self,
-        connection: apsw.Connection,
+        session: Session,
         terms: Terms,
         hash_text: HashText,
         last_now: int,
@@ -48,7 +47,9 @@ class Batch:
         *,
         careful: bool = False,
     ) -> None:
-        self.connection, self.terms, self.hash, self.careful = connection, terms, hash_text, careful
+        self.session, self.connection = session, session.connection
+        self.terms, self.hash, self.careful = terms, hash_text, careful
+        connection = self.connection
         self.lists: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
         self._marks: dict[str, int] = {}
         self._journal: list[tuple[MutableMapping[Any, Any], Any, Any]] = []
@@ -63,11 +64,13 @@ class Batch:
         terms.refresh(connection)
         row: Any = connection.execute(
             "SELECT (SELECT max(seq) FROM version), (SELECT n FROM counter WHERE tenant = 0 AND name = 'record'),"
-            " (SELECT n FROM counter WHERE tenant = 0 AND name = 'now')"
+            " (SELECT n FROM counter WHERE tenant = 0 AND name = 'now'),"
+            " (SELECT n FROM counter WHERE tenant = 0 AND name = 'at')"
         ).fetchone()
         self.seq: int = row[0] or 0
         self.record_seq: int = row[1] or 0
         self.last_now = max(last_now, row[2] or 0)
+        self.last_at: int = -(2**63) if row[3] is None else row[3]  # the largest time of a version
         self.wrote = False
 
     # --- units ---------------------------------------------------------------------------------------------
@@ -171,7 +174,7 @@ class Batch:
             insert(self.connection, "tally", [self._tally(k) for k in {k for k, _ in self.tally}])
         if self.wrote or self.counters:
             rows: list[tuple[Any, ...]] = [(*key, n) for key, n in self.counters.items()]
-            rows += [(0, "now", self.last_now), (0, "record", self.record_seq)]
+            rows += [(0, "now", self.last_now), (0, "record", self.record_seq), (0, "at", self.last_at)]
             if self.chain.has_grown:
                 rows.append((0, "audit", self.chain.signed()))
             insert(self.connection, "counter", rows)

@@ -14,6 +14,11 @@ COLUMNS: Final = "v.seq, v.id, v.version, v.at, v.method, v.format, v.owners, v.
 """What `read_row` takes, from `version v`."""
 
 
+def read_body(format: int, stored: bytes) -> bytes:
+    """Return a body as it was put."""
+    return stored
+
+
 def write_row(k: int, version: Version) -> tuple[Any, ...]:
     """Return the row of a version of type `k`."""
     method = _METHODS.index(version.method)
@@ -23,5 +28,6 @@ def write_row(k: int, version: Version) -> tuple[Any, ...]:
 
 def read_row(type: str, row: tuple[Any, ...]) -> Version:
     """Return the version that a row of COLUMNS holds."""
-    seq, id, version, at, method, _, owners, body = row
+    seq, id, version, at, method, format, owners, stored = row
+    body = read_body(format, stored)
     return Version(type, id, version, at, _METHODS[method], body, seq, tuple(owners.split()) if owners else ())

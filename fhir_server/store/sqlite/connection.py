@@ -1,4 +1,4 @@
-"""Connections to the file: safe engine, private mode, bounded statements.
+"""Connections to the file: a safe engine, a private file.
 
 Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html,
 https://www.sqlite.org/releaselog/3_51_3.html (the WAL-reset bug, fixed in 3.51.3).
@@ -7,29 +7,22 @@ https://www.sqlite.org/releaselog/3_51_3.html (the WAL-reset bug, fixed in 3.51.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import apsw
 
-from fhir_server.errors import TooCostly, Unavailable
+from fhir_server.errors import Unavailable
 
 SAFE: Final = (3, 51, 3)
 """The first SQLite whose WAL cannot be corrupted by two connections that write and checkpoint at once."""
 
 BUSY_MS: Final = 10_000  # how long a writer waits for another process
 _READ_BUSY_MS: Final = 2_000  # a reader waits only while another process recovers the file
-_STEPS: Final = 20_000  # VM instructions between two looks at the budget, about 0.5 ms
 _CACHE_KIB: Final = 2_000  # page cache of one reader; the system's cache holds the rest
 _MMAP: Final = 1 << 31
-
-Timer: TypeAlias = Callable[[], float]
-
-
-class Interrupted(Exception):
-    """A statement went beyond the small budget of the event loop; run it again in a thread."""
 
 
 def check_engine(version: str | None = None) -> None:
@@ -89,34 +82,3 @@ def _set_up(connection: apsw.Connection, writer: bool) -> None:
         # Checkpoints are the keeper's work, not a commit's (see writer.py); the file shrinks after a large one.
         "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"
     ).fetchall()
-
-
-@contextmanager
-def budget(connection: apsw.Connection, timer: Timer, seconds: float | None, *, calls: int = 0) -> Iterator[None]:
-    """Bound what the statements inside may cost.
-
-    Args:
-        connection: Whose statements.
-        timer: Returns seconds that only grow.
-        seconds: Bound in time; TooCostly beyond it. None: bound by `calls`, with Interrupted.
-        calls: Looks at the budget (each about 0.5 ms of work) before Interrupted.
-    """
-    left = calls
-    end = timer() + seconds if seconds is not None else 0.0
-
-    def is_spent() -> bool:
-        nonlocal left
-        if seconds is not None:
-            return timer() > end
-        left -= 1
-        return left < 0
-
-    connection.set_progress_handler(is_spent, _STEPS)
-    try:
-        yield
-    except apsw.InterruptError:
-        if seconds is None:
-            raise Interrupted from None
-        raise TooCostly("The search takes too long: narrow it, or leave out the total.") from None
-    finally:
-        connection.set_progress_handler(None)

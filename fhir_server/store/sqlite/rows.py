@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from math import prod
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from fhir_server.search.fold import fold
 from fhir_server.search.values import (
+    Composite,
     Indexed,
     Number,
     Period,
@@ -25,6 +27,9 @@ from fhir_server.store.sqlite.terms import HashText
 
 TermOf: TypeAlias = Callable[[str, str, str], int]  # (kind, params, system) -> number of the term
 
+OWN: Final = ("_id", "_lastUpdated")
+"""Parameters whose values are the store's own: the table `resource` answers the first."""
+
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400 * _SECOND
 WIDTHS: Final = (_SECOND, 3_600 * _SECOND, 25 * _DAY // 24, 8 * _DAY, 32 * _DAY, 367 * _DAY, 3_700 * _DAY)
@@ -33,6 +38,9 @@ the lower end lies, so that one index on the lower end answers every date prefix
 OPEN: Final = "open"
 POINT, RANGE, BELOW, ANY = "point", "range", "below", "any"
 """Forms of a number: `lo` is it; `lo` and `w` are its ends; only the upper end is known and is in `lo`; none is."""
+
+UNDATED, MANY = "undated", "many"
+"""Forms of a timeline's rows whose resource has no time, or several; those with one have ""."""
 
 TIMELINES: Final = {
     "Observation": ("code", "date"),
@@ -91,6 +99,16 @@ def read_unit(text: str) -> tuple[str, str, str, str]:
     return msgspec.json.decode(text, type=tuple[str, str, str, str])
 
 
+def part_name(param: str, number: int) -> str:
+    """Return the name under which a composite's part stands, where all combinations of its parts occur."""
+    return f"{param}${number}"
+
+
+def pieces_name(param: str, number: int) -> str:
+    """Return that name where only some combinations occur, so that parts found must be looked at together."""
+    return f"{param}!{number}"
+
+
 def coded(system: str, code: str) -> str:
     """Return what a timeline hashes: a code with its system."""
     return f"{system}\0{code}"
@@ -104,7 +122,7 @@ class _Groups:
         self.spans: dict[tuple[str, str, Any, Any], list[str]] = {}  # kind, system, lo, w
 
     def add(self, param: str, value: Any) -> None:
-        """Take in a value of a parameter; composites and places have no rows of their own."""
+        """Take in a value of a parameter; places have no rows."""
         kind = value.__class__
         if kind is Token:
             self._add_token(param, value)
@@ -119,6 +137,15 @@ class _Groups:
             self.spans.setdefault((terms.FOLDED, "", fold(value.value), 0), []).append(param)
         elif kind is Uri:
             self.equal.setdefault((terms.URI, "", value.value), []).append(param)
+
+    def add_composites(self, param: str, values: Sequence[Composite]) -> None:
+        """Take in the parts of composites, each as a value of a name of its own."""
+        parts = [frozenset(column) for column in zip(*(value.parts for value in values), strict=True)]
+        is_whole = len(set(values)) == prod(map(len, parts))
+        name = part_name if is_whole else pieces_name
+        for number, column in enumerate(parts):
+            for value in column:
+                self.add(name(param, number), value)
 
     def _add_token(self, param: str, value: Token) -> None:
         equal = self.equal
@@ -148,24 +175,32 @@ def _together(params: list[str]) -> str:
     return params[0] if len(params) == 1 else " ".join(sorted(set(params)))
 
 
-def build(type: str, indexed: Indexed, seq: int, term_of: TermOf, hash_text: HashText) -> Rows:
+def build(type: str, indexed: Indexed, seq: int, at: int, term_of: TermOf, hash_text: HashText) -> Rows:
     """Return the index rows of one version of a resource.
 
     Args:
         type: Of the resource.
         indexed: Its values and owners.
         seq: Of the version.
+        at: Its time.
         term_of: Gives the number of a term, making it where it is new.
         hash_text: The store's hash.
     """
     groups = _Groups()
     for param, values in indexed.values.items():
-        if param != "_id":  # the table `resource` answers it
-            for value in values:
+        if param in OWN:
+            continue
+        for value in values:
+            if value.__class__ is not Composite:
                 groups.add(param, value)
+        if values and values[0].__class__ is Composite:
+            groups.add_composites(param, [value for value in values if isinstance(value, Composite)])
+    groups.add("_lastUpdated", Period(at, at + 1))
     for owner in indexed.owners:
         groups.equal.setdefault((terms.LOCAL, "Patient", owner), []).append(terms.OWNER)
-    shape = term_of(terms.SHAPE, " ".join(sorted(code for code, values in indexed.values.items() if values)), "")
+    named = (code for code, values in indexed.values.items() if values and code not in OWN)
+    shape = term_of(terms.SHAPE, " ".join(sorted(named)), "")
+    several = _several(groups.spans)
     rows = Rows([(shape, 0, seq)], [], [], [], [], shape)
     patients: list[tuple[str, int]] = []
     for (kind, system, text), params in groups.equal.items():
@@ -179,12 +214,24 @@ def build(type: str, indexed: Indexed, seq: int, term_of: TermOf, hash_text: Has
         elif kind is terms.TEXT or kind is terms.URI:
             rows.text.append((t, text, c))
     for (kind, system, lo, w), params in groups.spans.items():
+        if several and not several.isdisjoint(params):
+            params = [*params, terms.SEVERAL]
         t = term_of(kind, _together(params), system)
         rows.span.append((t, lo, seq, w))
         rows.fact.append((seq, t, lo, w))
     if patients and type in TIMELINES:
         _add_timeline(rows, type, indexed, seq, patients, term_of, hash_text)
     return rows
+
+
+def _several(spans: Mapping[Any, list[str]]) -> set[str]:
+    """Return the parameters that have more than one ordered value."""
+    seen: set[str] = set()
+    several: set[str] = set()
+    for params in spans.values():
+        for param in set(params):
+            (several if param in seen else seen).add(param)
+    return several
 
 
 def _add_timeline(
@@ -197,11 +244,15 @@ def _add_timeline(
     hash_text: HashText,
 ) -> None:
     code, date = TIMELINES[type]
-    codes = {
-        hash_text(coded(v.system or "", v.code or "")) for v in indexed.values.get(code, ()) if isinstance(v, Token)
-    }
+    codes = (
+        {0}
+        if not indexed.values.get(code)
+        else {
+            hash_text(coded(v.system or "", v.code or "")) for v in indexed.values.get(code, ()) if isinstance(v, Token)
+        }
+    )
     dates = indexed.values.get(date, ())
-    form = "" if len(dates) == 1 else "many" if dates else "undated"
+    form = "" if len(dates) == 1 else MANY if dates else UNDATED
     lo = dates[0].lo if form == "" and isinstance(dates[0], Period) else 0
     for params, patient in patients:
         if params == terms.OWNER:

@@ -17,9 +17,10 @@ from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import AuditRow, Transaction, View
 from fhir_server.store.sqlite import audit
-from fhir_server.store.sqlite.connection import Timer, check_engine, connect
+from fhir_server.store.sqlite.connection import check_engine, connect
 from fhir_server.store.sqlite.keeper import Keeper
 from fhir_server.store.sqlite.migrations import migrate, steps
+from fhir_server.store.sqlite.session import Session, Timer
 from fhir_server.store.sqlite.terms import hasher
 from fhir_server.store.sqlite.transaction import SqliteTransaction
 from fhir_server.store.sqlite.view import Readers
@@ -87,7 +88,8 @@ class SqliteStore:
             raise
         self._readers = Readers(self._path, self._vfs, hash_text, self._index, self._timer, self._seconds)
         self._keeper = Keeper(lambda: connect(self._path, vfs=self._vfs, writer=True))
-        self._writer = Writer(connection, hash_text, self._index, self._clock, audit_key, self._keeper)
+        session = Session(connection, self._timer, hash_text, tables=False)
+        self._writer = Writer(session, hash_text, self._index, self._clock, audit_key, self._keeper)
 
     def _kept_secret(self, connection: apsw.Connection, name: str) -> bytes:
         connection.execute("INSERT OR IGNORE INTO secret VALUES (?, ?)", (name, self._random(_SECRET_BYTES)))

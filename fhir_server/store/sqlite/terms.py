@@ -33,6 +33,7 @@ NUMBER: Final = "number"  # system: point or range
 QUANTITY: Final = "quantity"  # system: point or range, with unit
 TIMELINE: Final = "timeline"
 OWNER: Final = "*owner"  # stands among params where a reference names an owner
+SEVERAL: Final = "*several"  # stands among params where a resource has several ordered values for one of them
 
 
 class Term(NamedTuple):
@@ -52,7 +53,8 @@ def hasher(key: bytes) -> HashText:
     @lru_cache(maxsize=32_768)
     def hash_text(text: str) -> int:
         made = blake2b(text.encode(), digest_size=8, key=key).digest()
-        return int.from_bytes(made, "big", signed=True)
+        number = int.from_bytes(made, "big", signed=True)
+        return number if number not in (0, 1) else 2  # 0 and 1 mean something in `head.owner`
 
     return hash_text
 
@@ -64,6 +66,7 @@ class Terms:
         self._ids: dict[tuple[int, str, str, str, str], int] = {}
         self._by_param: dict[tuple[int, str, str], list[Term]] = {}
         self._by_kind: dict[tuple[int, str], list[Term]] = {}
+        self._types: dict[int, dict[str, int]] = {}
         self.newest = 0
 
     def refresh(self, connection: apsw.Connection) -> None:
@@ -83,6 +86,8 @@ class Terms:
         for param in term.params:
             self._by_param.setdefault((tenant, type, param), []).append(term)
         self._by_kind.setdefault((tenant, kind), []).append(term)
+        if kind == TYPE:
+            self._types.setdefault(tenant, {})[type] = id
         self.newest = max(self.newest, id)
 
     def id(self, tenant: int, type: str, kind: str, params: str = "", system: str = "") -> int:
@@ -93,6 +98,10 @@ class Terms:
         """Return the terms of these kinds whose set of parameters has `param`."""
         return [term for term in self._by_param.get((tenant, type, param), ()) if term.kind in kinds]
 
+    def types(self, tenant: int) -> dict[str, int]:
+        """Return the numbers of the types that a tenant has, by name."""
+        return self._types.get(tenant, {})
+
     def of_kind(self, tenant: int, kind: str) -> list[Term]:
         """Return all terms of a kind in a tenant."""
         return self._by_kind.get((tenant, kind), [])
@@ -101,6 +110,9 @@ class Terms:
         """Forget terms whose rows were undone."""
         for key in [key for key, id in self._ids.items() if id in ids]:
             del self._ids[key]
+        for types in self._types.values():
+            for name in [name for name, id in types.items() if id in ids]:
+                del types[name]
         for lists in (self._by_param, self._by_kind):
             for terms in lists.values():
                 terms[:] = [term for term in terms if term.id not in ids]

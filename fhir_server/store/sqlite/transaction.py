@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from fhir_server import gate
 from fhir_server.errors import VersionConflict
@@ -14,10 +14,15 @@ from fhir_server.store.protocol import AuditRow, Found, HistoryQuery, Write
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.batch import Batch
 from fhir_server.store.sqlite.body import write_row
+from fhir_server.store.sqlite.find.history import History
+from fhir_server.store.sqlite.find.search import Search, Tenant
+from fhir_server.store.sqlite.find.sight import NOBODY, SEVERAL
 from fhir_server.store.sqlite.reading import Snapshot, tenant_number, write_audit
 from fhir_server.store.sqlite.rows import build
 
-_MULTIPLE: Final = 1  # head.owner of a resource with several owners
+T = TypeVar("T")
+
+_SEARCH_S: Final = 10.0  # what one search inside a transaction may take
 
 
 class SqliteTransaction:
@@ -52,6 +57,12 @@ class SqliteTransaction:
         overlay[key] = found
         return found
 
+    def _bounded(self, work: Callable[[Tenant], T]) -> T:
+        batch = self._batch
+        batch.flush()
+        with batch.session.budget(_SEARCH_S):
+            return work(Tenant(batch.session, batch.terms, self._number, batch.hash, self._index))
+
     async def read(self, type: str, id: str) -> Version | None:
         """Return the newest version, a deletion included; None when the id was never used."""
         return self._current(type, id)
@@ -65,15 +76,15 @@ class SqliteTransaction:
 
     async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
         """Return a page of what matches and may be seen."""
-        raise NotImplementedError
+        return self._bounded(lambda place: Search(place, query.types, query.where, see).page(query))
 
     async def count(self, types: tuple[str, ...], where: Sequence[Clause], *, see: Visibility = EVERYTHING) -> int:
         """Return how many resources match and may be seen."""
-        raise NotImplementedError
+        return self._bounded(lambda place: Search(place, types, where, see).count())
 
     async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
         """Return a page of versions, newest first, and the total number."""
-        raise NotImplementedError
+        return self._bounded(lambda place: History(place, query, see).page())
 
     async def record(self, kind: str, key: str) -> Record | None:
         """Return a room's row, or None."""
@@ -115,6 +126,9 @@ class SqliteTransaction:
         if write.version != (before.version if before else 0) + 1:
             raise VersionConflict("The resource is at another version.")
         batch.seq += 1
+        if write.at < batch.last_at:
+            batch.set(batch.counters, (0, "disorder"), 1)
+        batch.last_at = max(batch.last_at, write.at)
         owners = write.indexed.owners
         if write.method == "DELETE" and before is not None:
             owners = before.owners
@@ -135,9 +149,9 @@ class SqliteTransaction:
 
     def _add_rows(self, k: int, version: Version, indexed: Indexed) -> None:
         batch, lists = self._batch, self._batch.lists
-        rows = build(version.type, indexed, version.seq, self._term_of(version.type), batch.hash)
+        rows = build(version.type, indexed, version.seq, version.at, self._term_of(version.type), batch.hash)
         owners = version.owners
-        owner = 0 if not owners else batch.hash(owners[0]) if len(owners) == 1 else _MULTIPLE
+        owner = NOBODY if not owners else batch.hash(owners[0]) if len(owners) == 1 else SEVERAL
         lists["head"].append((version.seq, k, batch.hash(version.id), owner, rows.shape))
         lists["token"].append((k, 0, version.seq))
         lists["token"] += rows.token
@@ -154,9 +168,8 @@ class SqliteTransaction:
             return
         history = batch.term(self._number, before.type, terms.HISTORY, "", "")
         lists["token"].append((history, 0, before.seq))
-        rows = build(
-            before.type, self._index(gate.load(before.body)), before.seq, self._term_of(before.type), batch.hash
-        )
+        indexed = self._index(gate.load(before.body))
+        rows = build(before.type, indexed, before.seq, before.at, self._term_of(before.type), batch.hash)
         lists["no_token"].append((k, 0, before.seq))
         lists["no_token"] += rows.token
         lists["no_span"] += rows.span

@@ -15,14 +15,16 @@ from fhir_server.model import EVERYTHING, Record, Resource, Version, Visibility
 from fhir_server.search.query import Clause, Query
 from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import AuditRow, Found, HistoryQuery
-from fhir_server.store.sqlite.connection import Interrupted, Timer, budget, connect
+from fhir_server.store.sqlite.connection import connect
+from fhir_server.store.sqlite.find.history import History
+from fhir_server.store.sqlite.find.search import Search, Tenant
 from fhir_server.store.sqlite.reading import Snapshot, tenant_number
+from fhir_server.store.sqlite.session import Interrupted, Session, Timer
 from fhir_server.store.sqlite.terms import HashText, Terms
 
 T = TypeVar("T")
 
 _KEPT: Final = 8  # idle connections
-_CALLS: Final = 4  # looks at the budget before a search goes to a thread, about 2 ms
 _THREADS: Final = 2
 
 
@@ -51,20 +53,23 @@ class Readers:
         self.hash, self.index, self.timer, self.seconds = hash_text, index, timer, seconds
         self.terms = Terms()
         self._tenants: dict[str, int] = {}
-        self._idle: list[apsw.Connection] = []
+        self._idle: list[Session] = []
         self._closed = False
+        self.slow = 0  # searches that went to a thread
         self.threads = ThreadPoolExecutor(_THREADS, "sqlite-reader")
 
-    def take(self) -> apsw.Connection:
+    def take(self) -> Session:
         """Return a connection that nobody uses."""
-        return self._idle.pop() if self._idle else connect(self._path, vfs=self._vfs)
+        if self._idle:
+            return self._idle.pop()
+        return Session(connect(self._path, vfs=self._vfs), self.timer, self.hash, tables=True)
 
-    def give(self, connection: apsw.Connection) -> None:
+    def give(self, session: Session) -> None:
         """Take a connection back."""
         if self._closed or len(self._idle) >= _KEPT:
-            connection.close()
+            session.connection.close()
         else:
-            self._idle.append(connection)
+            self._idle.append(session)
 
     def tenant(self, connection: apsw.Connection, name: str) -> int:
         """Return a tenant's number, 0 where it has none."""
@@ -78,29 +83,29 @@ class Readers:
     @contextmanager
     def snapshot(self, tenant: str) -> Iterator[SqliteView]:
         """Hold one state until the context is left."""
-        connection = self.take()
+        session = self.take()
         try:
-            connection.execute("BEGIN")
-            yield SqliteView(self, connection, tenant)
+            session.connection.execute("BEGIN")
+            yield SqliteView(self, session, tenant)
         except apsw.Error as error:
             raise Unavailable("The store cannot be read.") from error
         finally:
-            if connection.in_transaction:
-                connection.execute("COMMIT")
-            self.give(connection)
+            if session.connection.in_transaction:
+                session.connection.execute("COMMIT")
+            self.give(session)
 
     async def ask(self, question: Callable[[apsw.Connection], T]) -> T:
         """Answer a question in a thread, in one snapshot."""
 
         def run() -> T:
-            connection = self.take()
+            session = self.take()
             try:
-                connection.execute("BEGIN")
-                made = question(connection)
-                connection.execute("COMMIT")
+                session.connection.execute("BEGIN")
+                made = question(session.connection)
+                session.connection.execute("COMMIT")
                 return made
             finally:
-                self.give(connection)
+                self.give(session)
 
         return await asyncio.get_running_loop().run_in_executor(self.threads, run)
 
@@ -109,7 +114,7 @@ class Readers:
         self._closed = True
         await asyncio.get_running_loop().run_in_executor(None, self.threads.shutdown)
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop().connection.close()
 
 
 class SqliteView:
@@ -117,26 +122,28 @@ class SqliteView:
 
     Args:
         readers: Whose connection it is.
-        connection: Inside a transaction.
+        session: Inside a transaction.
         tenant: Name.
     """
 
-    def __init__(self, readers: Readers, connection: apsw.Connection, tenant: str) -> None:
+    def __init__(self, readers: Readers, session: Session, tenant: str) -> None:
         self.tenant = tenant
-        self._readers, self._connection = readers, connection
-        self._snapshot = Snapshot(connection, readers.terms, readers.tenant(connection, tenant))
+        self._readers, self._session = readers, session
+        number = readers.tenant(session.connection, tenant)
+        self._snapshot = Snapshot(session.connection, readers.terms, number)
+        self._place = Tenant(session, readers.terms, number, readers.hash, readers.index)
 
     async def _bounded(self, work: Callable[[], T]) -> T:
         """Run work here within a small budget, or else in a thread within the large one."""
-        readers, connection = self._readers, self._connection
+        readers, session = self._readers, self._session
         try:
-            with budget(connection, readers.timer, None, calls=_CALLS):
+            with session.budget(None):
                 return work()
         except Interrupted:
-            pass
+            readers.slow += 1
 
         def run() -> T:
-            with budget(connection, readers.timer, readers.seconds):
+            with session.budget(readers.seconds):
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(readers.threads, run)
@@ -151,15 +158,15 @@ class SqliteView:
 
     async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
         """Return a page of what matches and may be seen."""
-        raise NotImplementedError
+        return await self._bounded(lambda: Search(self._place, query.types, query.where, see).page(query))
 
     async def count(self, types: tuple[str, ...], where: Sequence[Clause], *, see: Visibility = EVERYTHING) -> int:
         """Return how many resources match and may be seen."""
-        raise NotImplementedError
+        return await self._bounded(lambda: Search(self._place, types, where, see).count())
 
     async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
         """Return a page of versions, newest first, and the total number."""
-        raise NotImplementedError
+        return await self._bounded(lambda: History(self._place, query, see).page())
 
     async def record(self, kind: str, key: str) -> Record | None:
         """Return a room's row, or None."""

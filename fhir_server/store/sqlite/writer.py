@@ -23,6 +23,7 @@ from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import AuditRow, Transaction
 from fhir_server.store.sqlite.batch import Batch, Repeat
 from fhir_server.store.sqlite.keeper import Keeper
+from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Terms
 from fhir_server.store.sqlite.transaction import SqliteTransaction
 
@@ -67,7 +68,7 @@ class Writer:
     """A thread with the writing connection.
 
     Args:
-        connection: Its own from now on.
+        session: Its connection from now on.
         hash_text: The store's hash.
         index: Gives the values of a resource.
         clock: Returns microseconds since 1970.
@@ -77,7 +78,7 @@ class Writer:
 
     def __init__(
         self,
-        connection: apsw.Connection,
+        session: Session,
         hash_text: HashText,
         index: Callable[[Resource], Indexed],
         clock: Callable[[], int],
@@ -85,8 +86,9 @@ class Writer:
         keeper: Keeper,
     ) -> None:
         self._keeper, self._pages = keeper, 0
-        connection.set_wal_hook(self._note_wal)
-        self._connection, self._hash, self._index, self._clock = connection, hash_text, index, clock
+        session.connection.set_wal_hook(self._note_wal)
+        self._session, self._connection = session, session.connection
+        self._hash, self._index, self._clock = hash_text, index, clock
         self._audit_key = audit_key
         self._terms = Terms()
         self._now = 0
@@ -189,15 +191,15 @@ class Writer:
 
     def _transact(self, units: list[Unit], audits: list[tuple[str, AuditRow]], *, careful: bool) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
-        batch = Batch(self._connection, self._terms, self._hash, self._now, self._audit_key, careful=careful)
-        for unit in units:
-            self._perform(batch, unit)
-        self._now = batch.last_now
-        if audits:
+        batch = Batch(self._session, self._terms, self._hash, self._now, self._audit_key, careful=careful)
+        if audits:  # they were there before the units
             batch.begin_unit(self._clock)
             for tenant, row in audits:
                 drive(SqliteTransaction(batch, tenant, self._index, batch.last_now).audit(row))
             batch.end_unit()
+        for unit in units:
+            self._perform(batch, unit)
+        self._now = batch.last_now
         batch.finish()
         self._connection.execute("COMMIT")
 

@@ -1,0 +1,315 @@
+"""Clauses as nodes: what `search.match` means, in the terms of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from fhir_server import gate
+from fhir_server.model import Resource
+from fhir_server.search import match
+from fhir_server.search.fold import fold
+from fhir_server.search.query import Ask, Chain, Clause, Has, Match
+from fhir_server.search.values import (
+    Composite,
+    Indexed,
+    Number,
+    Period,
+    Position,
+    Quantity,
+    Reference,
+    Text,
+    Token,
+    Uri,
+)
+from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.find.fragments import Sql, listed, sql
+from fhir_server.store.sqlite.find.nodes import (
+    NOTHING,
+    Arm,
+    Both,
+    Checked,
+    Context,
+    Either,
+    Except,
+    Keys,
+    Link,
+    Linked,
+    Listed,
+    Node,
+    Referred,
+    Shapes,
+    Spans,
+)
+from fhir_server.store.sqlite.find.ranges import (
+    Range,
+    date_ranges,
+    number_ranges,
+    prefix_condition,
+    text_range,
+)
+from fhir_server.store.sqlite.find.sight import Sight, Typed
+from fhir_server.store.sqlite.rows import OWN, coded, part_name, pieces_name
+from fhir_server.store.sqlite.session import Session
+from fhir_server.store.sqlite.terms import HashText, Term, Terms
+
+
+class Compiler:
+    """Turns the clauses of one query into nodes.
+
+    Args:
+        session: The connection that will run it.
+        known: The terms, current in the connection's snapshot.
+        tenant: Number.
+        hash_text: The store's hash.
+        index: Gives the values of a resource.
+        sight: What may be seen.
+        types: All types of the tenant, by name.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        known: Terms,
+        tenant: int,
+        hash_text: HashText,
+        index: Callable[[Resource], Indexed],
+        sight: Sight,
+        types: dict[str, int],
+    ) -> None:
+        self._session, self._terms, self._tenant, self._hash = session, known, tenant, hash_text
+        self._index, self._sight, self._types = index, sight, types
+        self._names = {k: name for name, k in types.items()}
+
+    def types(self, names: Iterable[str]) -> list[Typed]:
+        """Return the types that were ever written and may be seen."""
+        found = [Typed(name, self._types[name]) for name in names if name in self._types]
+        return self._sight.of(found)
+
+    def node(self, clause: Clause, types: Sequence[Typed]) -> Node:
+        """Return what answers a clause among resources of these types."""
+        if isinstance(clause, Chain):
+            return self._chain(clause, types)
+        if isinstance(clause, Has):
+            return self._has(clause, types)
+        found = self._match(clause, types)
+        return Except(found, _all(types)) if clause.modifier == "not" else found
+
+    def level(self, clause: Clause, types: Sequence[Typed]) -> Node:
+        """Return what answers a clause and may be seen."""
+        node, visible = self.node(clause, types), self._sight.node(types)
+        return node if visible is None else Both((node, visible))
+
+    # --- around a resource ---------------------------------------------------------------------------------
+
+    def _chain(self, clause: Chain, types: Sequence[Typed]) -> Node:
+        links = []
+        for target, then in zip(clause.targets, clause.then, strict=True):
+            ends = self.types((target,))
+            ts = [t.id for t in self._of(types, clause.parameter.code, terms.LOCAL) if t.system == target]
+            if ends and ts:
+                links.append(Link(ends[0].k, tuple(ts), self.level(then, ends)))
+        return Linked(tuple(links)) if links else NOTHING
+
+    def _has(self, clause: Has, types: Sequence[Typed]) -> Node:
+        sources = self.types((clause.source,))
+        if not sources:
+            return NOTHING
+        then = self.level(clause.then, sources)
+        found = self._of(sources, clause.parameter.code, terms.LOCAL)
+        links = []
+        for type in types:
+            ts = tuple(term.id for term in found if term.system == type.name)
+            if ts:
+                links.append(Link(type.k, ts, then))
+        return Referred(tuple(links)) if links else NOTHING
+
+    # --- on a resource -------------------------------------------------------------------------------------
+
+    def _of(self, types: Sequence[Typed], param: str, *kinds: str) -> list[Term]:
+        return [term for type in types for term in self._terms.of_param(self._tenant, type.name, param, kinds)]
+
+    def _match(self, clause: Match, types: Sequence[Typed]) -> Node:
+        code = clause.parameter.code
+        if clause.modifier == "missing":
+            return self._given(code, types) if not clause.missing else self.missing(code, types)
+        return _either([self._ask(clause, ask, code, types) for ask in clause.asks])
+
+    def missing(self, code: str, types: Sequence[Typed]) -> Node:
+        """Return the resources without a value for a parameter."""
+        return NOTHING if code in OWN else self._shapes(types, lambda params: code not in params)
+
+    def _given(self, code: str, types: Sequence[Typed]) -> Node:
+        return _all(types) if code in OWN else self._shapes(types, lambda params: code in params)
+
+    def _shapes(self, types: Sequence[Typed], fits: Callable[[tuple[str, ...]], bool]) -> Node:
+        names = {type.name for type in types}
+        shapes = self._terms.of_kind(self._tenant, terms.SHAPE)
+        ts = tuple(term.id for term in shapes if term.type in names and fits(term.params))
+        return Shapes(ts) if ts else NOTHING
+
+    def _ask(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
+        match ask.value:
+            case Token():
+                return self._token(clause.modifier, ask.value, code, types)
+            case Text(text):
+                return self._text(clause.modifier, text, code, types)
+            case Uri(text):
+                return self._uri(clause.modifier, text, code, types)
+            case Reference():
+                return self._reference(clause, ask, code, types)
+            case Period():
+                return _spans(date_ranges(ask, self._of(types, code, terms.DATE)))
+            case Number():
+                return _spans(number_ranges(ask, self._of(types, code, terms.NUMBER)))
+            case Quantity():
+                return _spans(number_ranges(ask, self._of(types, code, terms.QUANTITY)))
+            case Composite():
+                return self._composite(clause, ask, code, types)
+            case Position():
+                return self._checked(self._given(code, types), clause, ask)
+
+    def _token(self, modifier: str, asked: Token, code: str, types: Sequence[Typed]) -> Node:
+        if code == "_id":
+            return self._id(asked, types)
+        if modifier == "of-type":
+            system, kind = asked.kind or ("", "")
+            c = self._hash(coded(kind, asked.code or ""))
+            return _keys((t.id, c) for t in self._of(types, code, terms.OF_TYPE) if t.system == system)
+        found = [
+            term
+            for term in self._of(types, code, terms.TOKEN, terms.IDENTIFIER)
+            if asked.system is None or asked.system == term.system
+        ]
+        if asked.code is None:
+            return _listed([term.id for term in found])
+        c = self._hash(asked.code)
+        return _keys((term.id, c) for term in found)
+
+    def _id(self, asked: Token, types: Sequence[Typed]) -> Node:
+        """Find by id, which is a token without system."""
+        if asked.system:
+            return NOTHING
+        if asked.code is None:
+            return _all(types)
+        ks, id = listed(type.k for type in types), asked.code
+
+        def make(context: Context) -> Arm:
+            r, h = context.names.new(), context.names.new()
+            source = f"resource {r} CROSS JOIN head {h} ON {h}.seq = {r}.seq"
+            return Arm(Sql(source), f"{h}.seq", sql(f"{r}.k IN ? AND {r}.id = ?", ks, id))
+
+        return Listed(make)
+
+    def _text(self, modifier: str, text: str, code: str, types: Sequence[Typed]) -> Node:
+        folded = fold(text)
+        nodes: list[Node] = []
+        displays = self._of(types, code, terms.TEXT)
+        if displays:
+            nodes.append(_texts([t.id for t in displays], lambda column: prefix_condition(column, folded)))
+        if modifier == "exact":
+            c = self._hash(text)
+            nodes.append(_keys((t.id, c) for t in self._of(types, code, terms.EXACT)))
+        else:
+            ts = [t.id for t in self._of(types, code, terms.FOLDED)]
+            nodes.append(_spans([text_range(ts, modifier, folded)] if ts else []))
+        return _either(nodes)
+
+    def _uri(self, modifier: str, text: str, code: str, types: Sequence[Typed]) -> Node:
+        ts = [term.id for term in self._of(types, code, terms.URI)]
+        same = _keys((t, self._hash(text)) for t in ts)
+        if modifier == "below" and ts:
+            start = text if text.endswith("/") else text + "/"
+            return _either([same, _texts(ts, lambda column: prefix_condition(column, start))])
+        if modifier == "above":
+            ends = [at for at, character in enumerate(text) if character == "/"]
+            starts = {text} | {text[:at] for at in ends} | {text[: at + 1] for at in ends}
+            return _keys((t, self._hash(start)) for t in ts for start in sorted(starts))
+        return same
+
+    def _reference(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
+        asked = ask.value
+        assert isinstance(asked, Reference)
+        if asked.url:
+            c = self._hash(asked.url)
+            found = _keys((t.id, c) for t in self._of(types, code, terms.URL))
+        else:
+            c = self._hash(asked.id)
+            local = self._of(types, code, terms.LOCAL)
+            found = _keys((t.id, c) for t in local if asked.type in ("", t.system))
+        return self._checked(found, clause, ask) if asked.version else found
+
+    def _composite(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
+        """Find resources whose parts fit; where parts of several elements could be mixed up, look closer."""
+        whole: list[Node] = []
+        mixed: list[Node] = []
+        for number, part in enumerate(ask.parts):
+            one = Match(clause.parameter, (part,))
+            whole.append(self._ask(one, part, part_name(code, number), types))
+            mixed.append(self._ask(one, part, pieces_name(code, number), types))
+        exact: Node = NOTHING if NOTHING in whole else Both(tuple(whole))
+        doubtful: Node = NOTHING if NOTHING in mixed else self._checked(Both(tuple(mixed)), clause, ask)
+        return _either([exact, doubtful])
+
+    def _checked(self, node: Node, clause: Match, ask: Ask) -> Node:
+        """Return what answers a node and, looked at by `search.match`, this alternative of the clause."""
+        if node is NOTHING:
+            return NOTHING
+        code, modifier = clause.parameter.code, clause.modifier
+
+        def holds(k: int, id: str, at: int, owners: tuple[str, ...], body: bytes) -> bool:
+            values = self._index(gate.load(body)).values.get(code, ())
+            return any(match.fits(modifier, ask, value) for value in values)
+
+        self._session.checks.append(holds)
+        return Checked(node, len(self._session.checks) - 1)
+
+
+def _all(types: Sequence[Typed]) -> Keys:
+    return Keys(tuple((type.k, 0) for type in types))
+
+
+def _keys(pairs: Iterable[tuple[int, int]]) -> Node:
+    found = tuple(dict.fromkeys(pairs))
+    return Keys(found) if found else NOTHING
+
+
+def _spans(ranges: Sequence[Range]) -> Node:
+    return Spans(tuple(ranges)) if ranges else NOTHING
+
+
+def _either(nodes: Sequence[Node]) -> Node:
+    """Return the union, lists of equal values made one."""
+    kept = [node for node in nodes if node is not NOTHING]
+    pairs = [pair for node in kept if isinstance(node, Keys) for pair in node.pairs]
+    others = [node for node in kept if not isinstance(node, Keys)]
+    merged: list[Node] = [Keys(tuple(dict.fromkeys(pairs)))] if pairs else []
+    ranges = [each for node in others if isinstance(node, Spans) for each in node.ranges]
+    if ranges:
+        merged.append(Spans(tuple(ranges)))
+    merged += [node for node in others if not isinstance(node, Spans)]
+    if not merged:
+        return NOTHING
+    return merged[0] if len(merged) == 1 else Either(tuple(merged))
+
+
+def _listed(ts: Sequence[int]) -> Node:
+    """Return all resources under some terms, whatever their value."""
+    if not ts:
+        return NOTHING
+
+    def make(context: Context) -> Arm:
+        x = context.names.new()
+        return Arm(Sql(f"token {x}"), f"{x}.seq", sql(f"{x}.t IN ?", listed(ts)))
+
+    return Listed(make)
+
+
+def _texts(ts: Sequence[int], condition: Callable[[str], Sql]) -> Node:
+    """Return all resources under some terms whose text fits."""
+
+    def make(context: Context) -> Arm:
+        y, x = context.names.new(), context.names.new()
+        source = f"text {y} CROSS JOIN token {x} ON {x}.t = {y}.t AND {x}.c = {y}.c"
+        return Arm(Sql(source), f"{x}.seq", sql(f"{y}.t IN ? AND ?", listed(ts), condition(f"{y}.text")))
+
+    return Listed(make)

@@ -1,0 +1,117 @@
+"""A connection with what searches need on it: a budget, questions asked in Python, sets of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias
+
+import apsw
+
+from fhir_server.errors import TooCostly
+from fhir_server.store.sqlite.body import read_body
+from fhir_server.store.sqlite.terms import HashText
+
+Timer: TypeAlias = Callable[[], float]
+Check: TypeAlias = Callable[[int, str, int, tuple[str, ...], bytes], Any]
+"""(k, id, at, owners, body) of a version -> what the statement is told."""
+
+CHECK: Final = "hub_check"
+"""SQL function: hub_check(number of a check, v.k, v.id, v.at, v.owners, v.format, v.body)."""
+
+_STEPS: Final = 20_000  # VM instructions between two looks at the budget, about 0.5 ms
+_CALLS: Final = 4  # such looks before a statement on the event loop is interrupted
+_CHECKS: Final = 60  # calls of checks before it is, about 50 us each
+_SMALL: Final = 64  # patients that a statement carries along itself
+_TABLES: Final = 4  # sets of patients kept on one connection
+
+TOO_COSTLY: Final = "The search takes too long: narrow it, or leave out the total."
+
+
+class Interrupted(Exception):
+    """A statement went beyond the small budget of the event loop; run it again in a thread."""
+
+
+class Session:
+    """One connection, used by one at a time.
+
+    Args:
+        connection: Its own.
+        timer: Returns seconds that only grow.
+        hash_text: The store's hash.
+        tables: Whether temporary tables outlive transactions here, as they do where nothing is rolled back.
+    """
+
+    def __init__(self, connection: apsw.Connection, timer: Timer, hash_text: HashText, *, tables: bool) -> None:
+        self.connection, self._timer, self._hash = connection, timer, hash_text
+        self._keeps_tables = tables
+        self.checks: list[Check] = []
+        self.sizes: dict[tuple[int, int], int] = {}
+        self._seen: dict[int, tuple[frozenset[str], str]] = {}
+        self._left: int | None = None
+        self._end: float | None = None
+        connection.create_scalar_function(CHECK, self._check, 7)
+
+    def _check(self, *values: Any) -> Any:
+        """Answer a call of CHECK."""
+        number, k, id, at, owners, format, body = values
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise Interrupted
+        elif self._end is not None and self._timer() > self._end:
+            raise TooCostly(TOO_COSTLY)
+        return self.checks[number](k, id, at, tuple(owners.split()), read_body(format, body))
+
+    @contextmanager
+    def budget(self, seconds: float | None) -> Iterator[None]:
+        """Bound what the statements inside may cost.
+
+        Args:
+            seconds: Bound in time, TooCostly beyond it; None: a small bound in work, Interrupted beyond it.
+        """
+        calls = _CALLS
+        end = None if seconds is None else self._timer() + seconds
+        self._end, self._left = end, None if seconds is not None else _CHECKS
+
+        def is_spent() -> bool:
+            nonlocal calls
+            if end is not None:
+                return self._timer() > end
+            calls -= 1
+            return calls < 0
+
+        self.connection.set_progress_handler(is_spent, _STEPS)
+        try:
+            yield
+        except apsw.InterruptError:
+            if seconds is None:
+                raise Interrupted from None
+            raise TooCostly(TOO_COSTLY) from None
+        finally:
+            self.connection.set_progress_handler(None)
+            self._left = self._end = None
+
+    def patients(self, ids: frozenset[str]) -> tuple[str, tuple[Any, ...]]:
+        """Return SQL for the hashes of some patients, to stand after IN, and its values."""
+        if len(ids) <= _SMALL or not self._keeps_tables:
+            hashes = ",".join(str(self._hash(id)) for id in ids)
+            return "(SELECT value FROM json_each(?))", (f"[{hashes}]",)
+        kept = self._seen.get(id(ids))
+        if kept is not None and kept[0] is ids:
+            return kept[1], ()
+        return self._fill(ids), ()
+
+    def _fill(self, ids: frozenset[str]) -> str:
+        name = f"temp.seen{len(self._seen) % _TABLES}"
+        if len(self._seen) >= _TABLES:
+            oldest = next(iter(self._seen))
+            name = self._seen.pop(oldest)[1]
+        self.connection.execute(f"DROP TABLE IF EXISTS {name}; CREATE TABLE {name} (c INTEGER PRIMARY KEY)").fetchall()
+        hashes = ",".join(str(self._hash(id)) for id in ids)
+        self.connection.execute(
+            f"INSERT OR IGNORE INTO {name} SELECT value FROM json_each(?)",  # noqa: S608 - a name of ours
+            (f"[{hashes}]",),
+        )
+        self._seen[id(ids)] = (ids, name)
+        return name
