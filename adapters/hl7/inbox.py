@@ -101,7 +101,7 @@ class Inbox:
         try:
             return await self._apply(arrival)
         except Unavailable:
-            return self._answer(arrival, "AR", "", self._core.now(), _internal("The store does not answer."))
+            return self._answer(arrival, "AR", "", self._core.now(), _internal("The store does not answer.", reject=True))
         except Refused as refused:
             return await self._keep_aside(arrival, refused.fault, {})
         except FhirError as error:
@@ -189,7 +189,7 @@ class Inbox:
         try:
             answer: Answer = await self._core.transact(arrival.channel.tenant, work)
         except FhirError:
-            return self._answer(arrival, "AR", "", self._core.now(), _internal("The store does not answer."))
+            return self._answer(arrival, "AR", "", self._core.now(), _internal("The store does not answer.", reject=True))
         return answer
 
     def _answer(self, arrival: Arrival, code: str, state: str, now: int, fault: Fault | None) -> Answer:
@@ -217,8 +217,8 @@ class Inbox:
             turn.leave()
 
 
-def _internal(detail: str) -> Fault:
-    return Fault(INTERNAL, Place("MSH"), detail, reject=True)
+def _internal(detail: str, *, reject: bool = False) -> Fault:
+    return Fault(INTERNAL, Place("MSH"), detail, reject=reject)
 
 
 def _own_id(arrival: Arrival, code: str) -> str:
