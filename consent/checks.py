@@ -5,13 +5,12 @@ Without these checks a caller with a wide scope could name itself in a care team
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, field
 
-from consent.dates import read_date
 from consent.decide import DENY, decide
-from consent.guard import ConsentGuard
+from consent.guard import TYPES, ConsentGuard
 from consent.matching import Asker
 from consent.provisions import MAX_DEPTH, compile_consent, depth, local
 from consent.team import names_of
@@ -19,11 +18,15 @@ from fhir_server.errors import Forbidden, Issue, Unprocessable
 from fhir_server.interface import Asking, Check
 from fhir_server.model import Actor, Change, Resource
 
-UTC = ZoneInfo("UTC")
 WHO_CONSENTS = "A consent is recorded by the patient, the operator, or a practitioner of the patient's care team."
 WHO_CHANGES = "A consent is changed by the patient or the operator only; it is ended by its status, not deleted."
 WHO_NAMES = "A care team is changed by the patient, the operator, or who may see the patient's record."
 WHO_EMPLOYS = "A practitioner's role is changed by the operator or the organization of the role."
+
+
+KEPT = 256  # transactions whose writes are remembered; more than run at once
+
+_Key = tuple[str, int]  # tenant and time of a transaction, which no other has
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,24 @@ class Writes:
 
     guard: ConsentGuard
     now: Callable[[], int]  # microseconds since 1970
+    _written: OrderedDict[_Key, dict[str, bool]] = field(default_factory=OrderedDict)  # reference -> whether it is new
 
     def checks(self) -> tuple[Check, ...]:
         """Return the checks for `interface.Room`."""
         return (
+            Check(TYPES | {"Patient"}, self.note),  # first: it has seen all changes before another sees one
             Check(frozenset({"Consent"}), self.consent),
             Check(frozenset({"CareTeam"}), self.care_team),
             Check(frozenset({"PractitionerRole"}), self.role),
         )
+
+    async def note(self, asking: Asking, change: Change, actor: Actor) -> None:
+        """Remember what a transaction writes, to tell it from what was there before."""
+        if not actor.is_operator:
+            key = (asking.tenant, change.version.at)
+            self._written.setdefault(key, {})[change.version.reference] = change.version.version == 1
+            while len(self._written) > KEPT:
+                self._written.popitem(last=False)
 
     async def consent(self, asking: Asking, change: Change, actor: Actor) -> None:
         """Refuse a Consent that is nested too deep, or written by who may not.
@@ -73,6 +86,8 @@ class Writes:
         if not actor.reference.startswith(("Practitioner/", "PractitionerRole/")):
             return False
         patient = self._local(change.resource, "patient")
+        if not patient.startswith("Patient/"):
+            return False
         if not await self._is_related(asking, change, actor, patient, as_member=True):
             return False
         gathering = self.guard.gathering
@@ -93,7 +108,7 @@ class Writes:
             if actor.patient and not actor.reference:
                 allowed = patient == f"Patient/{actor.patient}"
             else:
-                allowed = await self._is_new(asking, change, patient) or await self._is_related(
+                allowed = self._is_new(asking, change, patient) or await self._is_related(
                     asking, change, actor, patient
                 )
             if not allowed:
@@ -107,10 +122,9 @@ class Writes:
         if not actor.reference.startswith("Organization/") or organizations != {actor.reference}:
             raise Forbidden(WHO_EMPLOYS)
 
-    async def _is_new(self, asking: Asking, change: Change, patient: str) -> bool:
+    def _is_new(self, asking: Asking, change: Change, patient: str) -> bool:
         """Whether the patient is registered in this very transaction: who does so names the care team."""
-        found = await asking.resource(patient)
-        return found is not None and found["meta"]["versionId"] == "1" and _is_of(found, change)
+        return self._written[asking.tenant, change.version.at].get(patient, False)
 
     async def _is_related(
         self, asking: Asking, change: Change, actor: Actor, patient: str, *, as_member: bool = False
@@ -123,11 +137,13 @@ class Writes:
         if actor.patient not in ("", id):
             return False
         gathering, now = self.guard.gathering, self.now()
-        roles = _before("PractitionerRole", await gathering.role_resources(asking, actor.reference), change)
+        roles = self._before(
+            "PractitionerRole", await gathering.role_resources(asking, actor.reference), asking, change
+        )
         names = names_of(actor.reference, gathering.compiled_roles(roles), now)
-        teams = _before("CareTeam", await gathering.team_resources(asking, patient), change)
+        teams = self._before("CareTeam", await gathering.team_resources(asking, patient), asking, change)
         own = [team for team in gathering.compiled_teams(teams) if team.patient == id]
-        consents = _before("Consent", await gathering.consent_resources(asking, patient), change)
+        consents = self._before("Consent", await gathering.consent_resources(asking, patient), asking, change)
         joined = frozenset(f"CareTeam/{team.id}" for team in own if team.has(names, now))
         if not names or (as_member and not joined):
             return False
@@ -141,19 +157,11 @@ class Writes:
         )
         return decision.outcome != DENY
 
+    def _before(self, type: str, found: list[Resource], asking: Asking, change: Change) -> list[Resource]:
+        """Return resources of a type without what the change's transaction wrote, the changed one as it was."""
+        written = self._written[asking.tenant, change.version.at]
+        kept = [one for one in found if f"{type}/{one['id']}" not in written]
+        return [*kept, change.before] if change.version.type == type and change.before is not None else kept
+
     def _local(self, resource: Resource, element: str) -> str:
         return local(resource.get(element), self.guard.gathering.base_url)
-
-
-def _is_of(resource: Resource, change: Change) -> bool:
-    """Whether a resource was written in the change's transaction; meta.lastUpdated tells milliseconds apart."""
-    written = read_date(resource["meta"]["lastUpdated"], UTC)
-    return written is not None and written.lo // 1000 == change.version.at // 1000
-
-
-def _before(type: str, resources: list[Resource], change: Change) -> list[Resource]:
-    """Return resources of a type without what the change's transaction wrote, the changed one as it was."""
-    if change.version.type != type:
-        return [one for one in resources if not _is_of(one, change)]
-    kept = [one for one in resources if not _is_of(one, change) and one["id"] != change.version.id]
-    return [*kept, change.before] if change.before is not None else kept

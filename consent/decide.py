@@ -96,16 +96,16 @@ def decide(
     joined = [team for team in teams if team.has(asker.names, now)]
     look = _Resources(zone, base_url)
     expires = next_change((*_periods(stand), *(span for team in teams for span in team.spans())), now)
-    fixed = {rule.id: verdict(node, {}, look) for rule, node in nodes if not node.is_open}
+    fixed = [(f"Consent/{rule.id}", verdict(node, {}, look)) for rule, node in nodes if not node.is_open]
     open_ = [(rule, node) for rule, node in nodes if node.is_open]
 
     def made(outcome: str, ids: Iterable[str], sees: Callable[[dict[str, Any]], bool] | None = None) -> Decision:
         return Decision(outcome, tuple(sorted(ids)), bool(joined), sees, expires)
 
-    refusing = [f"Consent/{id}" for id, said in fixed.items() if said is Verdict.REFUSES]
+    refusing = [id for id, said in fixed if said is Verdict.REFUSES]
     if refusing:
         return made(DENY, refusing)
-    granting = [f"Consent/{id}" for id, said in fixed.items() if said is Verdict.GRANTS]
+    granting = [id for id, said in fixed if said is Verdict.GRANTS]
     base = granting or [f"CareTeam/{team.id}" for team in joined]
     depends = [f"Consent/{rule.id}" for rule, node in open_ if node.may(Verdict.GRANTS) or node.may(Verdict.REFUSES)]
     if not any(node.may(Verdict.REFUSES) for _, node in open_) and base:
