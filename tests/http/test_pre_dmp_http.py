@@ -17,24 +17,46 @@ CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 
 
-class Story:
-    """A patient with a physician in the care team, and a vendor who is not."""
+class People:
+    """A physician and a vendor, and their tokens, each made once: `predmp token` is a process of its own."""
 
     def __init__(self, hub: RunningHub) -> None:
         self.hub = hub
-        self.family = f"Dossier{uuid.uuid4().hex[:8]}"
-        named = [{"family": self.family, "given": ["Zoé"]}]
-        self.id = hub.create({"resourceType": "Patient", "name": named, "birthDate": "1951-04-23"})["id"]
         self.doctor = hub.create({"resourceType": "Practitioner", "name": [{"family": "Martin", "prefix": ["Dr"]}]})[
             "id"
         ]
         self.vendor = hub.create({"resourceType": "Organization", "name": "Télésuivi"})["id"]
+        self._tokens: dict[tuple[str, str], str] = {}
+
+    def token(self, scope: str, actor: str) -> str:
+        """Return the token of an actor."""
+        if (scope, actor) not in self._tokens:
+            self._tokens[scope, actor] = self.hub.token(scope, actor=actor)
+        return self._tokens[scope, actor]
+
+
+class Story:
+    """A patient with the physician in the care team, and a vendor who is not."""
+
+    def __init__(self, hub: RunningHub, people: People) -> None:
+        self.hub, self.people, self.doctor = hub, people, people.doctor
+        self.family = f"Dossier{uuid.uuid4().hex[:8]}"
+        named = [{"family": self.family, "given": ["Zoé"]}]
+        self.id = hub.create({"resourceType": "Patient", "name": named, "birthDate": "1951-04-23"})["id"]
         member = [{"member": {"reference": f"Practitioner/{self.doctor}"}}]
         self.add("CareTeam", status="active", participant=member)
         state = {"coding": [{"system": CLINICAL, "code": "active"}]}
         self.condition = self.add("Condition", code={"text": "Insuffisance cardiaque <grave>"}, clinicalStatus=state)
         self.weigh("71.50")
-        self.physician = hub.token("user/*.cruds", actor=f"Practitioner/{self.doctor}")
+        self.physician = self.doctors("user/*.cruds")
+
+    def doctors(self, scope: str) -> str:
+        """Return a token of the physician."""
+        return self.people.token(scope, f"Practitioner/{self.doctor}")
+
+    def vendors(self, scope: str = "system/*.rs") -> str:
+        """Return a token of the vendor."""
+        return self.people.token(scope, f"Organization/{self.people.vendor}")
 
     def add(self, type: str, **elements: Any) -> dict[str, Any]:
         """Add a resource to the record."""
@@ -71,9 +93,14 @@ class Story:
         return self.hub.request("POST", path, json=parameters, token=token or self.physician)
 
 
+@pytest.fixture(scope="module")
+def people(hub: RunningHub) -> People:
+    return People(hub)
+
+
 @pytest.fixture
-def story(hub: RunningHub) -> Story:
-    return Story(hub)
+def story(hub: RunningHub, people: People) -> Story:
+    return Story(hub, people)
 
 
 def section(bundle: dict[str, Any], title: str) -> dict[str, Any]:
@@ -139,11 +166,11 @@ def test_only_a_professional_who_sees_the_patient_and_may_change_validates(story
     stranger = story.hub.create({"resourceType": "Practitioner", "name": [{"family": "Autre"}]})["id"]
     for token, status in (
         (story.hub.operator, 403),
-        (story.hub.token("system/*.cruds", actor=f"Organization/{story.vendor}"), 403),
+        (story.vendors("system/*.cruds"), 403),
         (story.hub.token("patient/*.cruds", patient=story.id), 403),
-        (story.hub.token("user/*.rs", actor=f"Practitioner/{story.doctor}"), 403),
+        (story.doctors("user/*.rs"), 403),
         (story.hub.token("user/*.cruds", actor=f"Practitioner/{stranger}"), 404),
-        (story.hub.token("user/*.r user/Composition.u", actor=f"Practitioner/{story.doctor}"), 201),
+        (story.doctors("user/*.r user/Composition.u"), 201),
     ):
         assert story.validate(token=token).status_code == status
     assert story.status() == "final"
@@ -172,7 +199,7 @@ def test_what_was_read_is_what_is_validated(story: Story) -> None:
 
 
 def test_who_may_not_see_the_patient_gets_what_an_absent_one_gives(story: Story) -> None:
-    vendor = story.hub.token("system/*.rs", actor=f"Organization/{story.vendor}")
+    vendor = story.vendors()
     hidden = story.hub.request("GET", f"/fhir/Patient/{story.id}/$pre-dmp", token=vendor)
     absent = story.hub.request("GET", "/fhir/Patient/never-there/$pre-dmp", token=vendor)
     assert (hidden.status_code, absent.status_code) == (404, 404)
@@ -180,7 +207,7 @@ def test_who_may_not_see_the_patient_gets_what_an_absent_one_gives(story: Story)
 
 
 def test_the_document_holds_only_what_the_token_may_read(story: Story) -> None:
-    narrow = story.hub.token("user/Patient.r user/Observation.r", actor=f"Practitioner/{story.doctor}")
+    narrow = story.doctors("user/Patient.r user/Observation.r")
     bundle = story.document(token=narrow)
     assert {entry["resource"]["resourceType"] for entry in bundle["entry"]} == {"Composition", "Patient", "Observation"}
     assert section(bundle, "Antécédents et problèmes")["emptyReason"]["coding"][0]["code"] == "withheld"
@@ -221,11 +248,12 @@ def page(story: Story, path: str, *, method: str = "GET", token: str = "", **fie
     return story.hub.http.request(method, path, data=fields or None, headers=head)
 
 
-def test_the_list_shows_the_records_that_the_person_may_see(story: Story) -> None:
+def test_the_list_shows_the_records_that_the_person_may_see(hub: RunningHub) -> None:
+    story = Story(hub, People(hub))
     answer = page(story, "/records")
     assert answer.status_code == 200 and "content-security-policy" in answer.headers
     assert story.family in answer.text and "brouillon" in answer.text
-    vendor = story.hub.token("system/*.rs", actor=f"Organization/{story.vendor}")
+    vendor = story.vendors()
     assert story.family not in page(story, "/records", token=vendor).text
 
 
@@ -270,13 +298,13 @@ def test_a_record_that_changed_is_shown_again_before_it_is_validated(story: Stor
 
 
 def test_who_may_not_validate_has_no_button(story: Story) -> None:
-    reader = story.hub.token("user/*.rs", actor=f"Practitioner/{story.doctor}")
+    reader = story.doctors("user/*.rs")
     assert "Valider le dossier" not in page(story, f"/records/{story.id}", token=reader).text
     assert page(story, f"/records/{story.id}/validate", method="POST", token=reader, fingerprint="x").status_code == 403
 
 
 def test_a_hidden_record_and_an_absent_one_show_the_same_page(story: Story) -> None:
-    vendor = story.hub.token("system/*.rs", actor=f"Organization/{story.vendor}")
+    vendor = story.vendors()
     hidden, absent = page(story, f"/records/{story.id}", token=vendor), page(story, "/records/never", token=vendor)
     assert (hidden.status_code, absent.status_code) == (404, 404)
     assert story.family not in hidden.text
