@@ -36,10 +36,20 @@ from triage_hooks.ranks import Rank, at_place
 
 ENGINE: Final = "triage-engine"
 MAX_INPUTS: Final = 60  # of a Task: the first ones make room for the newest
+
+
+class Family(NamedTuple):
+    """What alerts are about; one is open for each patient and family."""
+
+    french: str
+    english: str
+    track: str  # acute | chronic
+
+
 FAMILIES: Final = {
-    "vitals": ("Constantes vitales : alerte", "acute"),
-    "vitals-history": ("Constantes vitales : mesure ancienne, reçue tard", "acute"),
-    "failure": ("Analyse automatique en échec", "acute"),
+    "vitals": Family("Constantes vitales", "Vital signs", "acute"),
+    "vitals-history": Family("Mesure ancienne, reçue tard", "Old measurement that came late", "acute"),
+    "failure": Family("Analyse automatique en échec", "Automatic analysis failed", "acute"),
 }
 _MINUTE: Final = 60_000_000
 
@@ -69,7 +79,7 @@ def engine_device() -> Resource:
 
 def risk_assessment(evaluation: Evaluation, rank: Rank, *, patient: str, device: str, score: str) -> Resource:
     """Return why: the rule and version, what it used, the rank it gives."""
-    text = FAMILIES[evaluation.rule.family][0]
+    text = FAMILIES[evaluation.rule.family].french
     return {
         "resourceType": "RiskAssessment",
         "status": "final" if evaluation.score.is_complete else "preliminary",
@@ -96,7 +106,7 @@ def flag(cause: Cause, *, device: str) -> Resource:
         "resourceType": "Flag",
         "status": "active",
         "category": [concept(coding(FLAG_CATEGORY, "clinical", "Clinical"))],
-        "code": concept(coding(FAMILY, cause.family), text=FAMILIES[cause.family][0]),
+        "code": concept(coding(FAMILY, cause.family), text=FAMILIES[cause.family].french),
         "subject": {"reference": f"Patient/{cause.patient}"},
         "period": {"start": written(cause.now)},
         "author": {"reference": device},
@@ -106,15 +116,15 @@ def flag(cause: Cause, *, device: str) -> Resource:
 def task(cause: Cause, *, device: str, focus: str = "", flagged: str = "", part_of: str = "") -> Resource:
     """Return the work: to be taken before `restriction.period.end`."""
     code = ENGINE_FAILURE if cause.family == "failure" else ALERT_REVIEW
-    text, track = FAMILIES[cause.family]
+    family = FAMILIES[cause.family]
     made: Resource = {
         "resourceType": "Task",
-        "extension": _extensions(cause.rank, track, cause.score),
+        "extension": _extensions(cause.rank, family.track, cause.score),
         "identifier": [{"system": EPISODE, "value": episode_key(cause)}],
         "status": "requested",
         "intent": "order",
         "priority": cause.rank.priority,
-        "code": concept(coding(TASK, code), coding(FAMILY, cause.family), text=text),
+        "code": concept(coding(TASK, code), coding(FAMILY, cause.family), text=family.french),
         "description": cause.line,
         "for": {"reference": f"Patient/{cause.patient}"},
         "authoredOn": written(cause.now),

@@ -18,14 +18,13 @@ UNITS: Final = {"/min": "/min", "%": "%", "mm[Hg]": "mmHg", "Cel": "°C", "": ""
 LEAST: Final = "au moins"
 
 
-def measured(reading: Reading) -> str:
-    """Return a value as it was written: `88`, `< 70`, `oui`."""
+def measured(reading: Reading) -> tuple[str, str]:
+    """Return a value as it was written, in French and in English: `39,4` and `39.4`, `oui` and `yes`."""
     value = reading.value
-    if isinstance(value, Bound):
-        return f"{value.comparator} {value.value}"
     if isinstance(value, bool):
-        return "oui" if value else "non"
-    return str(value)
+        return ("oui", "yes") if value else ("non", "no")
+    text = f"{value.comparator} {value.value}" if isinstance(value, Bound) else str(value)
+    return text.replace(".", ","), text
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -40,7 +39,7 @@ def line(evaluation: Evaluation) -> str:
     """Return one line: the score, the values that give points, what is missing."""
     points = evaluation.score.points
     telling = [
-        f"{INPUTS[name].short} {measured(reading)}"
+        f"{INPUTS[name].short} {measured(reading)[0]}"
         for name, reading in evaluation.used.items()
         if points[name].high > 0
     ]
@@ -74,4 +73,4 @@ def _row(evaluation: Evaluation, name: str) -> str:
         return f"- {item.french} : {PROBLEMS[evaluation.problems[name]][0]} ({points.low} à {points.high})"
     told = str(points.low) if points.low == points.high else f"{points.low} à {points.high}"
     scale = f", échelle {evaluation.scale}" if name == "spo2" else ""
-    return f"- {item.french} : {measured(reading)} {UNITS[item.unit]}".rstrip() + f" ({told}{scale})"
+    return f"- {item.french} : {measured(reading)[0]} {UNITS[item.unit]}".rstrip() + f" ({told}{scale})"

@@ -9,10 +9,22 @@ from typing import Any, Final, NamedTuple
 
 from fhir_server.model import Resource
 from triage_hooks import alert, gathering, vital_signs, words
-from triage_hooks.codes import EXTENSION_TRACK, INPUT, OUTCOME, RULE, SCORE, codes_of, coding, concept, extension_of
+from triage_hooks.codes import (
+    EXTENSION_TRACK,
+    FAMILY,
+    INPUT,
+    OUTCOME,
+    RULE,
+    SCORE,
+    codes_of,
+    coding,
+    concept,
+    extension_of,
+)
+from triage_hooks.engine import Reading
 from triage_hooks.moment import span, written
 from triage_hooks.ranks import Rank, at_place
-from triage_hooks.rules.inputs import INPUTS
+from triage_hooks.rules.inputs import INPUTS, Input
 
 STATUSES: Final[Mapping[str, tuple[str, str]]] = {
     "requested": ("à prendre", "to be taken"),
@@ -50,14 +62,15 @@ OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
 _MINUTE: Final = 60_000_000
 
 
-class Value(NamedTuple):
-    """One measured value."""
+class Part(NamedTuple):
+    """One input of a score: what was measured and its points, or why it is missing. Words are (French, English)."""
 
-    french: str
-    english: str
-    text: str
+    name: tuple[str, str]
+    text: tuple[str, str]  # ("", "") where nothing usable was measured
     unit: str
-    at: int
+    at: int  # 0 where nothing was measured
+    points: tuple[str, str]
+    problem: tuple[str, str]  # ("", "") where there is none
 
 
 class Row(NamedTuple):
@@ -71,14 +84,12 @@ class Row(NamedTuple):
     patient: str
     name: str
     age: int | None
-    title: str
+    title: tuple[str, str]  # French, English
     line: str
     minimum: int | None
     maximum: int | None
-    missing: tuple[tuple[str, str], ...]  # French and English names
-    values: tuple[Value, ...]
+    parts: tuple[Part, ...]
     rule: str
-    note: str
     opened: int
     deadline: int | None
     left_min: int  # whole minutes until the deadline, or since it when `is_overdue`
@@ -137,14 +148,12 @@ def row(task: Resource, known: Known, *, viewer: str, now: int, zone: tzinfo) ->
         patient=task.get("for", {}).get("reference", ""),
         name=name_of(person),
         age=gathering.oldest_age(person, now, zone=zone),
-        title=task.get("code", {}).get("text", ""),
+        title=_title(task),
         line=task.get("description", ""),
         minimum=_component(score, "-minimum"),
         maximum=_component(score, "-maximum"),
-        missing=_missing(score),
-        values=_values(score, known, now=now, zone=zone),
+        parts=_parts(score, known, now=now, zone=zone),
         rule=_rule(risk),
-        note="\n".join(note.get("text", "") for note in risk.get("note", ())),
         opened=_at(task.get("authoredOn"), zone) or now,
         deadline=deadline,
         left_min=abs(deadline - now) // _MINUTE if deadline is not None else 0,
@@ -221,30 +230,42 @@ def _component(score: Resource, ending: str) -> Any:
     return None
 
 
-def _missing(score: Resource) -> tuple[tuple[str, str], ...]:
-    absent = [part for part in score.get("component", ()) if "dataAbsentReason" in part]
-    codes = {code for part in absent for code in codes_of(part.get("code"), SCORE)}
-    named = [
-        item for item in INPUTS.values() if any(code.endswith("-" + item.name.replace("_", "-")) for code in codes)
-    ]
-    return tuple((item.french, item.english) for item in named)
+def _title(task: Resource) -> tuple[str, str]:
+    for code in codes_of(task.get("code"), FAMILY):
+        if family := alert.FAMILIES.get(code):
+            return family.french, family.english
+    text = task.get("code", {}).get("text", "")
+    return text, text
 
 
-def _values(score: Resource, known: Known, *, now: int, zone: tzinfo) -> tuple[Value, ...]:
+def _parts(score: Resource, known: Known, *, now: int, zone: tzinfo) -> tuple[Part, ...]:
+    """Return the inputs of a score in the rule's order, with the measurements that the viewer may see."""
     derived = [known.resources.get(item.get("reference", ""), {}) for item in score.get("derivedFrom", ())]
-    found = [
-        reading
+    readings = {
+        reading.input: reading
         for observation in derived
         for reading in vital_signs.readings(observation, zone=zone, now=now)
         if reading.value is not None
-    ]
+    }
     made = []
-    for name, item in INPUTS.items():
-        for reading in found:
-            if reading.input == name:
-                text, unit = words.measured(reading), words.UNITS[item.unit]
-                made.append(Value(item.french, item.english, text, unit, reading.at))
+    for component in score.get("component", ()):
+        for code in codes_of(component.get("code"), SCORE):
+            name = code.partition("-")[2].replace("-", "_")
+            if name in INPUTS:
+                made.append(_part(INPUTS[name], component, readings.get(name)))
     return tuple(made)
+
+
+def _part(item: Input, component: Mapping[str, Any], reading: Reading | None) -> Part:
+    text = words.measured(reading) if reading and not component.get("dataAbsentReason") else ("", "")
+    points = component.get("valueInteger")
+    ends = component.get("valueRange") or {}
+    low, high = (ends.get(end, {}).get("value", "") for end in ("low", "high"))
+    told = (f"{low} à {high}", f"{low} to {high}") if ends else ("", "") if points is None else (str(points),) * 2
+    reason = component.get("dataAbsentReason", {}).get("text", "")
+    problem = next((pair for pair in words.PROBLEMS.values() if pair[0] == reason), (reason, reason))
+    at = reading.at if reading and text[0] else 0
+    return Part((item.french, item.english), text, words.UNITS[item.unit], at, (told[0], told[1]), problem)
 
 
 def _rule(risk: Resource) -> str:

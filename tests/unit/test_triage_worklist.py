@@ -78,9 +78,9 @@ def test_a_row_shows_who_how_much_what_is_missing_and_what_was_measured() -> Non
         "status": "final",
         "code": {"coding": [{"system": "http://loinc.org", "code": "2708-6"}]},
         "effectiveDateTime": written(at),
-        "valueQuantity": {"value": 88, "unit": "%", "system": "http://unitsofmeasure.org", "code": "%"},
+        "valueQuantity": {"value": Decimal("88.5"), "unit": "%", "system": "http://unitsofmeasure.org", "code": "%"},
     }
-    readings = [Reading("spo2", at, Decimal(88), "Observation/o1")]
+    readings = [Reading("spo2", at, Decimal("88.5"), "Observation/o1")]
     judged = evaluate(NEWS2, Series(readings), at)
     score = {**score_observation(judged, patient="p", device="Device/d"), "id": "s1"}
     risk = alert.risk_assessment(judged, rank("3B"), patient="p", device="Device/d", score="Observation/s1")
@@ -89,15 +89,16 @@ def test_a_row_shows_who_how_much_what_is_missing_and_what_was_measured() -> Non
     (row,) = rows(held, known=Known.of([PERSON, observation, score, {**risk, "id": "r1"}]))
     assert (row.name, row.age, row.version) == ("DURAND Zoé Anne", 75, "3")
     assert (row.minimum, row.maximum, row.rule) == (3, 20, "NEWS2 1.0.0")
-    assert len(row.missing) == 6
-    assert [(value.text, value.unit, value.at) for value in row.values] == [("88", "%", at)]
-    assert "Saturation en oxygène : 88 % (3, échelle 1)" in row.note
+    assert len([part for part in row.parts if part.problem == ("pas de mesure récente", "no recent measurement")]) == 6
+    shown = [(part.text, part.unit, part.at, part.points) for part in row.parts if part.at]
+    assert shown == [(("88,5", "88.5"), "%", at, ("3", "3"))]
+    assert row.title == ("Constantes vitales", "Vital signs")
     assert worklist.references([held]) == ["s1"]
 
 
 def test_what_is_hidden_from_the_viewer_is_not_shown() -> None:
     (row,) = rows(task("t"), known=Known.of([]))
-    assert (row.name, row.age, row.minimum, row.values) == ("", None, None, ())
+    assert (row.name, row.age, row.minimum, row.parts) == ("", None, None, ())
 
 
 def test_mine_is_mine() -> None:
