@@ -87,7 +87,7 @@ def _primitive(owner: Structure, element: Element, type: str) -> Iterator[str]:
         yield f"if {condition(type)}: f = join_below(f, [fault({type!r}, v)], {name!r})"
     if element.constraints and type != "xhtml":
         yield from _rules(owner, element, "v")
-    if name == "id" and owner.kind != "resource":
+    if name == "id" and owner.kind not in ("resource", "primitive-type"):  # of a primitive, `under` sees the value
         yield "if len(o) == 1: f = join(f, [ELE_1])"
 
 
