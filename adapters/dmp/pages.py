@@ -112,12 +112,10 @@ class RecordPages:
         if not actor.may("s", "Flag"):
             return None
         counts: Counter[str] = Counter()
-        query: str | None = f"Flag?patient={','.join(ids)}&_count=1000" if ids else None
+        query: str | None = f"Flag?patient={','.join(ids)}&status=active&_count=1000" if ids else None
         while query is not None:
             page = await self._core.search(query, actor=actor)
-            # R4 has no search parameter for the status of a Flag.
-            active = (flag for flag in page.resources if flag["status"] == "active")
-            counts.update(flag["subject"]["reference"].partition("/")[2] for flag in active)
+            counts.update(flag["subject"]["reference"].partition("/")[2] for flag in page.resources)
             query = page.next
         return counts
 

@@ -257,6 +257,13 @@ def test_the_list_shows_the_records_that_the_person_may_see(hub: RunningHub) -> 
     assert story.family not in page(story, "/records", token=vendor).text
 
 
+def test_the_list_counts_active_alerts_and_no_others(story: Story) -> None:
+    for status in ("active", "active", "inactive"):
+        story.add("Flag", status=status, code={"text": "Alerte"})
+    answer = page(story, "/records", method="POST", name=story.family)
+    assert re.findall(r'class="badge bad">(\d+)<', answer.text) == ["2"]
+
+
 def test_the_list_is_searched_by_name_without_a_name_in_the_url(story: Story) -> None:
     answer = page(story, "/records", method="POST", name=story.family[:10])
     assert story.family in answer.text
