@@ -59,8 +59,7 @@ def of_structure(owner: Structure) -> Iterator[Rule]:
     """Yield the rules of a structure that nothing else checks."""
     for constraint in owner.constraints:
         if constraint.severity == "error" and constraint.key not in ELSEWHERE | UNRUNNABLE.keys():
-            guard = GUARDS.get(constraint.key) or vacuous_without(constraint.expression)
-            yield _rule(constraint, owner.name, guard if guard in owner.elements else "")
+            yield _rule(constraint, owner.name, guard(constraint, owner))
 
 
 def of_element(owner: Structure, element: Element) -> Iterator[Rule]:
@@ -70,13 +69,12 @@ def of_element(owner: Structure, element: Element) -> Iterator[Rule]:
             yield _rule(constraint, "" if element.choice else element.types[0], "")
 
 
-def vacuous_without(expression: str) -> str:
-    """Return the element without which an invariant is true or undecided; "" when there is none such."""
-    for pattern in _VACUOUS:
-        found = pattern.fullmatch(expression)
-        if found:
-            return found[1]
-    return ""
+def guard(constraint: Constraint, owner: Structure) -> str:
+    """Return the element of the structure without which an invariant holds; "" when there is none such."""
+    if constraint.key in GUARDS:
+        return GUARDS[constraint.key]
+    matches = (pattern.fullmatch(constraint.expression) for pattern in _VACUOUS)
+    return next((found[1] for found in matches if found and found[1] in owner.elements), "")
 
 
 def _rule(constraint: Constraint, type: str, guard: str) -> Rule:

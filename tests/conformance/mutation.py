@@ -64,7 +64,7 @@ KINDS: Final[dict[str, Callable[[Random, Resource], None]]] = {
 }
 
 
-def mutated(resource: Resource, kind: str, seed: int) -> Resource:
+def mutated(resource: Resource, kind: str, seed: float) -> Resource:
     """Return a copy of a resource with one change of a kind; the same seed gives the same change."""
     changed = deepcopy(resource)
     KINDS[kind](Random(seed), changed)
