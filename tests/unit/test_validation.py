@@ -19,6 +19,9 @@ BASIC: dict[str, Any] = {"resourceType": "Basic", "id": "b", "code": {"text": "x
 CONDITION: dict[str, Any] = {"resourceType": "Condition", "subject": {"reference": "Patient/1"}}
 EXTENSION = {"url": "http://example.org/x", "valueString": "y"}
 
+DIV = '<div xmlns="http://www.w3.org/1999/xhtml">x</div>'
+MEMBER = {"onBehalfOf": {"reference": "Organization/1"}}
+
 
 def _found(resource: Any) -> list[tuple[str, str]]:
     return [(issue.expression, issue.code) for issue in validate(resource)]
@@ -63,6 +66,10 @@ def _clinical(system: str, code: str) -> dict[str, Any]:
             {"resourceType": "Parameters", "parameter": [{"name": "a", "resource": PATIENT}]}, id="a resource inside"
         ),
         pytest.param({**PATIENT, "generalPractitioner": [{"identifier": {"value": "1"}}]}, id="a logical reference"),
+        pytest.param(
+            {"resourceType": "CareTeam", "participant": [{**MEMBER, "member": {"reference": "Practitioner/1"}}]},
+            id="a practitioner on behalf of an organization",
+        ),
         pytest.param({**PATIENT, "maritalStatus": {"text": "x"}}, id="a text alone where the binding is extensible"),
         pytest.param(
             {**OBSERVATION, "effectivePeriod": {"start": "2024-05", "end": "2024"}}, id="a period that may be in order"
@@ -203,6 +210,16 @@ def test_what_r4_allows_has_no_issue(resource: Any) -> None:
             {**PATIENT, "text": {"status": "generated", "div": "<div>x</div>"}},
             [("Patient.text.div", "structure"), ("Patient.text.div", "invariant")],
             id="a narrative without namespace",
+        ),
+        pytest.param(
+            {**PATIENT, "text": {"status": "empty", "div": DIV, "_div": {"extension": [EXTENSION]}}},
+            [("Patient.text.div.extension", "structure")],
+            id="an extension of a narrative",
+        ),
+        pytest.param(
+            {"resourceType": "CareTeam", "participant": [{**MEMBER, "member": {"reference": "Patient/1"}}]},
+            [("CareTeam.participant[0]", "invariant")],
+            id="ctm-1: a patient on behalf of an organization",
         ),
     ],
 )
