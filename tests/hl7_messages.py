@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+from adapters.hl7.apply import Plan, stay
 from adapters.hl7.arrival import Arrival, Channel, read
 from adapters.hl7.merge import replace
 from fhir_server.model import Resource
@@ -70,6 +71,19 @@ def patient(text: str) -> Resource:
     draft = arrive(text).draft
     assert draft is not None
     return replace({"resourceType": "Patient"}, draft.people[0].stated)
+
+
+def resources(arrival: Arrival) -> list[Resource]:
+    """Return all that a message wants stored, as if nothing were stored yet."""
+    made: list[Resource] = []
+    for person in arrival.draft.people if arrival.draft else ():
+        made.append(replace({"resourceType": "Patient"}, person.stated))
+        if person.visit and person.leads:
+            made.append(stay(person.visit, {"resourceType": "Encounter"}, "Patient/1", Plan()))
+        for report in person.reports:
+            found = [*report.observations, *([report.report] if report.report else [])]
+            made += [{**resource, "subject": {"reference": "Patient/1"}} for resource in found]
+    return made
 
 
 def observations(text: str) -> list[Resource]:

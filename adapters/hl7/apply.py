@@ -16,7 +16,7 @@ from adapters.hl7.faults import Fault, Problem, Refused
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.merge import complete, replace
 from adapters.hl7.results import made_id
-from adapters.hl7.times import micros
+from adapters.hl7.times import is_reversed, micros
 from fhir_server.errors import MultipleMatches
 from fhir_server.interface import Writing
 from fhir_server.model import Entry, Resource
@@ -151,16 +151,17 @@ async def _encounter(writing: Writing, draft: Draft, sender: str, visit: Visit, 
             made.outdated = True
             made.problems.append(Problem(visit.segment.place().path, "older-than-stored"))
             return f"Encounter/{current['id']}"
-    resource = _stay(visit, current or {"resourceType": "Encounter"}, patient, made)
+    resource = stay(visit, current or {"resourceType": "Encounter"}, patient, made)
     return _planned(made, resource, visit.key, current)
 
 
-def _stay(visit: Visit, current: Resource, patient: str, made: Plan) -> Resource:
+def stay(visit: Visit, current: Resource, patient: str, made: Plan) -> Resource:
+    """Return the Encounter as the message wants it; what had to be decided is noted in the plan."""
     resource = replace(current, visit.stated)
     period: dict[str, Any] = resource.get("period", {})
     if visit.ended and "end" not in period:
         period = {**period, "end": visit.ended}
-    if period.get("start", "")[:10] > period.get("end", "9")[:10]:
+    if "start" in period and "end" in period and is_reversed(period["start"], period["end"]):
         made.problems.append(Problem(visit.segment.place(45).path, "period-reversed"))
         period = {"start": period["start"]}
     status = pv1_map.status(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.hl7.faults import Problem
-from adapters.hl7.times import Moment, Zone, read
+from adapters.hl7.times import Moment, Zone, is_reversed, read
 from adapters.hl7.tokens import Segment
 
 UNKNOWN = "unknown"
@@ -74,3 +74,13 @@ class Context:
         elif found.rule:
             self.note(segment, number, found.rule)
         return found
+
+    def period(self, segment: Segment, number: int, start: str, end: str) -> dict[str, str]:
+        """Read a start and an end as a Period; an end before the start is left out and noted."""
+        first, last = self.moment(segment, number, start), self.moment(segment, number, end)
+        made = {"start": first.text} if first else {}
+        if last and first and is_reversed(first.text, last.text):
+            self.note(segment, number, "period-reversed")
+        elif last:
+            made["end"] = last.text
+        return made

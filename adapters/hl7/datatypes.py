@@ -100,7 +100,7 @@ def identifier(context: Context, segment: Segment, number: int, parts: Parts) ->
         made = {"use": "official", "type": _type(FR_IDENTIFIER_TYPES, INS_TYPES[system]), **made}
     elif kind := part(parts, 5):
         made = {"type": _identifier_type(context, segment, number, kind), **made}
-    if period := _period(context, segment, number, part(parts, 7), part(parts, 8)):
+    if period := context.period(segment, number, part(parts, 7), part(parts, 8)):
         made["period"] = period
     if name := leaves[0]:
         made["assigner"] = {"display": name}
@@ -138,11 +138,6 @@ def entity(
     system = authority(context, segment, number, leaves) or f"{context.facility_system}:{own}"
     made: Json = {"type": _type(TABLE_0203, kind)} if kind else {}
     return {**made, "system": system, "value": value}
-
-
-def _period(context: Context, segment: Segment, number: int, start: str, end: str) -> Json | None:
-    moments = {"start": context.moment(segment, number, start), "end": context.moment(segment, number, end)}
-    return {name: moment.text for name, moment in moments.items() if moment} or None
 
 
 def code_system(context: Context, segment: Segment, number: int, name: str, oid: str = "") -> str:

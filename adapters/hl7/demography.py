@@ -19,13 +19,12 @@ def _leaves(parts: Parts, *numbers: int) -> list[str]:
 
 def _period(
     context: Context, segment: Segment, number: int, parts: Parts, start: int, end: int, both: int
-) -> Json | None:
+) -> dict[str, str]:
     """Read a start and an end, else a range (DR) in one component."""
-    texts = [part(parts, start), part(parts, end)]
+    texts = part(parts, start), part(parts, end)
     if not any(texts) and both:
-        texts = [part(parts, both, 1), part(parts, both, 2)]
-    moments = [context.moment(segment, number, text) for text in texts]
-    return {name: moment.text for name, moment in zip(("start", "end"), moments, strict=True) if moment} or None
+        texts = part(parts, both, 1), part(parts, both, 2)
+    return context.period(segment, number, *texts)
 
 
 def human_name(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:

@@ -37,6 +37,9 @@ INTERACTION = "hl7v2"
 ACTOR = "adapters.hl7"
 INTERNAL = "207"
 
+STORE_DOWN = Fault(INTERNAL, Place("MSH"), "The store does not answer.", reject=True)
+NOT_APPLIED = Fault(INTERNAL, Place("MSH"), "The message could not be applied.")
+
 log = logging.getLogger("predmp.hl7")
 
 
@@ -101,7 +104,7 @@ class Inbox:
         try:
             return await self._apply(arrival)
         except Unavailable:
-            return self._answer(arrival, "AR", "", self._core.now(), _internal("The store does not answer.", reject=True))
+            return self._answer(arrival, "AR", "", self._core.now(), STORE_DOWN)
         except Refused as refused:
             return await self._keep_aside(arrival, refused.fault, {})
         except FhirError as error:
@@ -110,10 +113,10 @@ class Inbox:
                 "issues": [{"code": i.code, "expression": i.expression} for i in error.issues[:20]],
             }
             log.warning("message %s not applied: %s", arrival.label, error.code)
-            return await self._keep_aside(arrival, _internal("The message could not be applied."), reason)
+            return await self._keep_aside(arrival, NOT_APPLIED, reason)
         except Exception as error:  # a supervisor: one message that breaks a map ends no connection
             log.error("message %s not applied: %s at %s", arrival.label, type(error).__name__, _where(error))
-            return await self._keep_aside(arrival, _internal("The message could not be applied."), {})
+            return await self._keep_aside(arrival, NOT_APPLIED, {})
 
     async def _apply(self, arrival: Arrival, *, again: bool = False) -> Answer:
         async def work(writing: Writing) -> Answer:
@@ -189,7 +192,7 @@ class Inbox:
         try:
             answer: Answer = await self._core.transact(arrival.channel.tenant, work)
         except FhirError:
-            return self._answer(arrival, "AR", "", self._core.now(), _internal("The store does not answer.", reject=True))
+            return self._answer(arrival, "AR", "", self._core.now(), STORE_DOWN)
         return answer
 
     def _answer(self, arrival: Arrival, code: str, state: str, now: int, fault: Fault | None) -> Answer:
@@ -215,10 +218,6 @@ class Inbox:
             return await self._apply(arrival, again=True)
         finally:
             turn.leave()
-
-
-def _internal(detail: str, *, reject: bool = False) -> Fault:
-    return Fault(INTERNAL, Place("MSH"), detail, reject=reject)
 
 
 def _own_id(arrival: Arrival, code: str) -> str:

@@ -117,6 +117,21 @@ def header_offset(text: str) -> str:
     return own if own and _parsed_offset(own) else ""
 
 
+def is_reversed(start: str, end: str) -> bool:
+    """Whether a FHIR dateTime lies after another, as far as both are precise."""
+    if len(start) > 10 and len(end) > 10:
+        return datetime.fromisoformat(_whole(start)) > datetime.fromisoformat(_whole(end))
+    shorter = min(len(start), len(end), 10)
+    return start[:shorter] > end[:shorter]
+
+
+def _whole(text: str) -> str:
+    """Return a dateTime that `fromisoformat` reads: no leap second, six digits of a second."""
+    clock, offset = text[:-6].replace(":60", ":59"), text[-6:]
+    head, _, fraction = clock.partition(".")
+    return f"{head}.{fraction[:6]:0<6}{offset}" if fraction else head + offset
+
+
 def instant(micros: int) -> datetime:
     """Return microseconds since 1970 as a time in UTC."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

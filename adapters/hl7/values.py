@@ -80,8 +80,7 @@ def _clock(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | 
 
 
 def _period(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:
-    moments = {name: context.moment(obx, 5, part(parts, n)) for name, n in (("start", 1), ("end", 2))}
-    made = {name: moment.text for name, moment in moments.items() if moment}
+    made = context.period(obx, 5, part(parts, 1), part(parts, 2))
     return {"valuePeriod": made} if made else None
 
 
@@ -192,4 +191,4 @@ def attachment(context: Context, obx: Segment) -> Json | None:
             return None
     else:
         data = b64encode(data.encode()).decode()
-    return {**made, "data": data} if data else None
+    return {"contentType": "application/octet-stream", **made, "data": data} if data else None

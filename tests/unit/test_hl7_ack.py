@@ -35,7 +35,9 @@ def test_the_answer_uses_the_message_s_delimiters() -> None:
 @pytest.mark.parametrize(
     ("version", "line"),
     [
-        pytest.param("2.5", "ERR||OBX^2^5^1^3|102^Data type error^HL70357|E|||our own words", id="place, code and detail"),
+        pytest.param(
+            "2.5", "ERR||OBX^2^5^1^3|102^Data type error^HL70357|E|||our own words", id="place, code and detail"
+        ),
         pytest.param("2.4", "ERR|OBX^2^5^102", id="before 2.5 all in the first field"),
     ],
 )

@@ -17,8 +17,8 @@ from tests.hl7_messages import (
     arrive,
     header,
     message,
-    obx,
     observations,
+    obx,
     oru,
     patient,
     pid,
@@ -52,11 +52,17 @@ def draft(text: str) -> Any:
         pytest.param(adt(person=pid() + "\r" + pid()), "100", "AE", "PID[1]", id="an admission of two"),
         pytest.param(adt(person=pid(id="")), "101", "AE", "PID[1]-3", id="a patient without identifier"),
         pytest.param(adt(person=pid(id='""')), "101", "AE", "PID[1]-3", id="a deleted identifier"),
-        pytest.param(adt(person=pid(id=INS_3)), "101", "AE", "PID[1]-3", id="only a national number, and it is not qualified"),
+        pytest.param(
+            adt(person=pid(id=INS_3)), "101", "AE", "PID[1]-3", id="only a national number, and it is not qualified"
+        ),
         pytest.param(message(header("ORU^R01"), obx()), "100", "AE", "PID[1]", id="results of nobody"),
         pytest.param(adt() + adt(), "100", "AE", "MSH[2]", id="two messages in one frame"),
         pytest.param(
-            adt(person=pid(id="7")).replace("DPI|CHU TEST", "|"), "101", "AE", "PID[1]-3", id="a number of an unknown facility"
+            adt(person=pid(id="7")).replace("DPI|CHU TEST", "|"),
+            "101",
+            "AE",
+            "PID[1]-3",
+            id="a number of an unknown facility",
         ),
     ],
 )
@@ -107,7 +113,10 @@ def test_a_whole_patient() -> None:
             )
         )
     )
-    assert [(i["system"], i["value"]) for i in made["identifier"]] == [("urn:oid:1.2.250.1.999.1", "P1"), ("urn:oid:1.2.250.1.999.1", "77")]
+    assert [(i["system"], i["value"]) for i in made["identifier"]] == [
+        ("urn:oid:1.2.250.1.999.1", "P1"),
+        ("urn:oid:1.2.250.1.999.1", "77"),
+    ]
     assert made["name"] == [
         {"use": "official", "family": "DUPOND", "given": ["Amélie", "Rose"], "prefix": ["Mme"]},
         {"use": "usual", "family": "MARTIN", "given": ["Amélie"]},
@@ -115,7 +124,13 @@ def test_a_whole_patient() -> None:
     assert (made["gender"], made["birthDate"]) == ("female", "1951-04-23")
     assert made["_birthDate"]["extension"][0]["valueDateTime"] == "1951-04-23T08:15:00+01:00"
     assert made["address"] == [
-        {"use": "home", "line": ["12 RUE DES LILAS", "12", "BAT A"], "city": "BOURGES", "postalCode": "18000", "country": "FRA"}
+        {
+            "use": "home",
+            "line": ["12 RUE DES LILAS", "12", "BAT A"],
+            "city": "BOURGES",
+            "postalCode": "18000",
+            "country": "FRA",
+        }
     ]
     assert [(t["system"], t["value"], t["use"]) for t in made["telecom"]] == [
         ("phone", "0248000000", "home"),
@@ -154,9 +169,15 @@ def test_the_system_of_an_identifier(cx: str, system: str) -> None:
 @pytest.mark.parametrize(
     ("reliability", "key", "systems"),
     [
-        pytest.param("VALI", (INS, "290016912345678"), [INS, "urn:oid:1.2.250.1.999.1"], id="validated: it tells who it is"),
-        pytest.param("", ("urn:oid:1.2.250.1.999.1", "P1"), [INS, "urn:oid:1.2.250.1.999.1"], id="not said: it is kept, no more"),
-        pytest.param("VALI~DOUT", ("urn:oid:1.2.250.1.999.1", "P1"), ["urn:oid:1.2.250.1.999.1"], id="doubted: it is not taken"),
+        pytest.param(
+            "VALI", (INS, "290016912345678"), [INS, "urn:oid:1.2.250.1.999.1"], id="validated: it tells who it is"
+        ),
+        pytest.param(
+            "", ("urn:oid:1.2.250.1.999.1", "P1"), [INS, "urn:oid:1.2.250.1.999.1"], id="not said: it is kept, no more"
+        ),
+        pytest.param(
+            "VALI~DOUT", ("urn:oid:1.2.250.1.999.1", "P1"), ["urn:oid:1.2.250.1.999.1"], id="doubted: it is not taken"
+        ),
     ],
 )
 def test_a_national_number_counts_as_much_as_the_identity_is_reliable(
@@ -196,7 +217,9 @@ def test_the_status_of_a_stay(trigger: str, cls: str, ended: bool, current: str,
     [
         pytest.param(pv1("V1"), {}, ("urn:predmp:facility:CHU-TEST:visits", "V1"), id="the facility's own number"),
         pytest.param(pv1("V1^^^X&1.2.3.4&ISO"), {}, ("urn:oid:1.2.3.4", "V1"), id="a number with authority"),
-        pytest.param(pv1(""), {"f18": "A7"}, ("urn:predmp:facility:CHU-TEST:accounts", f"A7/{WHEN}"), id="account and admission"),
+        pytest.param(
+            pv1(""), {"f18": "A7"}, ("urn:predmp:facility:CHU-TEST:accounts", f"A7/{WHEN}"), id="account and admission"
+        ),
     ],
 )
 def test_the_number_of_a_stay(stay: str, more: dict[str, str], key: tuple[str, str]) -> None:
@@ -222,7 +245,18 @@ def reports(text: str) -> list[dict[str, Any]]:
 
 
 def test_a_result_and_its_report() -> None:
-    order = segment("OBR", f2="PL7", f3="L1", f4="718-7^Hb^LN", f7=WHEN, f8="20261120084000", f22=WHEN, f24="LAB", f25="F", f32="9&MARTIN&LUC")
+    order = segment(
+        "OBR",
+        f2="PL7",
+        f3="L1",
+        f4="718-7^Hb^LN",
+        f7=WHEN,
+        f8="20261120084000",
+        f22=WHEN,
+        f24="LAB",
+        f25="F",
+        f32="9&MARTIN&LUC",
+    )
     result = obx(
         "718-7^Hémoglobine^LN^HB^Hb^L", "12.40", "g/dL", f4="1", f7="12-16", f8="L", f15="LABO 1", f16="7^MARTIN^LUC",
         f17="M1^Automate^L", f18="SN1", f20="ARM^bras^HL70163", f21="O1",
@@ -250,7 +284,10 @@ def test_a_result_and_its_report() -> None:
 
 def test_systolic_and_diastolic_are_one_blood_pressure() -> None:
     text = oru(
-        obx("8480-6^PAS^LN", "140", "mmHg", f8="H"), obx("8867-4^FC^LN", "71"), obx("8462-4^PAD^LN", "85", "mmHg"), "NTE|1||assis"
+        obx("8480-6^PAS^LN", "140", "mmHg", f8="H"),
+        obx("8867-4^FC^LN", "71"),
+        obx("8462-4^PAD^LN", "85", "mmHg"),
+        "NTE|1||assis",
     )
     pressure, heart = observations(text)
     assert pressure["code"]["coding"][0]["code"] == "85354-9"
@@ -294,7 +331,9 @@ def test_lines_of_a_text_are_one_result() -> None:
 def test_a_document_is_the_report_s_presented_form() -> None:
     text = oru(obx("PDF^Compte rendu^L", "^AP^PDF^Base64^JVBERi0xLjQK", "", "ED"))
     (report,) = reports(text)
-    assert report["presentedForm"] == [{"contentType": "application/pdf", "data": "JVBERi0xLjQK", "title": "Compte rendu"}]
+    assert report["presentedForm"] == [
+        {"contentType": "application/pdf", "data": "JVBERi0xLjQK", "title": "Compte rendu"}
+    ]
     assert observations(text) == []
 
 

@@ -162,7 +162,9 @@ async def test_an_identifier_that_two_patients_have_is_kept_aside(core: Core) ->
     identifier = [{"system": "urn:oid:1.2.250.1.999.1", "value": "P1"}]
     actor = core.internal("default", "test")
     for _ in range(2):
-        await core.submit([Entry("POST", "Patient", {"resourceType": "Patient", "identifier": identifier})], actor=actor)
+        await core.submit(
+            [Entry("POST", "Patient", {"resourceType": "Patient", "identifier": identifier})], actor=actor
+        )
     stored = await send(core, oru())
     assert codes(stored) == ["AA"]
     (row,) = await log(core)
@@ -174,7 +176,9 @@ async def test_a_sender_can_be_told_that_applying_failed(core: Core) -> None:
     identifier = [{"system": "urn:oid:1.2.250.1.999.1", "value": "P1"}]
     actor = core.internal("default", "test")
     for _ in range(2):
-        await core.submit([Entry("POST", "Patient", {"resourceType": "Patient", "identifier": identifier})], actor=actor)
+        await core.submit(
+            [Entry("POST", "Patient", {"resourceType": "Patient", "identifier": identifier})], actor=actor
+        )
     assert codes(await send(core, oru(), inbox=Inbox(core, ack_when="applied"))) == ["AE"]
 
 
@@ -237,7 +241,9 @@ async def test_a_message_in_bytes_that_are_no_text_is_kept_as_it_came(core: Core
 async def test_one_patient_s_messages_are_applied_in_the_order_they_came(core: Core) -> None:
     inbox = Inbox(core)
     names = [f"N{n}^A" for n in range(30)]
-    tasks = [inbox.receive(CHANNEL, adt("A08", f"C{n}", person=pid(name=name)).encode()) for n, name in enumerate(names)]
+    tasks = [
+        inbox.receive(CHANNEL, adt("A08", f"C{n}", person=pid(name=name)).encode()) for n, name in enumerate(names)
+    ]
     assert {answer.code for answer in await asyncio.gather(*tasks)} == {"AA"}
     (patient,) = await find(core, "Patient")
     assert (patient["name"][0]["family"], patient["meta"]["versionId"]) == ("N29", "30")
@@ -280,7 +286,9 @@ async def test_no_value_of_a_message_reaches_log_or_answer(core: Core, caplog: p
     with caplog.at_level(logging.DEBUG):
         answers = await send(core, *texts)
     assert "MARKED" not in caplog.text
-    assert "MARKED" not in "".join(line for a in answers for t in a.texts for line in t.split("\r") if not line.startswith("MSH"))
+    assert "MARKED" not in "".join(
+        line for a in answers for t in a.texts for line in t.split("\r") if not line.startswith("MSH")
+    )
 
 
 async def test_a_stored_message_is_applied_again_on_demand(core: Core) -> None:
@@ -315,7 +323,9 @@ async def test_names_of_authorities_come_from_naming_systems(core: Core) -> None
     [
         pytest.param([{"type": "oid", "value": "1.2.3"}], "urn:oid:1.2.3", id="an OID"),
         pytest.param([{"type": "uri", "value": "https://x"}], "https://x", id="a URI"),
-        pytest.param([{"type": "oid", "value": "1.2"}, {"type": "uri", "value": "u", "preferred": True}], "u", id="preferred"),
+        pytest.param(
+            [{"type": "oid", "value": "1.2"}, {"type": "uri", "value": "u", "preferred": True}], "u", id="preferred"
+        ),
         pytest.param([{"type": "oid", "value": "1.2"}, {"type": "uri", "value": "u"}], "", id="two, none preferred"),
         pytest.param([{"type": "other", "value": "x"}], "", id="no system"),
     ],

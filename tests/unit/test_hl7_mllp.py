@@ -45,8 +45,11 @@ class Echo:
         return Answered([] if raw == b"silent" else [fault.code.encode() if fault else raw])
 
 
+USUAL = Limits()
+
+
 @asynccontextmanager
-async def listening(echo: Echo, limits: Limits = Limits()) -> AsyncIterator[Listener]:
+async def listening(echo: Echo, limits: Limits = USUAL) -> AsyncIterator[Listener]:
     listener = Listener("127.0.0.1:0", echo.take, limits)
     await listener.start()
     try:

@@ -21,7 +21,9 @@ PARIS = Zone(ZoneInfo("Europe/Paris"))
         pytest.param("202607200830", "2026-07-20T08:30:00+02:00", "", id="the zone in summer"),
         pytest.param("2026112008", "2026-11-20T08:00:00+01:00", "time-precision-added", id="an hour alone is reported"),
         pytest.param("20261120083000.1234", "2026-11-20T08:30:00.1234+01:00", "", id="four digits of a second"),
-        pytest.param("20261120083000+0545", "2026-11-20T08:30:00+05:45", "", id="the sender's own offset, never converted"),
+        pytest.param(
+            "20261120083000+0545", "2026-11-20T08:30:00+05:45", "", id="the sender's own offset, never converted"
+        ),
         pytest.param("20261120083000-0000", "2026-11-20T08:30:00+00:00", "", id="minus zero"),
         pytest.param("202610250230", "2026-10-25T02:30:00+02:00", "time-ambiguous", id="the hour that comes twice"),
         pytest.param("202603290230", "2026-03-29T02:30:00+01:00", "time-skipped", id="the hour that does not come"),

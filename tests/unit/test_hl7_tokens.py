@@ -17,7 +17,9 @@ def test_fields_are_numbered_as_the_standard_prints_them() -> None:
     assert found.segments[1].text(3, 2, 2) == "Z"
 
 
-@pytest.mark.parametrize("end", [pytest.param("\r", id="CR"), pytest.param("\r\n", id="CRLF"), pytest.param("\n", id="LF")])
+@pytest.mark.parametrize(
+    "end", [pytest.param("\r", id="CR"), pytest.param("\r\n", id="CRLF"), pytest.param("\n", id="LF")]
+)
 def test_each_line_end_parts_segments(end: str) -> None:
     found = tokenize(end.join([MSH, "PID|1", "", "PV1|1", ""]))
     assert [s.name for s in found.segments] == ["MSH", "PID", "PV1"]
@@ -38,7 +40,11 @@ def test_a_line_that_is_no_segment_is_kept_under_its_own_name() -> None:
 
 
 def test_segments_of_one_name_are_counted() -> None:
-    assert [s.place().path for s in tokenize(MSH + "\rOBX|1\rNTE|1\rOBX|2").segments[1:]] == ["OBX[1]", "NTE[1]", "OBX[2]"]
+    assert [s.place().path for s in tokenize(MSH + "\rOBX|1\rNTE|1\rOBX|2").segments[1:]] == [
+        "OBX[1]",
+        "NTE[1]",
+        "OBX[2]",
+    ]
 
 
 def test_an_empty_field_and_the_null_value_are_different() -> None:

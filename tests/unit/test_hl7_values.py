@@ -10,7 +10,7 @@ import pytest
 from adapters.hl7.numbers import bounds, decimal
 from adapters.hl7.units import CODES, SPELLINGS, ucum
 from fhir_server import gate
-from tests.hl7_messages import arrive, obx, observations, oru, rules
+from tests.hl7_messages import arrive, observations, obx, oru, rules
 
 UCUM = "http://unitsofmeasure.org"
 

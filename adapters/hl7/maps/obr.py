@@ -60,13 +60,10 @@ def order(context: Context, orc: Segment | None, obr: Segment | None) -> dict[st
 
 def observed(context: Context, obr: Segment) -> Json:
     """Return OBR-7 and OBR-8 as effective[x]: a dateTime, or a Period where both are valued."""
-    start, end = (context.moment(obr, n, obr.text(n)) for n in (7, 8))
-    if end is None:
-        return {"effectiveDateTime": start.text} if start else {}
-    if start and start.at > end.at:
-        context.note(obr, 8, "period-reversed")
-        return {"effectiveDateTime": start.text}
-    return {"effectivePeriod": {**({"start": start.text} if start else {}), "end": end.text}}
+    made = context.period(obr, 7, obr.text(7), obr.text(8))
+    if "end" in made:
+        return {"effectivePeriod": made}
+    return {"effectiveDateTime": made["start"]} if made else {}
 
 
 def report(context: Context, obr: Segment, numbers: dict[str, Json], results: Sequence[str]) -> Json:
