@@ -133,16 +133,21 @@ def _component(text: str) -> Measure | None:
 @lru_cache(maxsize=2048)
 def measure(unit: str) -> Measure | None:
     """Return what a UCUM unit comes to; None for one that is not known here."""
+    if unit == "":
+        return ONE
     if len(unit) > MAX_UNIT or "(" in unit:
         return None
     total: Measure = ONE
     sign = 1
-    for part in re.split(r"([./])(?![^{]*\})(?![^\[]*\])", unit):
+    parts = re.split(r"([./])(?![^{]*\})(?![^\[]*\])", unit)
+    if len(parts) > 1 and parts[0] == "" and parts[1] == "/":
+        parts[0] = "1"
+    for part in parts:
         if part in (".", "/"):
             sign = -1 if part == "/" else 1
-        elif part or sign == 1:
-            found = _component(part) if part else (ONE if unit.startswith("/") or not unit else None)
-            if found is None:
-                return None
-            total = _combine(total, found, sign)
+            continue
+        found = _component(part)
+        if found is None:
+            return None
+        total = _combine(total, found, sign)
     return total
