@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 from adapters.hl7.escapes import Delimiters, escape
 from adapters.hl7.faults import Fault
-from adapters.hl7.tokens import Segment
+from adapters.hl7.tokens import Segment, write_field
 
+USUAL = Delimiters()
 OWN_NAME = "PREDMP"
 SHORT_ERR = ("2.1", "2.2", "2.3", "2.3.1", "2.4")  # versions whose ERR has the place and the code in ERR-1
 ACCEPTING = {"AA": "CA", "AE": "CE", "AR": "CR"}
 
 
 class Sender(NamedTuple):
-    """What an answer takes from the header it answers; all as written, in the message's own delimiters."""
+    """What an answer takes from the header it answers, each as written with the usual delimiters."""
 
-    delimiters: Delimiters = Delimiters()
     application: str = ""  # MSH-3
     facility: str = ""
     receiving_application: str = ""
@@ -38,19 +38,25 @@ class Sender(NamedTuple):
 def sender(header: Segment) -> Sender:
     """Read from an MSH segment what its answer needs."""
     return Sender(
-        header.syntax.delimiters,
-        header.raw(3),
-        header.raw(4),
-        header.raw(5),
-        header.raw(6),
+        _usual(header, 3),
+        _usual(header, 4),
+        _usual(header, 5),
+        _usual(header, 6),
         header.text(9, 2),
-        header.raw(10),
-        header.raw(11) or "P",
-        header.raw(12) or "2.5",
+        _usual(header, 10),
+        _usual(header, 11) or "P",
+        _usual(header, 12) or "2.5",
         header.text(15),
         header.text(16),
-        header.raw(18),
+        _usual(header, 18),
     )
+
+
+def _usual(header: Segment, field: int) -> str:
+    """Return a field as it is written with the usual delimiters: senders that use others read these too."""
+    if header.syntax.delimiters == USUAL:
+        return header.raw(field)
+    return write_field(header.repetitions(field), USUAL)
 
 
 def _is_due(condition: str, *, good: bool) -> bool:
@@ -82,7 +88,7 @@ def write(to: Sender, code: str, *, at: str, own_id: str, fault: Fault | None = 
         own_id: MSH-10 of the answer, at most 20 characters.
         fault: What ERR says; it never holds a value of the message.
     """
-    marks = to.delimiters
+    marks = USUAL
     field, component = marks.field, marks.component
     kind = component.join(("ACK", escape(to.trigger, marks), "ACK") if to.trigger else ("ACK",))
     header = (
@@ -91,12 +97,12 @@ def write(to: Sender, code: str, *, at: str, own_id: str, fault: Fault | None = 
     )  # fmt: skip
     segments = [field.join(header).rstrip(field), field.join(("MSA", code, to.control_id))]
     if fault is not None:
-        segments.append(_error(fault, marks, to.version))
+        segments.append(_error(fault, to.version))
     return "\r".join(segments) + "\r"
 
 
-def _error(fault: Fault, marks: Delimiters, version: str) -> str:
-    place = fault.place
+def _error(fault: Fault, version: str) -> str:
+    marks, place = USUAL, fault.place
     location = [escape(place.segment, marks), str(place.number)]
     if place.field:
         location.append(str(place.field))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from adapters.hl7.ack import Sender, due, sender, write
-from adapters.hl7.escapes import Delimiters
 from adapters.hl7.faults import Fault, Place
 from adapters.hl7.tokens import tokenize
 from tests.hl7_messages import header
@@ -22,13 +21,13 @@ def test_sender_and_receiver_change_places_and_the_rest_is_echoed() -> None:
     ]
 
 
-def test_the_answer_uses_the_message_s_delimiters() -> None:
-    to = sender(tokenize("MSH!*%\\@!A!B!C!D!2026!!ADT*A01!7!P!2.5").header)
+def test_the_answer_uses_the_usual_delimiters_whatever_the_message_used() -> None:
+    to = sender(tokenize("MSH!*%\\@!A*1.2*ISO!B!C|x!D!2026!!ADT*A01!7!P!2.5").header)
     text = write(to, "AE", at=AT, own_id=ID, fault=Fault("101", Place("PID", 1, 3)))
     assert text.split("\r")[:3] == [
-        "MSH!*%\\@!C!D!A!B!20261120083001+0000!!ACK*A01*ACK!ABC!P!2.5",
-        "MSA!AE!7",
-        "ERR!!PID*1*3!101*Required field missing*HL70357!E",
+        "MSH|^~\\&|C\\F\\x|D|A^1.2^ISO|B|20261120083001+0000||ACK^A01^ACK|ABC|P|2.5",
+        "MSA|AE|7",
+        "ERR||PID^1^3|101^Required field missing^HL70357|E",
     ]
 
 
@@ -90,5 +89,5 @@ def test_a_place_is_written_as_a_path() -> None:
 
 
 def test_a_trigger_with_delimiters_in_it_breaks_nothing() -> None:
-    text = write(Sender(Delimiters(), trigger="A|0"), "AA", at=AT, own_id=ID)
+    text = write(Sender(trigger="A|0"), "AA", at=AT, own_id=ID)
     assert text.split("\r")[0].count("|") == 11
