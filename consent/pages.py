@@ -118,7 +118,7 @@ class ConsentPages:
             actor=actor,
             receipt=receipt(version),
             words=words,
-            status=consent["status"],
+            state=consent["status"],
             back=self._back(actor, patient),
         )
 
