@@ -81,7 +81,7 @@ class Questions:
             name, text = self._pair(source, depth - 1)
             if self._may_refer(source.type, code, node.type):
                 return f"_has:{source.type}:{code}:{name}", text
-        code = random.choice([code for code in known if node.values.get(code)] or ["_id"])
+        code = self._code(node)
         if random.random() < 0.12:
             code = random.choice([code for code, parameter in known.items() if parameter.type != "composite"])
             return f"{code}:missing", random.choice(["true", "false"])
@@ -94,6 +94,14 @@ class Questions:
                 many = len(parameter.targets) > 1 or random.random() < 0.3
                 return f"{code}{f':{value.type}' if many else ''}.{name}", text
         return self._asked(parameter, node, value)
+
+    def _code(self, node: Node) -> str:
+        """Return a parameter that has values in the node; each type of parameter is as likely as another."""
+        by_type: dict[str, list[str]] = {}
+        for code, parameter in parameters_of(node.type).items():
+            if node.values.get(code) and parameter.type != "special":
+                by_type.setdefault(parameter.type, []).append(code)
+        return self._random.choice(self._random.choice([*by_type.values()] or [["_id"]]))
 
     def _may_refer(self, source: str, code: str, type: str) -> bool:
         return type in parameters_of(source)[code].targets
@@ -183,9 +191,9 @@ class Questions:
     def _reference(self, value: Reference, modifier: str) -> str:
         if modifier == "identifier":
             return self._token(value.identifier, "") if value.identifier else ""
-        if value.url:
+        if value.url and not modifier:
             return escape(value.url)
-        if not value.id:
+        if not value.id or modifier not in ("", value.type):
             return ""
         return value.id if self._random.random() < 0.4 else f"{value.type}/{value.id}"
 

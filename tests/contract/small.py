@@ -51,6 +51,7 @@ PARAMETERS: Final[Mapping[str, tuple[Parameter, ...]]] = MappingProxyType(
             Parameter("name", "string", "Organization", "name"),
             Parameter("partof", "reference", "Organization", "partOf", ("Organization",)),
         ),
+        "Location": (Parameter("near", "special", "Location", "position"),),
         "ValueSet": (Parameter("url", "uri", "ValueSet", "url"),),
         "Provenance": (Parameter("target", "reference", "Provenance", "target", ("Resource",)),),
         "Task": (Parameter("code", "token", "Task", "code"),),
@@ -77,7 +78,9 @@ class SmallRegistry:
 def asked(type: str, text: str = "") -> Query:
     """Return the query of `Type?text`; types parted by commas, in the zone of Paris."""
     pairs = parse_qsl(text.replace("%", "%25").replace("+", "%2B"), keep_blank_values=True, strict_parsing=bool(text))
-    return parse(type.split(","), pairs, registry=SmallRegistry(), zone=PARIS, now=NOW, base_url="http://h/fhir")
+    return parse(
+        type.split(",") if type else (), pairs, registry=SmallRegistry(), zone=PARIS, now=NOW, base_url="http://h/fhir"
+    )
 
 
 class Maker:

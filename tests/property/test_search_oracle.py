@@ -36,7 +36,7 @@ from tests.worlds import World
 
 FEW: Final = 6  # patients, the smallest ones
 SEEDS: Final = 4
-QUERIES: Final = 300  # of each seed
+QUERIES: Final = 260  # of each seed
 NOW: Final = 1_790_000_000_000_000  # 2026-09-21T14:13:20Z
 BASE: Final = "http://hub.example/fhir"
 TENANT: Final = "north"
