@@ -184,3 +184,40 @@ def test_the_unit_of_a_quantity(field: str, unit: str, code: str) -> None:
 )
 def test_reference_ranges(text: str, expected: dict[str, str]) -> None:
     assert {name: str(end["value"]) for name, end in bounds(text, {}).items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        pytest.param("ED", "^AP^PDF^Base64^JVBE", {"contentType": "application/pdf", "data": "JVBE"}, id="base64"),
+        pytest.param("ED", "^image^jpeg^Hex^FFD8", {"contentType": "image/jpeg", "data": "/9g="}, id="hexadecimal"),
+        pytest.param("ED", "^TEXT^PLAIN^A^Bonjour", {"contentType": "text/plain", "data": "Qm9uam91cg=="}, id="plain text"),
+        pytest.param("ED", "^^^Base64^JVBE", {"contentType": "application/octet-stream", "data": "JVBE"}, id="no type"),
+        pytest.param("ED", "^AP^PDF^Base64^%", None, id="no base64"),
+        pytest.param("ED", "^AP^PDF^Hex^XX", None, id="no hexadecimal"),
+        pytest.param("ED", "^AP^PDF^Base64^", None, id="no data"),
+        pytest.param("RP", "https://exemple.fr/1.pdf^^AP^PDF", {"contentType": "application/pdf", "url": "https://exemple.fr/1.pdf"}, id="a pointer"),
+        pytest.param("RP", "not an address", None, id="a pointer with blanks"),
+    ],
+)  # fmt: skip
+def test_attachments(kind: str, text: str, expected: dict[str, str] | None) -> None:
+    found = arrive(oru(obx("D^Doc^L", text, "", kind)))
+    assert found.draft is not None
+    (report,) = [r.report for person in found.draft.people for r in person.reports]
+    assert report is not None
+    assert report.get("presentedForm") == ([{**expected, "title": "Doc"}] if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        pytest.param("H", ["H"], id="one"),
+        pytest.param("H~A", ["H", "A"], id="repeated"),
+        pytest.param("H A", ["H", "A"], id="parted by a blank"),
+        pytest.param("H,A", ["H", "A"], id="parted by a comma"),
+        pytest.param("X9", ["X9"], id="an unknown code stays the sender's"),
+    ],
+)
+def test_interpretations(field: str, expected: list[str]) -> None:
+    (found,) = observations(oru(obx(f8=field)))
+    assert [c["code"] for i in found["interpretation"] for c in i["coding"]] == expected
