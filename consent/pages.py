@@ -99,6 +99,8 @@ class ConsentPages:
     async def receipt(self, request: Request) -> Response:
         """Show the receipt of a decision: made from what is stored, so it can be shown again at any time."""
         actor = await self._core.pages.actor(request)
+        if actor.reference:
+            raise Forbidden("A receipt is for the patient and the operator.")
         id = request.query_params.get("consent", "")
         if not _ID.fullmatch(id):
             raise NotFound("There is no such consent.")
