@@ -41,6 +41,8 @@ class Keeper:
         with self._lock:
             try:
                 self._connection.wal_checkpoint(mode=mode)
+            except apsw.BusyError:
+                _log.debug("checkpoint put off: others are in the way")
             except apsw.Error as error:
                 _log.warning("checkpoint failed: %s", type(error).__name__)
 

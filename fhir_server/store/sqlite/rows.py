@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import prod
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -200,10 +200,12 @@ def build(type: str, indexed: Indexed, seq: int, at: int, term_of: TermOf, hash_
         groups.equal.setdefault((terms.LOCAL, "Patient", owner), []).append(terms.OWNER)
     named = (code for code, values in indexed.values.items() if values and code not in OWN)
     shape = term_of(terms.SHAPE, " ".join(sorted(named)), "")
-    several = _several(groups.spans)
+    several = _several(groups)
     rows = Rows([(shape, 0, seq)], [], [], [], [], shape)
     patients: list[tuple[str, int]] = []
     for (kind, system, text), params in groups.equal.items():
+        if several:
+            params = _marked(kind, params, several)
         together, c = _together(params), hash_text(text)
         t = term_of(kind, together, system)
         rows.token.append((t, c, seq))
@@ -214,8 +216,8 @@ def build(type: str, indexed: Indexed, seq: int, at: int, term_of: TermOf, hash_
         elif kind is terms.TEXT or kind is terms.URI:
             rows.text.append((t, text, c))
     for (kind, system, lo, w), params in groups.spans.items():
-        if several and not several.isdisjoint(params):
-            params = [*params, terms.SEVERAL]
+        if several:
+            params = _marked(kind, params, several)
         t = term_of(kind, _together(params), system)
         rows.span.append((t, lo, seq, w))
         rows.fact.append((seq, t, lo, w))
@@ -224,14 +226,21 @@ def build(type: str, indexed: Indexed, seq: int, at: int, term_of: TermOf, hash_
     return rows
 
 
-def _several(spans: Mapping[Any, list[str]]) -> set[str]:
-    """Return the parameters that have more than one ordered value."""
-    seen: set[str] = set()
-    several: set[str] = set()
-    for params in spans.values():
-        for param in set(params):
-            (several if param in seen else seen).add(param)
+def _several(groups: _Groups) -> set[tuple[str, str]]:
+    """Return (kind, parameter) where a parameter has more than one value of a kind."""
+    seen: set[tuple[str, str]] = set()
+    several: set[tuple[str, str]] = set()
+    for grouped in (groups.equal, groups.spans):
+        for key, params in grouped.items():
+            for param in dict.fromkeys(params):
+                pair = (key[0], param)
+                (several if pair in seen else seen).add(pair)
     return several
+
+
+def _marked(kind: str, params: list[str], several: set[tuple[str, str]]) -> list[str]:
+    marks = [terms.SEVERAL + param for param in params if (kind, param) in several]
+    return params + marks if marks else params
 
 
 def _add_timeline(

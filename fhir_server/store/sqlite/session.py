@@ -19,9 +19,11 @@ Check: TypeAlias = Callable[[int, str, int, tuple[str, ...], bytes], Any]
 CHECK: Final = "hub_check"
 """SQL function: hub_check(number of a check, v.k, v.id, v.at, v.owners, v.format, v.body)."""
 
-_STEPS: Final = 20_000  # VM instructions between two looks at the budget, about 0.5 ms
+_STEPS: Final = 8_000  # VM instructions between two looks at the budget, about 0.5 ms
 _CALLS: Final = 4  # such looks before a statement on the event loop is interrupted
 _CHECKS: Final = 60  # calls of checks before it is, about 50 us each
+_FRESH_S: Final = 5.0  # how long a count serves to plan
+_SIZES: Final = 2_000  # counts kept
 _SMALL: Final = 64  # patients that a statement carries along itself
 _TABLES: Final = 4  # sets of patients kept on one connection
 
@@ -46,7 +48,7 @@ class Session:
         self.connection, self._timer, self._hash = connection, timer, hash_text
         self._keeps_tables = tables
         self.checks: list[Check] = []
-        self.sizes: dict[tuple[int, int], int] = {}
+        self._sizes: dict[tuple[str, tuple[Any, ...]], tuple[float, int]] = {}
         self._seen: dict[int, tuple[frozenset[str], str]] = {}
         self._left: int | None = None
         self._end: float | None = None
@@ -91,6 +93,18 @@ class Session:
         finally:
             self.connection.set_progress_handler(None)
             self._left = self._end = None
+
+    def estimate(self, text: str, values: tuple[Any, ...]) -> int:
+        """Return the number that a counting statement gave some seconds ago, or gives now."""
+        now = self._timer()
+        kept = self._sizes.get((text, values))
+        if kept is not None and now - kept[0] < _FRESH_S:
+            return kept[1]
+        if len(self._sizes) >= _SIZES:
+            self._sizes.clear()
+        made: int = self.connection.execute(text, values).get
+        self._sizes[text, values] = (now, made)
+        return made
 
     def patients(self, ids: frozenset[str]) -> tuple[str, tuple[Any, ...]]:
         """Return SQL for the hashes of some patients, to stand after IN, and its values."""

@@ -32,8 +32,8 @@ DATE: Final = "date"  # system: class of width
 NUMBER: Final = "number"  # system: point or range
 QUANTITY: Final = "quantity"  # system: point or range, with unit
 TIMELINE: Final = "timeline"
-OWNER: Final = "*owner"  # stands among params where a reference names an owner
-SEVERAL: Final = "*several"  # stands among params where a resource has several ordered values for one of them
+OWNER: Final = "@owner"  # stands among params where a reference names an owner
+SEVERAL: Final = "*"  # before a param, beside it: the resource has several values of that kind for it
 
 
 class Term(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from fhir_server import gate
 from fhir_server.model import Resource
@@ -22,21 +23,18 @@ from fhir_server.search.values import (
     Uri,
 )
 from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.find.context import Arm, Context
 from fhir_server.store.sqlite.find.fragments import Sql, listed, sql
+from fhir_server.store.sqlite.find.links import Link, Linked, Referred
 from fhir_server.store.sqlite.find.nodes import (
     NOTHING,
-    Arm,
     Both,
     Checked,
-    Context,
     Either,
     Except,
     Keys,
-    Link,
-    Linked,
     Listed,
     Node,
-    Referred,
     Shapes,
     Spans,
 )
@@ -51,6 +49,8 @@ from fhir_server.store.sqlite.find.sight import Sight, Typed
 from fhir_server.store.sqlite.rows import OWN, coded, part_name, pieces_name
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Term, Terms
+
+_MOST_TEXTS = 200  # that are looked up before a statement is made of them
 
 
 class Compiler:
@@ -108,7 +108,7 @@ class Compiler:
             ts = [t.id for t in self._of(types, clause.parameter.code, terms.LOCAL) if t.system == target]
             if ends and ts:
                 links.append(Link(ends[0].k, tuple(ts), self.level(then, ends)))
-        return Linked(tuple(links)) if links else NOTHING
+        return Linked(tuple(links), tuple(type.k for type in types)) if links else NOTHING
 
     def _has(self, clause: Has, types: Sequence[Typed]) -> Node:
         sources = self.types((clause.source,))
@@ -121,7 +121,7 @@ class Compiler:
             ts = tuple(term.id for term in found if term.system == type.name)
             if ts:
                 links.append(Link(type.k, ts, then))
-        return Referred(tuple(links)) if links else NOTHING
+        return Referred(tuple(links), sources[0].k) if links else NOTHING
 
     # --- on a resource -------------------------------------------------------------------------------------
 
@@ -158,11 +158,11 @@ class Compiler:
             case Reference():
                 return self._reference(clause, ask, code, types)
             case Period():
-                return _spans(date_ranges(ask, self._of(types, code, terms.DATE)))
+                return _spans(code, self._of(types, code, terms.DATE), lambda found: date_ranges(ask, found))
             case Number():
-                return _spans(number_ranges(ask, self._of(types, code, terms.NUMBER)))
+                return _spans(code, self._of(types, code, terms.NUMBER), lambda found: number_ranges(ask, found))
             case Quantity():
-                return _spans(number_ranges(ask, self._of(types, code, terms.QUANTITY)))
+                return _spans(code, self._of(types, code, terms.QUANTITY), lambda found: number_ranges(ask, found))
             case Composite():
                 return self._composite(clause, ask, code, types)
             case Position():
@@ -174,7 +174,7 @@ class Compiler:
         if modifier == "of-type":
             system, kind = asked.kind or ("", "")
             c = self._hash(coded(kind, asked.code or ""))
-            return _keys((t.id, c) for t in self._of(types, code, terms.OF_TYPE) if t.system == system)
+            return _keys(code, [t for t in self._of(types, code, terms.OF_TYPE) if t.system == system], c)
         found = [
             term
             for term in self._of(types, code, terms.TOKEN, terms.IDENTIFIER)
@@ -182,8 +182,7 @@ class Compiler:
         ]
         if asked.code is None:
             return _listed([term.id for term in found])
-        c = self._hash(asked.code)
-        return _keys((term.id, c) for term in found)
+        return _keys(code, found, self._hash(asked.code))
 
     def _id(self, asked: Token, types: Sequence[Typed]) -> Node:
         """Find by id, which is a token without system."""
@@ -205,37 +204,34 @@ class Compiler:
         nodes: list[Node] = []
         displays = self._of(types, code, terms.TEXT)
         if displays:
-            nodes.append(_texts([t.id for t in displays], lambda column: prefix_condition(column, folded)))
+            nodes.append(self._texts(displays, lambda column: prefix_condition(column, folded)))
         if modifier == "exact":
-            c = self._hash(text)
-            nodes.append(_keys((t.id, c) for t in self._of(types, code, terms.EXACT)))
+            nodes.append(_keys(code, self._of(types, code, terms.EXACT), self._hash(text)))
         else:
-            ts = [t.id for t in self._of(types, code, terms.FOLDED)]
-            nodes.append(_spans([text_range(ts, modifier, folded)] if ts else []))
+            strings = self._of(types, code, terms.FOLDED)
+            nodes.append(_spans(code, strings, lambda found: [text_range(found, modifier, folded)]))
         return _either(nodes)
 
     def _uri(self, modifier: str, text: str, code: str, types: Sequence[Typed]) -> Node:
-        ts = [term.id for term in self._of(types, code, terms.URI)]
-        same = _keys((t, self._hash(text)) for t in ts)
-        if modifier == "below" and ts:
+        found = self._of(types, code, terms.URI)
+        same = _keys(code, found, self._hash(text))
+        if modifier == "below" and found:
             start = text if text.endswith("/") else text + "/"
-            return _either([same, _texts(ts, lambda column: prefix_condition(column, start))])
+            return _either([same, self._texts(found, lambda column: prefix_condition(column, start))])
         if modifier == "above":
             ends = [at for at, character in enumerate(text) if character == "/"]
             starts = {text} | {text[:at] for at in ends} | {text[: at + 1] for at in ends}
-            return _keys((t, self._hash(start)) for t in ts for start in sorted(starts))
+            return _either([_keys(code, found, self._hash(start)) for start in sorted(starts)])
         return same
 
     def _reference(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
         asked = ask.value
         assert isinstance(asked, Reference)
         if asked.url:
-            c = self._hash(asked.url)
-            found = _keys((t.id, c) for t in self._of(types, code, terms.URL))
+            found = _keys(code, self._of(types, code, terms.URL), self._hash(asked.url))
         else:
-            c = self._hash(asked.id)
-            local = self._of(types, code, terms.LOCAL)
-            found = _keys((t.id, c) for t in local if asked.type in ("", t.system))
+            local = [t for t in self._of(types, code, terms.LOCAL) if asked.type in ("", t.system)]
+            found = _keys(code, local, self._hash(asked.id))
         return self._checked(found, clause, ask) if asked.version else found
 
     def _composite(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
@@ -249,6 +245,24 @@ class Compiler:
         exact: Node = NOTHING if NOTHING in whole else Both(tuple(whole))
         doubtful: Node = NOTHING if NOTHING in mixed else self._checked(Both(tuple(mixed)), clause, ask)
         return _either([exact, doubtful])
+
+    def _texts(self, found: Sequence[Term], condition: Callable[[str], Sql]) -> Node:
+        """Return all resources under some terms whose text fits: by the texts that do, where they are few."""
+        ts = [term.id for term in found]
+        which = sql("y.t IN ? AND ?", listed(ts), condition("y.text"))
+        pairs: list[Any] = self._session.connection.execute(
+            f"SELECT y.t, y.c FROM text y WHERE {which.text} LIMIT {_MOST_TEXTS + 1}",  # noqa: S608 - text of ours
+            which.values,
+        ).fetchall()
+        if len(pairs) <= _MOST_TEXTS:
+            return Keys(tuple((t, c) for t, c in pairs)) if pairs else NOTHING
+
+        def make(context: Context) -> Arm:
+            y, x = context.names.new(), context.names.new()
+            source = f"text {y} CROSS JOIN token {x} ON {x}.t = {y}.t AND {x}.c = {y}.c"
+            return Arm(Sql(source), f"{x}.seq", sql(f"{y}.t IN ? AND ?", listed(ts), condition(f"{y}.text")))
+
+        return Listed(make)
 
     def _checked(self, node: Node, clause: Match, ask: Ask) -> Node:
         """Return what answers a node and, looked at by `search.match`, this alternative of the clause."""
@@ -265,30 +279,42 @@ class Compiler:
 
 
 def _all(types: Sequence[Typed]) -> Keys:
-    return Keys(tuple((type.k, 0) for type in types))
+    return Keys(tuple((type.k, 0) for type in types), single=terms.TYPE)
 
 
-def _keys(pairs: Iterable[tuple[int, int]]) -> Node:
-    found = tuple(dict.fromkeys(pairs))
-    return Keys(found) if found else NOTHING
+def _keys(code: str, found: Sequence[Term], c: int) -> Node:
+    """Return the lists of one value under some terms."""
+    if not found:
+        return NOTHING
+    kinds = {term.kind for term in found}
+    single = kinds.pop() if len(kinds) == 1 and _is_single(code, found) else ""
+    return Keys(tuple((term.id, c) for term in found), single)
 
 
-def _spans(ranges: Sequence[Range]) -> Node:
-    return Spans(tuple(ranges)) if ranges else NOTHING
+def _is_single(code: str, found: Sequence[Term]) -> bool:
+    """Whether each resource has one value for the parameter, under one of the terms."""
+    return all(terms.SEVERAL + code not in term.params for term in found)
+
+
+def _spans(code: str, found: Sequence[Term], ranges: Callable[[Sequence[Term]], list[Range]]) -> Node:
+    made = ranges(found) if found else []
+    return Spans(tuple(made), _is_single(code, found)) if made else NOTHING
 
 
 def _either(nodes: Sequence[Node]) -> Node:
     """Return the union, lists of equal values made one."""
     kept = [node for node in nodes if node is not NOTHING]
-    pairs = [pair for node in kept if isinstance(node, Keys) for pair in node.pairs]
-    others = [node for node in kept if not isinstance(node, Keys)]
-    merged: list[Node] = [Keys(tuple(dict.fromkeys(pairs)))] if pairs else []
-    ranges = [each for node in others if isinstance(node, Spans) for each in node.ranges]
-    if ranges:
-        merged.append(Spans(tuple(ranges)))
-    merged += [node for node in others if not isinstance(node, Spans)]
-    if not merged:
-        return NOTHING
+    if len(kept) <= 1:
+        return kept[0] if kept else NOTHING
+    keys = [node for node in kept if isinstance(node, Keys)]
+    spans = [node for node in kept if isinstance(node, Spans)]
+    merged: list[Node] = [node for node in kept if not isinstance(node, (Keys, Spans))]
+    if keys:
+        singles = {node.single for node in keys}
+        pairs = tuple(dict.fromkeys(pair for node in keys for pair in node.pairs))
+        merged.append(Keys(pairs, singles.pop() if len(singles) == 1 else ""))
+    if spans:
+        merged.append(Spans(tuple(each for node in spans for each in node.ranges)) if len(spans) > 1 else spans[0])
     return merged[0] if len(merged) == 1 else Either(tuple(merged))
 
 
@@ -300,16 +326,5 @@ def _listed(ts: Sequence[int]) -> Node:
     def make(context: Context) -> Arm:
         x = context.names.new()
         return Arm(Sql(f"token {x}"), f"{x}.seq", sql(f"{x}.t IN ?", listed(ts)))
-
-    return Listed(make)
-
-
-def _texts(ts: Sequence[int], condition: Callable[[str], Sql]) -> Node:
-    """Return all resources under some terms whose text fits."""
-
-    def make(context: Context) -> Arm:
-        y, x = context.names.new(), context.names.new()
-        source = f"text {y} CROSS JOIN token {x} ON {x}.t = {y}.t AND {x}.c = {y}.c"
-        return Arm(Sql(source), f"{x}.seq", sql(f"{y}.t IN ? AND ?", listed(ts), condition(f"{y}.text")))
 
     return Listed(make)

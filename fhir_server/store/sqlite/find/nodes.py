@@ -8,48 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from fhir_server.store.sqlite.find.fragments import FALSE, TRUE, Names, Sql, every, listed, some, sql
+from fhir_server.store.sqlite.find.context import LARGE, Arm, Context, count
+from fhir_server.store.sqlite.find.fragments import FALSE, TRUE, Sql, every, listed, some, sql
 from fhir_server.store.sqlite.find.ranges import Range, placed
 from fhir_server.store.sqlite.session import CHECK, Session
 
-BOUND: Final = 2_000  # rows that are counted to choose what drives a search
+_CHECK: Final = 20.0  # look-ups that a check of a body is worth, most of what is checked having failed before
 _FEW: Final = 6  # alternatives that are tested one by one
 _ARMS: Final = 12  # lists that are merged; more are gathered and sorted
-_FANOUT: Final = 10  # resources that refer to one, for want of statistics
-_SIZES: Final = 4_000  # counts kept
-
-
-class Arm(NamedTuple):
-    """A list of resources, as parts of a SELECT."""
-
-    source: Sql  # after FROM
-    seq: str  # its column
-    where: Sql
-    ordered: bool = False  # each resource once, in the order of seq
-
-
-class Context:
-    """What building one statement needs.
-
-    Args:
-        session: The connection that will run it.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self.session, self.names = session, Names()
-
-    def count(self, arm: Arm) -> int:
-        """Return how many rows an arm has, BOUND at most."""
-        found = self.session.connection.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM {arm.source.text} WHERE {arm.where.text} LIMIT {BOUND})",  # noqa: S608
-            (*arm.source.values, *arm.where.values),
-        )
-        made: int = found.get
-        return made
 
 
 class Node(Protocol):
@@ -63,14 +33,28 @@ class Node(Protocol):
         """Return lists whose union are the answers."""
         ...
 
-    def size(self, context: Context) -> int:
-        """Return about how many answers there are, BOUND for that many or more."""
+    @property
+    def disjoint(self) -> bool:
+        """Whether the lists name each resource once, taken together."""
+        ...
+
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        ...
+
+    def size(self, session: Session) -> int:
+        """Return about how many answers there are, `context.LARGE` for that many or more."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
     """No resource."""
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is listed once."""
+        return True
 
     def test(self, seq: str, context: Context) -> Sql:
         """Return FALSE."""
@@ -80,7 +64,11 @@ class Nothing:
         """Return no list."""
         return []
 
-    def size(self, context: Context) -> int:
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return 0.0
+
+    def size(self, session: Session) -> int:
         """Return 0."""
         return 0
 
@@ -93,6 +81,12 @@ class Keys:
     """Resources in some lists of the table `token`."""
 
     pairs: tuple[tuple[int, int], ...]  # t, c
+    single: str = ""  # a kind of value of which each of these resources has one only, if there is one
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is in one list."""
+        return bool(self.single) or len(self.pairs) == 1
 
     def test(self, seq: str, context: Context) -> Sql:
         """Look into each list, or into the set of all of them."""
@@ -119,18 +113,13 @@ class Keys:
         source = f"json_each(?) {j} CROSS JOIN token {x} ON {x}.t = {j}.value ->> 0 AND {x}.c = {j}.value ->> 1"
         return Arm(sql(source, pairs), f"{x}.seq", TRUE)
 
-    def size(self, context: Context) -> int:
-        """Count the lists, each at most once in a while."""
-        total, sizes = 0, context.session.sizes
-        for pair in self.pairs:
-            if pair not in sizes:
-                if len(sizes) >= _SIZES:
-                    sizes.clear()
-                sizes[pair] = context.count(Keys((pair,)).arms(context)[0])
-            total += sizes[pair]
-            if total >= BOUND:
-                return BOUND
-        return total
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return float(min(len(self.pairs), _FEW))
+
+    def size(self, session: Session) -> int:
+        """Count the lists."""
+        return count(session, self.arms(Context(session)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +127,11 @@ class Listed:
     """Resources in an arm that tests can only use as a set."""
 
     make: Callable[[Context], Arm]
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is listed once."""
+        return False
 
     def test(self, seq: str, context: Context) -> Sql:
         """Look into the set."""
@@ -148,9 +142,13 @@ class Listed:
         """Return the arm."""
         return [self.make(context)]
 
-    def size(self, context: Context) -> int:
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return 1.0
+
+    def size(self, session: Session) -> int:
         """Count it."""
-        return context.count(self.make(context))
+        return count(session, self.arms(Context(session)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +156,11 @@ class Shapes:
     """Resources with one of these sets of parameters."""
 
     ts: tuple[int, ...]
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is listed once."""
+        return True
 
     def test(self, seq: str, context: Context) -> Sql:
         """Look at the resource's own set."""
@@ -169,11 +172,18 @@ class Shapes:
 
     def arms(self, context: Context) -> list[Arm]:
         """Return the list of each set."""
-        return Keys(tuple((t, 0) for t in self.ts)).arms(context)
+        return self._keys().arms(context)
 
-    def size(self, context: Context) -> int:
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return 1.0
+
+    def size(self, session: Session) -> int:
         """Count the lists."""
-        return Keys(tuple((t, 0) for t in self.ts)).size(context)
+        return self._keys().size(session)
+
+    def _keys(self) -> Keys:
+        return Keys(tuple((t, 0) for t in self.ts), single="shape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +191,7 @@ class Spans:
     """Resources with a value in some range."""
 
     ranges: tuple[Range, ...]
+    disjoint: bool = False
 
     def test(self, seq: str, context: Context) -> Sql:
         """Look through the resource's own values."""
@@ -207,9 +218,13 @@ class Spans:
                 made.append(Arm(Sql(f"span {x}"), f"{x}.seq", every((of, placed(each.where, x)))))
         return made
 
-    def size(self, context: Context) -> int:
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return 1.5
+
+    def size(self, session: Session) -> int:
         """Count the ranges."""
-        return min(BOUND, sum(map(context.count, self.arms(context))))
+        return count(session, self.arms(Context(session)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +232,11 @@ class Either:
     """Resources that answer one of several questions."""
 
     nodes: tuple[Node, ...]
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is listed once."""
+        return False
 
     def test(self, seq: str, context: Context) -> Sql:
         """Test each."""
@@ -226,9 +246,13 @@ class Either:
         """List each."""
         return [arm for node in self.nodes for arm in node.arms(context)]
 
-    def size(self, context: Context) -> int:
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return sum(node.effort(session) for node in self.nodes)
+
+    def size(self, session: Session) -> int:
         """Add them up."""
-        return min(BOUND, sum(node.size(context) for node in self.nodes))
+        return min(LARGE, sum(node.size(session) for node in self.nodes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,19 +261,28 @@ class Both:
 
     nodes: tuple[Node, ...]
 
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is listed once."""
+        return False
+
     def test(self, seq: str, context: Context) -> Sql:
         """Test all."""
         return every(node.test(seq, context) for node in self.nodes)
 
     def arms(self, context: Context) -> list[Arm]:
         """List the rarest, and test the others."""
-        first = min(self.nodes, key=lambda node: node.size(Context(context.session)))
+        first = min(self.nodes, key=lambda node: node.size(context.session))
         rest = [node for node in self.nodes if node is not first]
         return [tested(arm, [node.test(arm.seq, context) for node in rest]) for arm in first.arms(context)]
 
-    def size(self, context: Context) -> int:
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return sum(node.effort(session) for node in self.nodes)
+
+    def size(self, session: Session) -> int:
         """Return that of the rarest."""
-        return min(node.size(context) for node in self.nodes)
+        return min(node.size(session) for node in self.nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +291,11 @@ class Except:
 
     node: Node
     all: Keys
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is listed once."""
+        return True
 
     def test(self, seq: str, context: Context) -> Sql:
         """Negate the test."""
@@ -268,9 +306,13 @@ class Except:
         """Test all."""
         return [tested(arm, [self.test(arm.seq, context)]) for arm in self.all.arms(context)]
 
-    def size(self, context: Context) -> int:
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return self.node.effort(session)
+
+    def size(self, session: Session) -> int:
         """Return that of all."""
-        return self.all.size(context)
+        return self.all.size(session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +322,11 @@ class Checked:
     node: Node
     number: int  # of the check
 
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is listed once."""
+        return self.node.disjoint
+
     def test(self, seq: str, context: Context) -> Sql:
         """Test, then check."""
         return every((self.node.test(seq, context), check(self.number, seq, context)))
@@ -288,9 +335,13 @@ class Checked:
         """List, then check."""
         return [tested(arm, [check(self.number, arm.seq, context)]) for arm in self.node.arms(context)]
 
-    def size(self, context: Context) -> int:
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return self.node.effort(session) + _CHECK
+
+    def size(self, session: Session) -> int:
         """Return that of the question."""
-        return self.node.size(context)
+        return self.node.size(session)
 
 
 def check(number: int, seq: str, context: Context) -> Sql:
@@ -310,97 +361,3 @@ def call(v: str) -> str:
 def tested(arm: Arm, tests: list[Sql]) -> Arm:
     """Return an arm narrowed by tests."""
     return arm._replace(where=every((arm.where, *tests)))
-
-
-class Link(NamedTuple):
-    """One way of a chain or reverse chain, from one type to another."""
-
-    k: int  # the type at its other end, or (of Referred) the type asked
-    ts: tuple[int, ...]  # terms of the reference
-    then: Node  # what holds at the other end, what may be seen of it included
-
-
-@dataclass(frozen=True, slots=True)
-class Linked:
-    """Resources that refer to one for which something holds."""
-
-    links: tuple[Link, ...]
-
-    def test(self, seq: str, context: Context) -> Sql:
-        """Follow each of the resource's references."""
-        made = []
-        for link in self.links:
-            f, r, h = (context.names.new() for _ in range(3))
-            made.append(
-                sql(
-                    f"EXISTS (SELECT 1 FROM fact {f} CROSS JOIN resource {r} ON {r}.k = ? AND {r}.id = {f}.lo"  # noqa: S608
-                    f" CROSS JOIN head {h} ON {h}.seq = {r}.seq WHERE {f}.seq = {seq} AND {f}.t IN ? AND ?)",
-                    link.k,
-                    listed(link.ts),
-                    link.then.test(f"{h}.seq", context),
-                )
-            )
-        return some(made)
-
-    def arms(self, context: Context) -> list[Arm]:
-        """Find what refers to each of those for which it holds."""
-        made = []
-        for link in self.links:
-            for arm in link.then.arms(context):
-                h, x = context.names.new(), context.names.new()
-                source = sql(
-                    f"? CROSS JOIN head {h} ON {h}.seq = {arm.seq}"
-                    f" CROSS JOIN token {x} ON {x}.t IN ? AND {x}.c = {h}.idh",
-                    arm.source,
-                    listed(link.ts),
-                )
-                made.append(Arm(source, f"{x}.seq", arm.where))
-        return made
-
-    def size(self, context: Context) -> int:
-        """Guess from the size of the other end."""
-        return min(BOUND, _FANOUT * sum(link.then.size(context) for link in self.links))
-
-
-@dataclass(frozen=True, slots=True)
-class Referred:
-    """Resources that one refers to for which something holds."""
-
-    links: tuple[Link, ...]
-
-    def test(self, seq: str, context: Context) -> Sql:
-        """Follow each reference to the resource back."""
-        made = []
-        for link in self.links:
-            h, x = context.names.new(), context.names.new()
-            made.append(
-                sql(
-                    f"EXISTS (SELECT 1 FROM head {h} CROSS JOIN token {x} ON {x}.t IN ? AND {x}.c = {h}.idh"  # noqa: S608
-                    f" WHERE {h}.seq = {seq} AND {h}.k = ? AND ?)",
-                    listed(link.ts),
-                    link.k,
-                    link.then.test(f"{x}.seq", context),
-                )
-            )
-        return some(made)
-
-    def arms(self, context: Context) -> list[Arm]:
-        """Find what each of those refers to for which it holds."""
-        made = []
-        for link in self.links:
-            for arm in link.then.arms(context):
-                f, r, h = (context.names.new() for _ in range(3))
-                source = sql(
-                    f"? CROSS JOIN fact {f} ON {f}.seq = {arm.seq} AND {f}.t IN ?"
-                    f" CROSS JOIN resource {r} ON {r}.k = ? AND {r}.id = {f}.lo"
-                    f" CROSS JOIN head {h} ON {h}.seq = {r}.seq",
-                    arm.source,
-                    listed(link.ts),
-                    link.k,
-                )
-                made.append(Arm(source, f"{h}.seq", arm.where))
-        return made
-
-    def size(self, context: Context) -> int:
-        """Return that of the other end."""
-        return min(BOUND, sum(link.then.size(context) for link in self.links))

@@ -15,8 +15,9 @@ from fhir_server.search.cursor import place
 from fhir_server.search.query import Sort
 from fhir_server.search.values import Indexed
 from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.find.context import Context
 from fhir_server.store.sqlite.find.fragments import FALSE, Sql, listed, some, sql
-from fhir_server.store.sqlite.find.nodes import Context, call
+from fhir_server.store.sqlite.find.nodes import call
 from fhir_server.store.sqlite.find.sight import Typed
 from fhir_server.store.sqlite.rows import ANY, read_unit
 from fhir_server.store.sqlite.session import Session

@@ -6,9 +6,8 @@ of the table (`span` or `fact`). Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from fhir_server.search.query import Ask
 from fhir_server.search.values import Number, Period, Quantity
@@ -166,8 +165,9 @@ def prefix_condition(column: str, prefix: str) -> Sql:
     return begins if end is None else every((begins, sql(f"{column} < ?", end)))
 
 
-def text_range(ts: Sequence[int], modifier: str, folded: str) -> Range:
+def text_range(found: Iterable[Term], modifier: str, folded: str) -> Range:
     """Return where folded strings start with, or contain, a text."""
+    ts = [term.id for term in found]
     if modifier == "contains":
         return Range(tuple(ts), sql("instr({x}.lo, ?) > 0", folded))
     return Range(tuple(ts), prefix_condition("{x}.lo", folded))
@@ -176,13 +176,3 @@ def text_range(ts: Sequence[int], modifier: str, folded: str) -> Range:
 def placed(where: Sql, alias: str) -> Sql:
     """Return a condition with its alias."""
     return Sql(where.text.replace("{x}", alias), where.values)
-
-
-def value_of(stored: Any) -> Any:
-    """Return what a cursor holds for a sort column: bytes as hexadecimal digits."""
-    return stored.hex() if isinstance(stored, bytes) else stored
-
-
-def number_key(text: Decimal) -> bytes:
-    """Return a number as it is stored."""
-    return encode(text)

@@ -1,10 +1,10 @@
-"""A search: what drives it is chosen, the rest is tested, the page is fetched, the total counted."""
+"""A search: a page of what matches, in the order asked for, and the total."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 from fhir_server.errors import TooCostly
 from fhir_server.model import Resource, Version, Visibility
@@ -15,8 +15,9 @@ from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.body import COLUMNS, read_row
 from fhir_server.store.sqlite.find import timeline
 from fhir_server.store.sqlite.find.clauses import Compiler
+from fhir_server.store.sqlite.find.context import Context
 from fhir_server.store.sqlite.find.fragments import TRUE, Sql, every, join, sql
-from fhir_server.store.sqlite.find.nodes import BOUND, NOTHING, Arm, Context, Keys, Node, tested
+from fhir_server.store.sqlite.find.nodes import NOTHING, Node
 from fhir_server.store.sqlite.find.order import (
     Cursor,
     Key,
@@ -26,34 +27,13 @@ from fhir_server.store.sqlite.find.order import (
     read_cursor,
     write_cursor,
 )
+from fhir_server.store.sqlite.find.plan import Plan
 from fhir_server.store.sqlite.find.sight import Sight
-from fhir_server.store.sqlite.find.timeline import Timeline, arm_of
+from fhir_server.store.sqlite.find.timeline import Place, Timeline, arm_of
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Terms
 
-LARGE: Final = 20_000  # rows that may be gathered and sorted rather than walked in order
-_MOST_ARMS: Final = 100  # of one statement
 _MOST_VALUES: Final = 30_000  # SQLite takes 32,766: https://www.sqlite.org/limits.html#max_variable_number
-_GATHER_COST: Final = 3  # of a row gathered, with its sort key, to one walked
-
-
-class Lists(Protocol):
-    """What can drive a search."""
-
-    def arms(self, context: Context) -> list[Arm]:
-        """Return lists whose union holds all answers."""
-        ...
-
-    def size(self, context: Context) -> int:
-        """Return about how many they hold, BOUND for that many or more."""
-        ...
-
-
-class Driver(NamedTuple):
-    """Lists that can drive, and the clauses that need no test then."""
-
-    lists: Lists
-    covers: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +66,10 @@ class Search:
         sight = Sight(see, self._session, tenant.terms, tenant.number, tenant.hash, self._names)
         self._compiler = Compiler(self._session, tenant.terms, tenant.number, tenant.hash, tenant.index, sight, known)
         self._types = self._compiler.types(types)
-        self._where = where
-        self._nodes = [self._compiler.node(clause, self._types) for clause in where] if self._types else []
-        self._visible = sight.node(self._types)
-        self._is_empty = not self._types or NOTHING in self._nodes
+        nodes = [self._compiler.node(clause, self._types) for clause in where] if self._types else []
+        self._is_empty = not self._types or NOTHING in nodes
         self._timeline = timeline.find(where, self._types, tenant.terms, tenant.number, tenant.hash)
-        self._all = Keys(tuple((type.k, 0) for type in self._types))
+        self._plan = Plan(self._session, self._types, nodes, sight.node(self._types), self._timeline)
 
     # --- the page ------------------------------------------------------------------------------------------
 
@@ -121,7 +99,7 @@ class Search:
             rows = self._charted(found, keys[0], limit, cursor)
             if rows is not None:
                 return rows
-        if len(keys) == 1 and keys[0].is_walkable and self._should_walk(limit):
+        if len(keys) == 1 and keys[0].is_walkable and self._plan.should_walk(limit):
             return self._walked(keys[0], limit, cursor)
         return self._gathered(keys, limit, cursor)
 
@@ -141,71 +119,12 @@ class Search:
             raise TooCostly("The search has too many alternatives.")
         return self._session.connection.execute(statement.text, statement.values).fetchall()
 
-    # --- what drives ---------------------------------------------------------------------------------------
-
-    def _drivers(self) -> list[Driver]:
-        made = [Driver(node, frozenset({number})) for number, node in enumerate(self._nodes)]
-        if self._timeline is not None and self._timeline.has_codes:
-            made.append(Driver(self._timeline, self._timeline.covers))
-        records = self._visible.drive() if self._visible is not None else None
-        if records is not None:
-            made.append(Driver(records, frozenset()))
-        return made
-
-    def _smallest(self) -> tuple[Driver, int]:
-        """Return what has the fewest rows, and how many, BOUND for that many or more."""
-        context = Context(self._session)  # its own: aliases of the statement must not depend on what was counted
-        drivers = self._drivers()
-        if not drivers:
-            return Driver(self._all, frozenset()), BOUND
-        if len(drivers) == 1 and is_ordered(drivers[0].lists.arms(context)):
-            return drivers[0], BOUND  # there is nothing to choose
-        sizes = [driver.lists.size(context) for driver in drivers]
-        least = min(sizes)
-        # Of lists that are equally long the most telling comes last: the timeline, the records.
-        chosen = max(n for n, size in enumerate(sizes) if size == least)
-        return drivers[chosen], least
-
-    def _driver(self) -> Driver:
-        """Return what should drive where the order is that of seq."""
-        context = Context(self._session)
-        driver, size = self._smallest()
-        if size < BOUND or is_ordered(driver.lists.arms(context)):
-            return driver
-        drivers = self._drivers()
-        gathered = [d for d in drivers if self._rows_of(d.lists, context) < LARGE]
-        if gathered:
-            return min(gathered, key=lambda d: self._rows_of(d.lists, context))
-        return next((d for d in drivers if is_ordered(d.lists.arms(context))), Driver(self._all, frozenset()))
-
-    def _rows_of(self, lists: Lists, context: Context) -> int:
-        """Return how many rows some lists have, LARGE for that many or more."""
-        total = 0
-        for arm in lists.arms(context):
-            counted = sql(f"SELECT count(*) FROM (SELECT 1 FROM ? WHERE ? LIMIT {LARGE})", arm.source, arm.where)  # noqa: S608
-            total += self._run(counted)[0][0]
-            if total >= LARGE:
-                return LARGE
-        return total
-
-    def _arms(self, driver: Driver, context: Context) -> list[Arm]:
-        """Return the driver's lists, narrowed by all that it does not cover."""
-        if len(driver.lists.arms(Context(self._session))) > _MOST_ARMS:
-            driver = Driver(self._all, frozenset())
-        return [tested(arm, self._tests(arm.seq, driver.covers, context)) for arm in driver.lists.arms(context)]
-
-    def _tests(self, seq: str, covers: frozenset[int], context: Context) -> list[Sql]:
-        made = [node.test(seq, context) for number, node in enumerate(self._nodes) if number not in covers]
-        if self._visible is not None:
-            made.append(self._visible.test(seq, context))
-        return made
-
     # --- orders --------------------------------------------------------------------------------------------
 
     def _unsorted(self, limit: int, cursor: Cursor | None, extra: Node | None = None) -> list[Cursor]:
         """List the newest writes first."""
-        driver, context = self._driver(), Context(self._session)
-        arms = self._arms(driver, context)
+        driver, context = self._plan.for_page(limit), Context(self._session)
+        arms = self._plan.arms(driver, context)
         selects = []
         for arm in arms:
             tests = [arm.where]
@@ -213,27 +132,13 @@ class Search:
                 tests.append(sql(f"{arm.seq} < ?", cursor.seq))
             if extra is not None:
                 tests.append(extra.test(arm.seq, context))
-            distinct = "" if arm.ordered or len(arms) > 1 else "DISTINCT "
+            distinct = "" if driver.lists.disjoint or len(arms) > 1 else "DISTINCT "
             selects.append(sql(f"SELECT {distinct}{arm.seq} AS seq FROM ? WHERE ?", arm.source, every(tests)))  # noqa: S608
         if not selects:
             return []
-        rows = self._run(sql("? ORDER BY seq DESC LIMIT ?", join(" UNION ", selects), limit))
+        union = " UNION ALL " if driver.lists.disjoint else " UNION "
+        rows = self._run(sql("? ORDER BY seq DESC LIMIT ?", join(union, selects), limit))
         return [Cursor((), row[0]) for row in rows]
-
-    def _should_walk(self, limit: int) -> bool:
-        """Whether walking the order of the index costs less than gathering and sorting what matches."""
-        if not self._nodes and self._visible is None:
-            return True
-        context = Context(self._session)
-        if self._smallest()[1] < BOUND:
-            return False
-        found = min((self._rows_of(d.lists, context) for d in self._drivers()), default=LARGE)
-        return found >= LARGE or limit * self._tally() < _GATHER_COST * found * found
-
-    def _tally(self) -> int:
-        ks = "[" + ",".join(str(type.k) for type in self._types) + "]"
-        rows = self._run(sql("SELECT total(current) FROM tally WHERE k IN (SELECT value FROM json_each(?))", ks))
-        return int(rows[0][0])
 
     def _walked(self, key: Key, limit: int, cursor: Cursor | None) -> list[Cursor]:
         """Walk the index of the sort key, then what has no value for it."""
@@ -250,15 +155,15 @@ class Search:
 
     def _walk(self, key: Key, limit: int, cursor: Cursor | None) -> list[Cursor]:
         context, descending = Context(self._session), key.sort.descending
-        ts = [term.id for term in key.terms]
+        ts, mark = [term.id for term in key.terms], terms.SEVERAL + key.sort.parameter.code
         selects = []
         for term in key.terms:
             x = context.names.new()
             tests = [sql(f"{x}.t = ?", term.id), _later(f"{x}.lo", f"{x}.seq", descending, cursor)]
-            if terms.SEVERAL in term.params:
+            if mark in term.params:
                 tests.append(_is_first(x, ts, descending, context))
-            tests += self._tests(f"{x}.seq", frozenset(), context)
-            distinct = "DISTINCT " if terms.SEVERAL in term.params and len(ts) == 1 else ""
+            tests += self._plan.tests(f"{x}.seq", frozenset(), context)
+            distinct = "DISTINCT " if mark in term.params and len(ts) == 1 else ""
             selects.append(
                 sql(f"SELECT {distinct}{x}.lo AS lo, {x}.seq AS seq FROM span {x} WHERE ?", every(tests))  # noqa: S608
             )
@@ -270,8 +175,7 @@ class Search:
 
     def _charted(self, found: Timeline, key: Key, limit: int, cursor: Cursor | None) -> list[Cursor] | None:
         """Walk the timeline; None where it cannot tell the order."""
-        context = Context(self._session)
-        if any(context.count(arm_of(place, context)[0]) for place in found.many):
+        if found.many and found.has_many(self._session):
             return None
         descending = key.sort.descending
         rows: list[Cursor] = []
@@ -288,7 +192,7 @@ class Search:
     def _chart(
         self,
         found: Timeline,
-        places: Sequence[tuple[tuple[int, int, int | None], Cursor | None]],
+        places: Sequence[tuple[Place, Cursor | None]],
         order: str,
         descending: bool | None,
         limit: int,
@@ -297,7 +201,7 @@ class Search:
         selects = []
         for place, cursor in places:
             arm, lo = arm_of(place, context)
-            tests = [arm.where, *self._tests(arm.seq, found.covers, context)]
+            tests = [arm.where, *self._plan.tests(arm.seq, found.covers, context)]
             if cursor is not None and descending is not None:
                 tests.append(_later(lo, arm.seq, descending, cursor))
             distinct = "DISTINCT " if len(places) == 1 and not found.has_codes else ""
@@ -312,19 +216,20 @@ class Search:
     def _gathered(self, keys: Sequence[Key], limit: int, cursor: Cursor | None) -> list[Cursor]:
         """Gather all that matches, with its keys, and sort."""
         context = Context(self._session)
-        driver, _ = self._smallest()
-        arms = self._arms(driver, context)
+        driver = self._plan.for_all()
+        arms = self._plan.arms(driver, context)
         if not arms:
             return []
         found = join(
-            " UNION ",
+            " UNION ALL " if driver.lists.disjoint else " UNION ",
             [sql(f"SELECT {arm.seq} AS seq FROM ? WHERE ?", arm.source, arm.where) for arm in arms],  # noqa: S608
         )
         columns = [sql(f"? AS k{number}", key.column("s.seq", context)) for number, key in enumerate(keys)]
         made = sql(
-            "WITH s AS MATERIALIZED (?), m AS MATERIALIZED (SELECT DISTINCT s.seq AS seq, ? FROM s)"
+            "WITH s AS MATERIALIZED (?), m AS MATERIALIZED (SELECT ?s.seq AS seq, ? FROM s)"
             " SELECT * FROM m WHERE ? ORDER BY ? LIMIT ?",
             found,
+            Sql("" if driver.lists.disjoint or len(arms) > 1 else "DISTINCT "),
             join(", ", columns),
             TRUE if cursor is None else beyond(keys, cursor),
             Sql(ordering(keys)),
@@ -338,24 +243,18 @@ class Search:
         """Return how many resources match and may be seen."""
         if self._is_empty:
             return 0
-        if not self._nodes and self._visible is None:
-            return self._tally()
-        context = Context(self._session)
-        driver, _ = self._smallest()
-        arms = self._arms(driver, context)
-        if len(arms) == 1 and arms[0].ordered:
-            return int(self._run(sql("SELECT count(*) FROM ? WHERE ?", arms[0].source, arms[0].where))[0][0])
-        selects = [sql(f"SELECT {arm.seq} AS seq FROM ? WHERE ?", arm.source, arm.where) for arm in arms]  # noqa: S608
-        if len(selects) == 1:
-            selects = [Sql(selects[0].text.replace("SELECT ", "SELECT DISTINCT ", 1), selects[0].values)]
-        if not selects:
+        if self._plan.is_plain:
+            return self._plan.total()
+        driver, context = self._plan.for_all(), Context(self._session)
+        arms = self._plan.arms(driver, context)
+        if not arms:
             return 0
+        if driver.lists.disjoint:
+            counts = (sql("(SELECT count(*) FROM ? WHERE ?)", arm.source, arm.where) for arm in arms)
+            return int(self._run(sql("SELECT ?", join(" + ", counts)))[0][0])
+        distinct = "DISTINCT " if len(arms) == 1 else ""
+        selects = (sql(f"SELECT {distinct}{arm.seq} AS seq FROM ? WHERE ?", arm.source, arm.where) for arm in arms)  # noqa: S608
         return int(self._run(sql("SELECT count(*) FROM (?)", join(" UNION ", selects)))[0][0])
-
-
-def is_ordered(arms: Sequence[Arm]) -> bool:
-    """Whether lists come in the order of seq, so that a page of them needs no more than its own rows."""
-    return all(arm.ordered for arm in arms)
 
 
 def _later(lo: str, seq: str, descending: bool, cursor: Cursor | None) -> Sql:

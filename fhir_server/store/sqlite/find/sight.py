@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 from fhir_server import gate
 from fhir_server.model import Resource, Visibility
 from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.find.context import Arm, Context
 from fhir_server.store.sqlite.find.fragments import Sql, listed, some, sql
-from fhir_server.store.sqlite.find.nodes import Arm, Context, Keys, Node, check, tested
+from fhir_server.store.sqlite.find.nodes import Keys, Node, check, tested
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Terms
 from fhir_server.store.visibility import OPEN, hidden
@@ -98,6 +99,11 @@ class Visible(Node):
     def __init__(self, sight: Sight, types: tuple[Typed, ...]) -> None:
         self._sight, self._types = sight, types
 
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is listed once."""
+        return True
+
     def test(self, seq: str, context: Context) -> Sql:
         """Compare the resource's owner."""
         return self._sight.test(seq, self._types, context)
@@ -108,9 +114,13 @@ class Visible(Node):
 
     def arms(self, context: Context) -> list[Arm]:
         """List the types, and test."""
-        every = Keys(tuple((t.k, 0) for t in self._types))
+        every = Keys(tuple((t.k, 0) for t in self._types), single="type")
         return [tested(arm, [self.test(arm.seq, context)]) for arm in every.arms(context)]
 
-    def size(self, context: Context) -> int:
+    def effort(self, session: Session) -> float:
+        """Return about how many look-ups a test takes."""
+        return 1.5
+
+    def size(self, session: Session) -> int:
         """Return that of the types."""
-        return Keys(tuple((t.k, 0) for t in self._types)).size(context)
+        return Keys(tuple((t.k, 0) for t in self._types), single="type").size(session)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from fhir_server.search.query import Clause, Match
 from fhir_server.search.values import Reference, Token
 from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.find.context import Arm, Context, count
 from fhir_server.store.sqlite.find.fragments import Sql, every, sql
-from fhir_server.store.sqlite.find.nodes import Arm, Context
 from fhir_server.store.sqlite.find.sight import Typed
 from fhir_server.store.sqlite.rows import MANY, TIMELINES, UNDATED, coded
+from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Terms
 
 _MOST_LISTS = 24  # that are merged
+
+
+Place: TypeAlias = tuple[int, int, "int | None"]
+"""t, p and c of a list; c None for all codes."""
 
 
 class Timeline(NamedTuple):
@@ -22,9 +27,9 @@ class Timeline(NamedTuple):
 
     type: str
     covers: frozenset[int]  # the clauses
-    dated: tuple[tuple[int, int, int | None], ...]  # t, p, c; None for all codes
-    undated: tuple[tuple[int, int, int | None], ...]
-    many: tuple[tuple[int, int, int | None], ...]
+    dated: tuple[Place, ...]  # of resources with one time
+    undated: tuple[Place, ...]
+    many: tuple[Place, ...]
 
     @property
     def date(self) -> str:
@@ -40,12 +45,26 @@ class Timeline(NamedTuple):
         """Return all lists."""
         return [arm_of(each, context)[0] for each in (*self.dated, *self.undated, *self.many)]
 
-    def size(self, context: Context) -> int:
+    def has_many(self, session: Session) -> bool:
+        """Whether some resource has several times, so that the table cannot tell its place."""
+        for place in self.many:
+            arm, _ = arm_of(place, Context(session))
+            found = f"SELECT 1 FROM {arm.source.text} WHERE {arm.where.text} LIMIT 1"  # noqa: S608
+            if session.connection.execute(found, arm.where.values).fetchone():
+                return True
+        return False
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether each resource is listed once: one with several codes is not."""
+        return False
+
+    def size(self, session: Session) -> int:
         """Count the lists."""
-        return sum(map(context.count, self.arms(context)))
+        return count(session, self.arms(Context(session)))
 
 
-def arm_of(place: tuple[int, int, int | None], context: Context) -> tuple[Arm, str]:
+def arm_of(place: Place, context: Context) -> tuple[Arm, str]:
     """Return one list, and its column of time."""
     x = context.names.new()
     t, p, c = place
@@ -78,7 +97,7 @@ def find(
     if len(found) * len(ps) * len(cs) > _MOST_LISTS:
         return None
 
-    def places(form: str) -> tuple[tuple[int, int, int | None], ...]:
+    def places(form: str) -> tuple[Place, ...]:
         return tuple((t.id, p, c) for t in found if t.system == form for p in ps for c in cs)
 
     covers = frozenset({patients} if codes is None else {patients, codes})
