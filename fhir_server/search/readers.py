@@ -29,23 +29,28 @@ _BELOW: Final = frozenset({"<", "<="})
 _ABOVE: Final = frozenset({">", ">="})
 
 
+def _text(value: Any) -> str:
+    """A string as it is; "" for anything else, which no valid resource has there."""
+    return value if value.__class__ is str else ""
+
+
 # --- token ------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=16384)
-def _coding(system: str | None, code: str | None, text: str | None) -> tuple[Token]:
-    return (Token(system or "", code or "", text or ""),)
+def _coding(system: Any, code: Any, text: Any) -> tuple[Token]:
+    return (Token(_text(system), _text(code), _text(text)),)
 
 
 @lru_cache(maxsize=4096)
-def read_code(value: str) -> tuple[Token]:
+def read_code(value: str) -> tuple[Token, ...]:
     """Read a code, a uri or a string as a token; its system is implied, not said."""
-    return (Token("", value),)
+    return read_id(value)
 
 
-def read_id(value: str) -> tuple[Token]:
+def read_id(value: str) -> tuple[Token, ...]:
     """Read an id, of which there are too many to keep."""
-    return (Token("", value),)
+    return (Token("", value),) if value.__class__ is str else ()
 
 
 def read_boolean(value: bool) -> tuple[Token]:
@@ -60,7 +65,7 @@ def read_coding(value: Json) -> tuple[Token, ...]:
 
 def read_concept(value: Json) -> tuple[Token, ...]:
     """Read a CodeableConcept: its codings; for :text, its text goes with the first of them too."""
-    codings, text = value.get("coding"), value.get("text")
+    codings, text = value.get("coding"), _text(value.get("text"))
     if not codings:
         return (Token("", "", text),) if text else ()
     if len(codings) == 1:
@@ -77,32 +82,32 @@ def read_concept(value: Json) -> tuple[Token, ...]:
 
 def read_identifier(value: Json) -> tuple[Token, ...]:
     """Read an Identifier, once for each coding of its type."""
-    code = value.get("value")
+    code = _text(value.get("value"))
     if not code:
         return ()
-    system, type = value.get("system") or "", value.get("type")
+    system, type = _text(value.get("system")), value.get("type")
     if not type:
         return (Token(system, code),)
-    text = type.get("text") or ""
-    kinds = [(one.get("system") or "", one["code"]) for one in type.get("coding", ()) if one.get("code")]
+    text = _text(type.get("text"))
+    kinds = [(_text(one.get("system")), _text(one.get("code"))) for one in type.get("coding", ()) if one.get("code")]
     return tuple(Token(system, code, text, kind) for kind in kinds) or (Token(system, code, text),)
 
 
 def read_contact(value: Json) -> tuple[Token, ...]:
     """Read a ContactPoint; no system goes with it."""
-    code = value.get("value")
+    code = _text(value.get("value"))
     return (Token("", code),) if code else ()
 
 
 # --- string, uri ------------------------------------------------------------------------------------------
 
 
-def read_text(value: str) -> tuple[Text]:
+def read_text(value: str) -> tuple[Text, ...]:
     """Read a string."""
-    return (Text(value),)
+    return (Text(value),) if value.__class__ is str else ()
 
 
-def _texts(parts: list[str], whole: str | None, joined: str) -> tuple[Text, ...]:
+def _texts(parts: list[str], whole: str, joined: str) -> tuple[Text, ...]:
     every = [part for part in (*parts, whole, joined) if part]
     return tuple(Text(part) for part in dict.fromkeys(every))
 
@@ -113,9 +118,9 @@ def _list(value: Json, key: str) -> list[str]:
 
 def read_name(value: Json) -> tuple[Text, ...]:
     """Read a HumanName: each part, its text, and given and family names joined."""
-    family, given = value.get("family") or "", _list(value, "given")
+    family, given = _text(value.get("family")), _list(value, "given")
     parts = [*_list(value, "prefix"), *given, family, *_list(value, "suffix")]
-    return _texts(parts, value.get("text"), " ".join(part for part in (*given, family) if part))
+    return _texts(parts, _text(value.get("text")), " ".join(part for part in (*given, family) if part))
 
 
 _PLACES: Final = ("city", "district", "state", "postalCode", "country")
@@ -123,13 +128,13 @@ _PLACES: Final = ("city", "district", "state", "postalCode", "country")
 
 def read_address(value: Json) -> tuple[Text, ...]:
     """Read an Address: each part, its text, and all parts joined."""
-    parts = [*_list(value, "line"), *(value.get(place) or "" for place in _PLACES)]
-    return _texts(parts, value.get("text"), " ".join(part for part in parts if part))
+    parts = [*_list(value, "line"), *(_text(value.get(place)) for place in _PLACES)]
+    return _texts(parts, _text(value.get("text")), " ".join(part for part in parts if part))
 
 
-def read_uri(value: str) -> tuple[Uri]:
+def read_uri(value: str) -> tuple[Uri, ...]:
     """Read a uri as it is written."""
-    return (Uri(value),)
+    return (Uri(value),) if value.__class__ is str else ()
 
 
 def read_versioned(value: str) -> tuple[Uri, ...]:
@@ -157,6 +162,11 @@ def read_number_range(value: Json) -> tuple[Number, ...]:
     return () if low is None or high is None else (Number(low, high),)
 
 
+@lru_cache(maxsize=4096)
+def _unit(system: Any, code: Any, unit: Any) -> tuple[str, str, str]:
+    return _text(system), _text(code), _text(unit)
+
+
 def read_quantity(value: Json) -> tuple[Quantity, ...]:
     """Read a Quantity; a comparator opens a side."""
     number = value.get("value")
@@ -172,12 +182,12 @@ def read_quantity(value: Json) -> tuple[Quantity, ...]:
             low = None
         elif comparator in _ABOVE:
             high = None
-    return (Quantity(low, high, value.get("system") or "", value.get("code") or "", value.get("unit") or ""),)
+    return (Quantity(low, high, *_unit(value.get("system"), value.get("code"), value.get("unit"))),)
 
 
 def read_money(value: Json) -> tuple[Quantity, ...]:
     """Read Money; its currency is the code."""
-    number, currency = _decimal(value.get("value")), value.get("currency") or ""
+    number, currency = _decimal(value.get("value")), _text(value.get("currency"))
     return () if number is None else (Quantity(number, number, CURRENCIES if currency else "", currency, currency),)
 
 
@@ -188,7 +198,7 @@ def read_range(value: Json) -> tuple[Quantity, ...]:
     if least is None and most is None:
         return ()
     said = low if low.get("code") or low.get("unit") else high
-    return (Quantity(least, most, said.get("system") or "", said.get("code") or "", said.get("unit") or ""),)
+    return (Quantity(least, most, *_unit(said.get("system"), said.get("code"), said.get("unit"))),)
 
 
 def read_position(value: Json) -> tuple[Position, ...]:
@@ -242,7 +252,7 @@ def reference_reader(parse: Callable[[str], Reference | None]) -> Reader:
 
 
 def _by_identifier(value: Json, identifier: Token) -> Reference:
-    return Reference(value.get("type") or "", "", identifier=identifier)
+    return Reference(_text(value.get("type")), "", identifier=identifier)
 
 
 def _canonical_reader(parse: Callable[[str], Reference | None]) -> Reader:
@@ -255,7 +265,7 @@ def _canonical_reader(parse: Callable[[str], Reference | None]) -> Reader:
 
 def _read_resource(value: Json) -> tuple[Reference, ...]:
     """A resource that stands in a Bundle is what the parameter refers to."""
-    type, id = value.get("resourceType"), value.get("id")
+    type, id = _text(value.get("resourceType")), _text(value.get("id"))
     return (Reference(type, id),) if type and id else ()
 
 
