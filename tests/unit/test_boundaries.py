@@ -29,7 +29,12 @@ FENCES = {
 CORE = {
     "fhir_server.errors": ("fhir_server",),
     "fhir_server.store": ("fhir_server.http", "fhir_server.interactions", "fhir_server.interface"),
-    "fhir_server.search": ("fhir_server.http", "fhir_server.interactions", "fhir_server.store", "fhir_server.interface"),
+    "fhir_server.search": (
+        "fhir_server.http",
+        "fhir_server.interactions",
+        "fhir_server.store",
+        "fhir_server.interface",
+    ),
     "fhir_server.fhirpath": ("fhir_server.http", "fhir_server.interactions", "fhir_server.store", "fhir_server.search"),
     "fhir_server.interactions": ("fhir_server.http", "fhir_server.app", "fhir_server.settings"),
 }
@@ -69,7 +74,9 @@ def test_a_room_imports_the_door_and_itself_only(room: str) -> None:
 
 def opens_a_hub_for_a_command(path: Path, name: str) -> bool:
     """Commands of rooms open the hub through the composition root; nothing else may."""
-    return path.stem in ("command", "commands", "cli") and under(name, ("fhir_server.app", "fhir_server.cli", "fhir_server.settings"))
+    return path.stem in ("command", "commands", "cli") and under(
+        name, ("fhir_server.app", "fhir_server.cli", "fhir_server.settings")
+    )
 
 
 @pytest.mark.parametrize("package", ALONE)

@@ -30,7 +30,9 @@ def test_every_dependency_has_its_line() -> None:
     assert [name for name in names if name.lower() not in page] == []
 
 
-@pytest.mark.parametrize("page", sorted(p.relative_to(ROOT).as_posix() for p in [ROOT / "README.md", *DOCS.rglob("*.md")]))
+@pytest.mark.parametrize(
+    "page", sorted(p.relative_to(ROOT).as_posix() for p in [ROOT / "README.md", *DOCS.rglob("*.md")])
+)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     source = ROOT / page
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", source.read_text("utf-8")):

@@ -73,7 +73,9 @@ def test_texts_keep_every_character() -> None:
 def _plain() -> st.SearchStrategy[Any]:
     leaves = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text(max_size=20)
     return st.recursive(
-        leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=20
+        leaves,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+        max_leaves=20,
     )
 
 

@@ -1,0 +1,176 @@
+"""Subscriptions matched inside the transaction of the write that they are about.
+
+Each match is a durable row of the outbox in that transaction, numbered without gaps per subscription,
+so nothing is missed and nothing is told that was not committed.
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/subscription.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from fhir_server.errors import Unprocessable
+from fhir_server.interactions.asking import split_query
+from fhir_server.interactions.core import Hub
+from fhir_server.interface import Asking
+from fhir_server.model import Actor, Change, Entry, Resource, Scope
+from fhir_server.search.parameters import parameter
+from fhir_server.search.query import Ask, Match
+from fhir_server.search.values import Token
+from fhir_server.store.protocol import Transaction
+
+SUBSCRIPTION = "subscription"  # record: one for each active Subscription, key its id
+EVENT = "outbox"  # record: one for each event to deliver, key "id/number", lane the id
+PAYLOADS = frozenset({"", "application/fhir+json", "application/json"})
+MOST_HEADERS = 20
+
+
+class Watcher(msgspec.Struct):
+    """An active Subscription as the matcher keeps it."""
+
+    criteria: str
+    endpoint: str
+    payload: str
+    headers: list[str]
+    tenant: str
+    subject: str
+    scopes: list[tuple[str, str, str, str]]
+    reference: str
+    patient: str
+    purpose: str
+    events: int = 0  # how many there were; the number of the newest
+
+    @property
+    def actor(self) -> Actor:
+        """Who made the subscription: what they may see at delivery is what is delivered."""
+        scopes = tuple(Scope(*scope) for scope in self.scopes)
+        return Actor(self.tenant, self.subject, scopes, self.reference, self.patient, self.purpose)
+
+
+class Event(msgspec.Struct):
+    """One thing to tell."""
+
+    subscription: str
+    number: int
+    type: str
+    id: str
+    version: int
+    attempts: int = 0
+    next_at: int = 0  # microseconds since 1970
+
+
+def check_subscription(resource: Resource, check_endpoint: Callable[[str], None], types: frozenset[str]) -> None:
+    """Raise Unprocessable unless this server can serve the subscription."""
+    channel = resource.get("channel", {})
+    if channel.get("type") != "rest-hook":
+        raise Unprocessable(
+            "The channel is none that this server has: rest-hook.", expression="Subscription.channel.type"
+        )
+    if channel.get("payload", "").partition(";")[0] not in PAYLOADS:
+        raise Unprocessable("The payload is application/fhir+json, or none.", expression="Subscription.channel.payload")
+    headers = channel.get("header", [])
+    if len(headers) > MOST_HEADERS or any(not is_header(line) for line in headers):
+        raise Unprocessable("A header reads Name: value.", expression="Subscription.channel.header")
+    if resource.get("criteria", "").partition("?")[0] not in types:
+        raise Unprocessable("The criteria name no resource type.", expression="Subscription.criteria")
+    check_endpoint(channel.get("endpoint", ""))
+
+
+def is_header(line: str) -> bool:
+    """Whether a text is one header line that may be sent."""
+    name, colon, value = line.partition(":")
+    known = name.strip().lower()
+    return (
+        bool(colon)
+        and known.replace("-", "").isalnum()
+        and known.isascii()
+        and value.isprintable()
+        and known not in ("host", "content-length", "transfer-encoding", "connection")
+    )
+
+
+class Matching:
+    """Keeps watchers with their Subscriptions and numbers their events."""
+
+    def __init__(self, hub: Hub, check_endpoint: Callable[[str], None]) -> None:
+        self._hub, self._check_endpoint = hub, check_endpoint
+        self.has_news = False  # whether an event was put into the outbox since delivery last looked
+
+    async def check(self, asking: Asking, change: Change, actor: Actor) -> None:
+        """Refuse a Subscription that cannot be served (`interface.Check`)."""
+        resource = change.resource
+        if change.version.is_deleted or resource.get("status") not in ("requested", "active"):
+            return
+        check_subscription(resource, self._check_endpoint, self._hub.types)
+        type, pairs = split_query(resource["criteria"])
+        self._hub.query(type, pairs)
+        if not (actor.may("r", type) or actor.may("s", type)):
+            raise Unprocessable("The token's scopes do not reach the criteria.", expression="Subscription.criteria")
+
+    async def activate(self, writing: Any, changes: Sequence[Change]) -> list[Entry]:
+        """Make a requested Subscription active (`interface.Enricher`)."""
+        return [
+            Entry("PUT", change.version.reference, {**change.resource, "status": "active"})
+            for change in changes
+            if not change.version.is_deleted and change.resource.get("status") == "requested"
+        ]
+
+    async def match(self, tx: Transaction, changes: Sequence[Change], actor: Actor) -> None:
+        """Keep watchers, and put an event into the outbox for each watcher that a change concerns."""
+        for change in changes:
+            if change.version.type == "Subscription":
+                await self._keep(tx, change, actor)
+        watchers = await tx.records(SUBSCRIPTION, state="active", limit=1_000)
+        for record in watchers:
+            watcher = msgspec.json.decode(record.body, type=Watcher)
+            before = watcher.events
+            for change in changes:
+                if not change.version.is_deleted and await self._concerns(tx, watcher, change):
+                    watcher.events += 1
+                    await self._emit(tx, record.key, watcher.events, change)
+            if watcher.events != before:
+                await tx.put_record(SUBSCRIPTION, record.key, "active", msgspec.json.encode(watcher))
+
+    async def _keep(self, tx: Transaction, change: Change, actor: Actor) -> None:
+        resource, id = change.resource, change.version.id
+        known = await tx.record(SUBSCRIPTION, id)
+        if change.version.is_deleted or resource.get("status") != "active":
+            if known is not None:
+                await tx.put_record(SUBSCRIPTION, id, "off", known.body)
+            return
+        channel = resource["channel"]
+        watcher = Watcher(
+            criteria=resource["criteria"],
+            endpoint=channel["endpoint"],
+            payload=channel.get("payload", ""),
+            headers=list(channel.get("header", [])),
+            tenant=actor.tenant,
+            subject=actor.subject,
+            scopes=[(s.context, s.type, s.actions, s.query) for s in actor.scopes],
+            reference=actor.reference,
+            patient=actor.patient,
+            purpose=actor.purpose,
+        )
+        if known is not None:
+            watcher.events = msgspec.json.decode(known.body, type=Watcher).events
+        await tx.put_record(SUBSCRIPTION, id, "active", msgspec.json.encode(watcher))
+
+    async def _concerns(self, tx: Transaction, watcher: Watcher, change: Change) -> bool:
+        """Whether the new version matches the criteria, for who made the subscription."""
+        type, pairs = split_query(watcher.criteria)
+        if type != change.version.type:
+            return False
+        itself = parameter(type, "_id")
+        assert itself is not None
+        where = (Match(itself, (Ask(Token(None, change.version.id)),)), *self._hub.query(type, pairs).where)
+        see = await self._hub.sight.of(tx, watcher.actor)
+        return await tx.count((type,), where, see=see) > 0
+
+    async def _emit(self, tx: Transaction, id: str, number: int, change: Change) -> None:
+        self.has_news = True
+        version = change.version
+        event = Event(id, number, version.type, version.id, version.version)
+        await tx.put_record(EVENT, f"{id}/{number:012d}", "pending", msgspec.json.encode(event), lane=id)
