@@ -78,10 +78,13 @@ def evaluate(rule: Rule, series: Series, at: int, *, scale: int = 1) -> Evaluati
 
 def _chosen(rule: Rule, readings: Sequence[Reading], scale: int) -> Reading:
     """Of readings that share a moment take a usable one, and of several the gravest."""
-    values = [(reading, reading.value) for reading in readings if reading.value is not None]
+    values: dict[Value | Bound, Reading] = {}
+    for reading in readings:
+        if reading.value is not None:
+            values.setdefault(reading.value, reading)
     if len(values) < 2:
-        return values[0][0] if values else readings[0]
-    return max(values, key=lambda pair: rule.formula({pair[0].input: pair[1]}, scale).minimum)[0]
+        return next(iter(values.values()), readings[0])
+    return max(values.items(), key=lambda pair: rule.formula({pair[1].input: pair[0]}, scale).minimum)[1]
 
 
 def plausible(name: str, value: Decimal) -> bool:

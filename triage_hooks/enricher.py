@@ -9,11 +9,12 @@ from typing import Final
 
 from fhir_server.errors import Unavailable
 from fhir_server.interface import Writing
-from fhir_server.model import Change, Entry
-from triage_hooks import alert, episode, gathering, state, vital_signs
+from fhir_server.model import Change, Entry, Resource
+from triage_hooks import alert, chart, episode, gathering, state, vital_signs
 from triage_hooks.author import Author, link
 from triage_hooks.codes import CLOSED
 from triage_hooks.engine import Evaluation, Reading, Series, evaluate, urgency, worse
+from triage_hooks.gathering import Ward
 from triage_hooks.observation import score_observation
 from triage_hooks.rules.news2 import NEWS2
 from triage_hooks.rules.score import Rule
@@ -32,7 +33,7 @@ class Triage:
         rules: That measurements trigger.
     """
 
-    types: Final = frozenset({"Observation", "Task"})
+    types: Final = frozenset({"Observation", "Patient", "Task"})
 
     def __init__(self, base_url: str, zone: tzinfo, rules: Sequence[Rule] = RULES) -> None:
         self.base_url, self.zone, self.rules = base_url, zone, rules
@@ -46,18 +47,20 @@ class Triage:
         for change in changes:
             if change.version.type == "Task":
                 entries += await _closed(writing, change)
+            elif change.version.type == "Patient" and change.version.is_deleted:
+                await writing.drop_record(chart.KIND, change.version.id)
         return [*author.entries, *entries]
 
     def _measured(self, changes: Sequence[Change]) -> dict[str, list[Change]]:
         """Return the changes that carry an input of a rule, by patient; quick, as most carry none."""
         found: dict[str, list[Change]] = {}
         for change in changes:
-            if change.version.type != "Observation" or change.version.is_deleted:
+            if change.version.type != "Observation":
                 continue
-            if vital_signs.concerns(change.resource):
-                patient = vital_signs.patient_of(change.resource, self.base_url)
-                if patient:
-                    found.setdefault(patient, []).append(change)
+            versions = [change.resource, change.before] if change.before else [change.resource]
+            of = {vital_signs.patient_of(one, self.base_url) for one in versions if vital_signs.concerns(one)}
+            for patient in sorted(of - {""}):
+                found.setdefault(patient, []).append(change)
         return found
 
     async def _supervised(self, author: Author, patient: str, measured: Sequence[Change]) -> list[Entry]:
@@ -71,34 +74,57 @@ class Triage:
             return await episode.failed(author, patient, [change.version.reference for change in measured])
 
     async def _judged(self, author: Author, patient: str, measured: Sequence[Change]) -> list[Entry]:
-        fresh = [reading for change in measured for reading in self._fresh(change, author.writing.now)]
+        ward = Ward(author.writing, patient, self.zone, author.writing.now)
+        read = {change.version.reference: self._readings(ward, change.resource, change) for change in measured}
+        held = await chart.held(author.writing, patient)
+        held = await gathering.made_chart(ward, read) if held is None else held.without(read)
+        await chart.keep(author.writing, patient, held.joined(item for items in read.values() for item in items))
+        fresh = [item for change in measured for item in self._news(ward, change, read[change.version.reference])]
+        if not fresh:
+            return []
+        first, last = min(reading.at for reading in fresh), max(reading.at for reading in fresh)
+        stored: Sequence[Reading] = held.readings
+        if not held.covers(first):
+            stored = [item for item in await gathering.around(ward, first, last) if item.reference not in read]
         entries: list[Entry] = []
         for rule in self.rules:
             if own := [reading for reading in fresh if reading.input in rule.inputs]:
-                entries += await self._ruled(author, rule, patient, own)
+                entries += await self._ruled(author, rule, patient, own, stored)
         return entries
 
-    def _fresh(self, change: Change, now: int) -> list[Reading]:
-        """Return what is new: an update that leaves the measurement as it was brings nothing."""
-        fresh = vital_signs.readings(change.resource, zone=self.zone, now=now)
-        if change.before and fresh == vital_signs.readings(change.before, zone=self.zone, now=now):
+    def _readings(self, ward: Ward, resource: Resource, change: Change) -> list[Reading]:
+        """Return what a version measures of this patient."""
+        if change.version.is_deleted or vital_signs.patient_of(resource, self.base_url) != ward.patient:
             return []
-        return fresh
+        return vital_signs.readings(resource, zone=self.zone, now=ward.now)
 
-    async def _ruled(self, author: Author, rule: Rule, patient: str, fresh: Sequence[Reading]) -> list[Entry]:
+    def _news(self, ward: Ward, change: Change, read: list[Reading]) -> list[Reading]:
+        """Return what is new: an update that leaves the measurement as it was brings nothing."""
+        return [] if change.before and read == self._readings(ward, change.before, change) else read
+
+    async def _ruled(
+        self, author: Author, rule: Rule, patient: str, fresh: Sequence[Reading], stored: Sequence[Reading]
+    ) -> list[Entry]:
         """Judge by one rule: a score as of the newest moment, and one as of the gravest where that is another."""
-        writing = author.writing
-        stored = await gathering.stored_readings(writing, rule, patient, fresh, zone=self.zone, now=writing.now)
-        has_spo2 = any(reading.input == "spo2" for reading in (*fresh, *stored))
-        scale = await gathering.oxygen_scale(writing, patient) if has_spo2 else 1
-        telling = to_record(evaluations(rule, fresh, stored, scale))
-        if not telling or not await gathering.holds_for(writing, rule, patient, telling[0].at, zone=self.zone):
+        telling = await _telling(author.writing, rule, patient, fresh, stored)
+        if not telling or not await gathering.holds_for(author.writing, rule, patient, telling[0].at, zone=self.zone):
             return []
         device = await author.reference()
         scores = [score_observation(item, patient=patient, device=device) for item in telling]
-        links = [link(writing, patient, rule.id, item.at) for item in telling]
+        links = [link(author.writing, patient, rule.id, item.at) for item in telling]
         entries = [Entry("POST", "Observation", *pair) for pair in zip(scores, links, strict=True)]
         return [*entries, *await episode.followed(author, telling[-1], patient, links[-1])]
+
+
+async def _telling(
+    writing: Writing, rule: Rule, patient: str, fresh: Sequence[Reading], stored: Sequence[Reading]
+) -> list[Evaluation]:
+    """Return the evaluations worth a record; the oxygen scale is asked for only where there would be any."""
+    has_spo2 = any(reading.input == "spo2" for reading in (*fresh, *stored))
+    scored = {scale: to_record(evaluations(rule, fresh, stored, scale)) for scale in ((1, 2) if has_spo2 else (1,))}
+    if not any(scored.values()):
+        return []
+    return scored[await gathering.oxygen_scale(writing, patient) if has_spo2 else 1]
 
 
 def to_record(judged: Sequence[Evaluation]) -> list[Evaluation]:

@@ -5,20 +5,23 @@ All of it runs inside the transaction that stores the measurement, so it asks as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import tzinfo
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from fhir_server.interface import Asking
 from fhir_server.model import Resource
 from triage_hooks import moment, vital_signs
+from triage_hooks.chart import Chart
 from triage_hooks.codes import LOINC, SCALE_2, SETTING, SNOMED, codes_of
 from triage_hooks.engine import Reading
 from triage_hooks.rules.inputs import INPUTS
 from triage_hooks.rules.score import Rule
 
+ALL: Final = tuple(INPUTS)
+WINDOW: Final = max(item.window for item in INPUTS.values())
 PAGE: Final = 40  # newest Observations asked for at once
 RETRY: Final = 3  # of one input, where the page was full of others
 PREGNANT: Final = "77386006"  # SNOMED CT, as in IPS; not checked in a release
@@ -28,33 +31,50 @@ PREGNANCY: Final = 300 * 24 * 3_600_000_000  # how long such an answer holds, in
 CLINICIANS: Final = ("Practitioner/", "PractitionerRole/")
 
 
-async def stored_readings(
-    asking: Asking, rule: Rule, patient: str, fresh: Sequence[Reading], *, zone: tzinfo, now: int
-) -> list[Reading]:
-    """Return what is stored and may count together with fresh readings, of any input of a rule."""
-    window = max(INPUTS[name].window for name in rule.inputs)
-    first, last = min(reading.at for reading in fresh), max(reading.at for reading in fresh)
-    own = {reading.reference for reading in fresh}
+class Ward(NamedTuple):
+    """Where a patient's measurements are asked for."""
 
-    async def ask(names: tuple[str, ...], until: int, count: int) -> tuple[list[Reading], int]:
-        resources = await asking.find(_question(patient, names, first - window, until, count))
-        read = [item for one in resources for item in vital_signs.readings(one, zone=zone, now=now)]
-        return [item for item in read if item.reference not in own], len(resources)
+    asking: Asking
+    patient: str
+    zone: tzinfo
+    now: int  # microseconds
 
-    found, answered = await ask(rule.inputs, last + window, PAGE)
-    if answered == PAGE:
-        known = {reading.input for reading in (*fresh, *found)}
-        for name in rule.inputs:
+    async def readings_of(self, query: str) -> tuple[list[Reading], int]:
+        """Return the readings of the Observations that a search finds, and how many Observations those are."""
+        found = await self.asking.find(query)
+        return [reading for one in found for reading in vital_signs.readings(one, zone=self.zone, now=self.now)], len(
+            found
+        )
+
+
+async def around(ward: Ward, first: int, last: int) -> list[Reading]:
+    """Return what may count together with measurements of these moments, the newest of each input at least."""
+    since, until = first - WINDOW, last + WINDOW
+    found, count = await ward.readings_of(_question(ward.patient, ALL, since, until, PAGE))
+    if count == PAGE:
+        known = {reading.input for reading in found}
+        for name in ALL:
             if name not in known:
-                found += (await ask((name,), last, RETRY))[0]
+                found += (await ward.readings_of(_question(ward.patient, (name,), since, last, RETRY)))[0]
     return found
 
 
-def _question(patient: str, names: tuple[str, ...], since: int, until: int, count: int) -> str:
-    return (
-        f"Observation?patient={patient}&code={_codes(names)}"
-        f"&date=ge{moment.written(since)}&date=le{moment.written(until)}&_sort=-date&_count={count}&_total=none"
-    )
+async def made_chart(ward: Ward, changed: Collection[str]) -> Chart:
+    """Return a chart made of what is stored, but for the Observations that are changing now."""
+    some = await ward.asking.find(f"Observation?patient={ward.patient}&_count={len(changed) + 1}&_total=none")
+    if all(f"Observation/{one['id']}" in changed for one in some) and len(some) <= len(changed):
+        return Chart()
+    newest, _ = await ward.readings_of(_question(ward.patient, ALL, None, None, PAGE))
+    if not newest:
+        return Chart()
+    last = max(reading.at for reading in newest)
+    return Chart().joined(await around(ward, last, last)).without(changed)
+
+
+def _question(patient: str, names: tuple[str, ...], since: int | None, until: int | None, count: int) -> str:
+    dates = "" if since is None else f"&date=ge{moment.written(since)}"
+    dates += "" if until is None else f"&date=le{moment.written(until)}"
+    return f"Observation?patient={patient}&code={_codes(names)}{dates}&_sort=-date&_count={count}&_total=none"
 
 
 @cache

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fhir_server.errors import Unavailable
-from fhir_server.model import Change, Entry, Resource, Version
+from fhir_server.model import Change, Entry, Record, Resource, Version
 from triage_hooks import alert, moment
 from triage_hooks.codes import FAMILY, LOINC, SCALE_2, SETTING, SIGN, SNOMED, UCUM, codes_of
 from triage_hooks.enricher import Triage
@@ -33,6 +33,7 @@ class Ward:
     def __init__(self) -> None:
         self.now = NOW.first if NOW else 0
         self.held: dict[str, Resource] = {}
+        self.charts: dict[str, Record] = {}
         self.triage = Triage("https://hub.example/fhir", PARIS)
         self.asked = 0
         self.put("Patient", {"id": "p", "birthDate": "1951-04-23", "gender": "male"})
@@ -71,6 +72,15 @@ class Ward:
 
     async def resource(self, reference: str) -> Resource | None:
         return self.held.get(reference)
+
+    async def record(self, kind: str, key: str) -> Record | None:
+        return self.charts.get(key)
+
+    async def put_record(self, kind: str, key: str, state: str, body: bytes) -> None:
+        self.charts[key] = Record(kind, key, state, "", 1, self.now, body)
+
+    async def drop_record(self, kind: str, key: str) -> None:
+        self.charts.pop(key, None)
 
     async def find(self, query: str) -> list[Resource]:
         self.asked += 1
@@ -192,9 +202,11 @@ async def test_what_is_worth_a_score(resources: list[Resource], made: int) -> No
     assert len(scores(ward)) == made
 
 
-async def test_one_calm_value_costs_one_question_and_writes_nothing() -> None:
+async def test_a_calm_value_costs_one_question_of_a_new_patient_and_then_none() -> None:
     ward = Ward()
     assert await ward.write(vital("hr", 72)) == []
+    assert ward.asked == 1
+    assert await ward.write(vital("hr", 73, after(1))) == []
     assert ward.asked == 1
 
 
@@ -427,3 +439,30 @@ async def test_a_full_page_of_one_vital_sign_does_not_hide_the_others() -> None:
     oxygen = {**vital("hr", 0), "code": {"coding": [{"system": SIGN, "code": "on-oxygen"}]}, "valueBoolean": True}
     await ward.write({key: value for key, value in oxygen.items() if key != "valueQuantity"})
     assert scores(ward)[-1]["valueInteger"] == 5
+
+
+async def test_a_value_older_than_the_chart_is_judged_with_those_of_its_time() -> None:
+    ward = Ward()
+    for minute in range(20):
+        await ward.write(vital("hr", 135, after(minute - 60)))
+    await ward.write(vital("rr", 28, after(-59)))
+    assert len(ward.all("Task")) == 1
+    assert max(score["valueInteger"] for score in scores(ward)) == 6
+
+
+async def test_what_was_wrong_counts_no_more() -> None:
+    ward = Ward()
+    await ward.write(vital("rr", 28))
+    (wrong,) = [held for held in ward.all("Observation") if "9279-1" in codes_of(held["code"], LOINC)]
+    await ward.write({**wrong, "status": "entered-in-error"})
+    await ward.write(vital("hr", 115, after(1)))
+    assert scores(ward)[-1]["valueInteger"] == 2
+
+
+async def test_the_chart_of_a_deleted_patient_goes() -> None:
+    ward = Ward()
+    await ward.write(vital("hr", 72))
+    gone = Change(Version("Patient", "p", 2, ward.now, "DELETE", b""), ward.held["Patient/p"], None)
+    assert ward.charts
+    assert await ward.triage.run(ward, [gone]) == []  # type: ignore[arg-type]
+    assert ward.charts == {}
