@@ -50,19 +50,18 @@ class Clauses:
         self._registry, self._reader = registry, reader
         self._made = 0
 
-    def parameter(self, types: Sequence[str], code: str, name: str) -> Parameter:
-        """Return the parameter that all these types share.
-
-        Raises:
-            UnknownParameter: One of the types does not have it, or it is evaluated by no expression.
-        """
+    def parameter(self, types: Sequence[str], code: str) -> Parameter | None:
+        """Return the parameter that all these types share; None where one lacks it or nothing evaluates it."""
         found = [self._registry.parameter(type, code) for type in types]
         known = [parameter for parameter in found if parameter is not None and parameter.expression]
         if len(known) < len(types) or len({parameter.type for parameter in known}) != 1:
+            return None
+        return known[0] if len(known) == 1 else replace(known[0], targets=_shared(map(targets, known)))
+
+    def _known(self, types: Sequence[str], code: str, name: str) -> Parameter:
+        if (found := self.parameter(types, code)) is None:
             raise UnknownParameter(f"The search parameter '{shown(name)}' is not known here.")
-        if len(known) == 1:
-            return known[0]
-        return replace(known[0], targets=_shared(map(targets, known)))
+        return found
 
     def clause(self, types: Sequence[str], name: str, value: str, *, hops: int = 0, inside: int = 0) -> Clause:
         """Read one parameter.
@@ -86,7 +85,7 @@ class Clauses:
             return self._has(types, name, value, hops, inside)
         head, dot, rest = name.partition(".")
         code, colon, modifier = head.partition(":")
-        parameter = self.parameter(types, code, name)
+        parameter = self._known(types, code, name)
         if dot:
             return self._chain(parameter, modifier, name, rest, value, hops + 1, inside)
         if colon and not modifier:
@@ -121,7 +120,7 @@ class Clauses:
         if len(parts) != 4 or parts[1] not in resource_types():
             raise UnknownParameter(f"The search parameter '{shown(name)}' is not _has:Type:reference:parameter.")
         _, source, code, rest = parts
-        parameter = self.parameter((source,), code, name)
+        parameter = self._known((source,), code, name)
         possible = targets(parameter)
         if parameter.type != "reference" or (possible and not set(possible) & set(types)):
             raise UnknownParameter(f"The search parameter '{shown(name)}' does not refer to what is searched.")

@@ -65,9 +65,9 @@ def read_sort(value: str, types: Sequence[str], clauses: Clauses) -> tuple[Sort,
     keys = []
     for name in names:
         code = name.removeprefix("-")
-        parameter = clauses.parameter(types, code, f"_sort={code}")
-        if parameter.type not in _SORTABLE:
-            raise UnknownParameter(f"The parameter '_sort' cannot order by '{shown(code)}'.")
+        parameter = clauses.parameter(types, code)
+        if parameter is None or parameter.type not in _SORTABLE:
+            raise UnknownParameter("The parameter '_sort' names a parameter that is not known here or has no order.")
         keys.append(Sort(parameter, descending=name != code))
     return tuple(keys)
 
