@@ -22,6 +22,7 @@ log = logging.getLogger("predmp")
 
 GRACE_S = 10  # seconds that requests under way have to end
 RESTART_S = 2.0  # seconds before a task that failed is started again
+IDLE_S = 75  # seconds that a kept-alive connection may be silent
 BACKLOG = 2048
 
 
@@ -82,6 +83,7 @@ async def _run(
         log_config=None,
         server_header=False,
         proxy_headers=False,  # what a peer says of others' addresses is not believed
+        timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=65_536,
     )
