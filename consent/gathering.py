@@ -14,7 +14,7 @@ from fhir_server.interface import Asking
 from fhir_server.model import Resource
 
 PAGE = 1_000  # resources asked for at once: the largest page there is
-PATIENTS = 100  # patients whose Consents are asked for at once
+SOME = 200  # references asked for at once
 
 
 async def every(asking: Asking, query: str, *, since: str = "") -> list[Resource]:
@@ -109,8 +109,8 @@ class Gathering:
 
     async def teams(self, asking: Asking, names: frozenset[str]) -> list[Team]:
         """Return the active care teams that one of these names is in."""
-        members = ",".join(sorted(names))
-        return self.compiled_teams(await every(asking, f"CareTeam?participant={members}&status=active"))
+        found = [await every(asking, f"CareTeam?participant={some}&status=active") for some in _parted(names)]
+        return self.compiled_teams({team["id"]: team for teams in found for team in teams}.values())
 
     def compiled_roles(self, roles: Iterable[Resource]) -> list[Role]:
         """Compile PractitionerRoles; those that are not active are left out."""
@@ -125,16 +125,16 @@ class Gathering:
     async def patients_naming(self, asking: Asking, names: frozenset[str], exceptions: Exceptions) -> set[str]:
         """Return ids of Patients who name one of these in an active Consent."""
         await exceptions.refresh(asking)
-        naming = await every(asking, f"Consent?actor={','.join(sorted(names))}&status=active")
-        found = {local(consent.get("patient"), self.base_url) for consent in naming} | exceptions.patients(names)
+        found = exceptions.patients(names)
+        for some in _parted(names):
+            naming = await every(asking, f"Consent?actor={some}&status=active")
+            found |= {local(consent.get("patient"), self.base_url) for consent in naming}
         return {patient.removeprefix("Patient/") for patient in found if patient.startswith("Patient/")}
 
     async def rules(self, asking: Asking, patients: Iterable[str]) -> dict[str, list[Rule]]:
         """Return the compiled active Consents of each of these patients."""
-        ids = sorted(patients)
         made: dict[str, list[Rule]] = {}
-        for start in range(0, len(ids), PATIENTS):
-            some = ",".join(f"Patient/{id}" for id in ids[start : start + PATIENTS])
+        for some in _parted(f"Patient/{id}" for id in patients):
             for rule in self.compiled_rules(await every(asking, f"Consent?patient={some}&status=active")):
                 made.setdefault(rule.patient, []).append(rule)
         return made
@@ -143,3 +143,10 @@ class Gathering:
         """Compile Consents; those that say nothing about who may see a record are left out."""
         made = (compile_consent(consent, zone=self.zone, base_url=self.base_url) for consent in consents)
         return [rule for rule in made if rule]
+
+
+def _parted(references: Iterable[str]) -> Iterator[str]:
+    """Return references as values of a search parameter, some at a time."""
+    ordered = sorted(references)
+    for start in range(0, len(ordered), SOME):
+        yield ",".join(ordered[start : start + SOME])

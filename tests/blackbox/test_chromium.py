@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.blackbox.browser import Browser, programs
 from tests.running import RunningHub
-from tests.unit.consent_cases import care_team, consent
+from tests.unit.consent_cases import SYSTEM, care_team, consent
 
 pytestmark = pytest.mark.skipif(
     programs() is None, reason="NOT TESTED: no Chromium with chromedriver here (Debian: chromium, chromium-driver)"
@@ -56,6 +57,17 @@ return [...[...document.querySelectorAll('input:not([type=hidden]), select, text
 """
 
 
+def vital(code: str, unit: str, value: int, patient: str) -> dict[str, Any]:
+    """A measurement of this moment; several such raise an alert."""
+    return {
+        "resourceType": "Observation", "status": "final", "subject": {"reference": patient},
+        "category": [{"coding": [{"system": f"{SYSTEM}observation-category", "code": "vital-signs"}]}],
+        "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+        "effectiveDateTime": datetime.now(UTC).isoformat(timespec="seconds"),
+        "valueQuantity": {"value": value, "unit": unit, "system": "http://unitsofmeasure.org", "code": unit},
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def record(hub: RunningHub) -> dict[str, str]:
     """A patient with a care team, a permission, an objection; and tokens."""
@@ -72,6 +84,8 @@ def record(hub: RunningHub) -> dict[str, str]:
     stored(care_team(doctor, nurse, subject={"reference": patient}))
     stored(consent("permit", vendor, **of_patient))
     stored(consent("deny", nurse, **of_patient))
+    for code, unit, value in (("9279-1", "/min", 27), ("2708-6", "%", 88), ("8867-4", "/min", 134)):
+        stored(vital(code, unit, value, patient))
     id = patient.removeprefix("Patient/")
     return {
         "patient": patient,
@@ -128,6 +142,15 @@ def test_a_page_opens_without_a_word_on_the_console(
     hub: RunningHub, browser: Browser, record: dict[str, str], who: str, path: str
 ) -> None:
     sign_in(browser, hub, record[who], path)
+    is_fine(browser)
+
+
+@pytest.mark.parametrize("path", ["/worklist", "/records"])
+def test_what_a_list_leads_to_opens_too(hub: RunningHub, browser: Browser, record: dict[str, str], path: str) -> None:
+    sign_in(browser, hub, record["as doctor"], path)
+    browser.click(f"main a[href^='{path}/']")
+    browser.arrive(f"{base(hub)}{path}/")
+    assert "Épreuve" in browser.text("h1")
     is_fine(browser)
 
 
@@ -201,6 +224,11 @@ def test_pages_can_be_read_and_touched_on_a_small_screen(hub: RunningHub, record
             assert browser.script(FAINT) == [], path
             assert browser.script(SMALL) == [], path
             assert browser.script(UNNAMED) == [], path
+        for path in ("/worklist", "/records"):
+            sign_in(browser, hub, record["as doctor"], path)
+            browser.open(str(browser.script(f"return document.querySelector(\"main a[href^='{path}/']\").href")))
+            assert browser.script("return document.documentElement.scrollWidth") <= 320, path
+            assert browser.script(FAINT) + browser.script(SMALL) + browser.script(UNNAMED) == [], path
 
 
 def test_the_checks_themselves_find_what_is_wrong(hub: RunningHub) -> None:

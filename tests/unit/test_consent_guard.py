@@ -198,7 +198,7 @@ async def test_all_consents_are_found_however_many_share_a_millisecond(
     core: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathering, "PAGE", 3)
-    monkeypatch.setattr(gathering, "PATIENTS", 4)
+    monkeypatch.setattr(gathering, "SOME", 4)
     for batch in range(3):
         many = [
             one
@@ -210,6 +210,19 @@ async def test_all_consents_are_found_however_many_share_a_millisecond(
         ]
         await put(core, *many)
     expected = frozenset(f"{batch}-{n}" for batch in range(3) for n in range(5))
+    assert (await visibility(core, who("Organization/v"))).patients == expected
+
+
+async def test_an_organisation_in_many_care_teams(core: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "PAGE", 10)
+    many = [
+        one
+        for n in range(1100)
+        for one in ({**P, "id": f"{n}"}, care_team("Organization/v", id=f"{n}", subject={"reference": f"Patient/{n}"}))
+    ]
+    by_team = consent("permit", "CareTeam/1099", id="named", patient={"reference": "Patient/p"})
+    await put(core, *many, P, by_team, consent("deny", "CareTeam/7", patient={"reference": "Patient/7"}))
+    expected = frozenset({*(f"{n}" for n in range(1100) if n != 7), "p"})
     assert (await visibility(core, who("Organization/v"))).patients == expected
 
 
