@@ -11,6 +11,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
 from fhir_server.store.sqlite.audit import Chain
+from fhir_server.store.sqlite.rows import RowMaker
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.statements import TABLES, insert
 from fhir_server.store.sqlite.terms import HashText, Terms
@@ -31,6 +32,7 @@ class Batch:
     Args:
         session: The writer's connection.
         terms: The writer's, current as of the transaction's begin.
+        rows: Makes index rows.
         hash_text: The store's hash.
         last_now: The largest `now` this process gave so far.
         audit_key: Signs the head of the audit chain.
@@ -41,6 +43,7 @@ class Batch:
         self,
         session: Session,
         terms: Terms,
+        rows: RowMaker,
         hash_text: HashText,
         last_now: int,
         audit_key: bytes,
@@ -48,7 +51,7 @@ class Batch:
         careful: bool = False,
     ) -> None:
         self.session, self.connection = session, session.connection
-        self.terms, self.hash, self.careful = terms, hash_text, careful
+        self.terms, self.rows, self.hash, self.careful = terms, rows, hash_text, careful
         connection = self.connection
         self.lists: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
         self._marks: dict[str, int] = {}
@@ -104,6 +107,7 @@ class Batch:
                 mapping[key] = before
         if self._new_terms:
             self.terms.drop(set(self._new_terms))
+        self.rows.forget()
         self._in_unit = False
 
     def set(self, mapping: MutableMapping[K, V], key: K, value: V) -> None:

@@ -7,6 +7,7 @@ is that of https://sqlite.org/src4/doc/trunk/www/key_encoding.wiki.
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 LOWEST: Final = b""
@@ -17,17 +18,17 @@ _BIAS: Final = 1 << 15
 _COMPLEMENT: Final = bytes(255 - byte for byte in range(256))
 
 
+@lru_cache(maxsize=4_096)
 def encode(number: Decimal) -> bytes:
     """Return bytes that compare as the number does; equal numbers (1.0, 1.00) are equal bytes."""
-    sign, digits, _ = number.as_tuple()
-    text = "".join(map(str, digits)).lstrip("0").rstrip("0")
-    if not text:
+    if not number:
         return _ZERO
+    text = "".join(map(str, number.as_tuple().digits)).rstrip("0")
     if len(text) % 2:
         text += "0"
     packed = (number.adjusted() + _BIAS).to_bytes(2, "big") + bytes(
         int(text[at : at + 2]) + 1 for at in range(0, len(text), 2)
     )
-    if sign:
+    if number < 0:
         return b"\x7f" + packed.translate(_COMPLEMENT) + b"\xff"
     return b"\x81" + packed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from math import prod
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -20,6 +20,7 @@ from fhir_server.search.values import (
     Text,
     Token,
     Uri,
+    Value,
 )
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.numbers import HIGHEST, LOWEST, encode
@@ -29,6 +30,8 @@ TermOf: TypeAlias = Callable[[str, str, str], int]  # (kind, params, system) -> 
 
 OWN: Final = ("_id", "_lastUpdated")
 """Parameters whose values are the store's own: the table `resource` answers the first."""
+
+_REMEMBERED: Final = 20_000
 
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400 * _SECOND
@@ -114,133 +117,175 @@ def coded(system: str, code: str) -> str:
     return f"{system}\0{code}"
 
 
-class _Groups:
-    """Values met so far, each with the parameters that have it."""
+class _Made(NamedTuple):
+    """The rows that one value makes in any resource, without its seq."""
 
-    def __init__(self) -> None:
-        self.equal: dict[tuple[str, str, str], list[str]] = {}  # kind, system, text
-        self.spans: dict[tuple[str, str, Any, Any], list[str]] = {}  # kind, system, lo, w
-
-    def add(self, param: str, value: Any) -> None:
-        """Take in a value of a parameter; places have no rows."""
-        kind = value.__class__
-        if kind is Token:
-            self._add_token(param, value)
-        elif kind is Reference:
-            self._add_reference(param, value)
-        elif kind is Period:
-            self.spans.setdefault((terms.DATE, *_dated(value)), []).append(param)
-        elif kind is Quantity or kind is Number:
-            self.spans.setdefault(measure(value), []).append(param)
-        elif kind is Text:
-            self.equal.setdefault((terms.EXACT, "", value.value), []).append(param)
-            self.spans.setdefault((terms.FOLDED, "", fold(value.value), 0), []).append(param)
-        elif kind is Uri:
-            self.equal.setdefault((terms.URI, "", value.value), []).append(param)
-
-    def add_composites(self, param: str, values: Sequence[Composite]) -> None:
-        """Take in the parts of composites, each as a value of a name of its own."""
-        parts = [frozenset(column) for column in zip(*(value.parts for value in values), strict=True)]
-        is_whole = len(set(values)) == prod(map(len, parts))
-        name = part_name if is_whole else pieces_name
-        for number, column in enumerate(parts):
-            for value in column:
-                self.add(name(param, number), value)
-
-    def _add_token(self, param: str, value: Token) -> None:
-        equal = self.equal
-        equal.setdefault((terms.TOKEN, value.system or "", value.code or ""), []).append(param)
-        if value.text and (text := fold(value.text)):
-            equal.setdefault((terms.TEXT, "", text), []).append(param)
-        if value.kind is not None:
-            typed = coded(value.kind[1], value.code or "")
-            equal.setdefault((terms.OF_TYPE, value.kind[0], typed), []).append(param)
-
-    def _add_reference(self, param: str, value: Reference) -> None:
-        if value.url:
-            self.equal.setdefault((terms.URL, "", value.url), []).append(param)
-        elif value.id:
-            self.equal.setdefault((terms.LOCAL, value.type, value.id), []).append(param)
-        if value.identifier is not None:
-            found = value.identifier
-            self.equal.setdefault((terms.IDENTIFIER, found.system or "", found.code or ""), []).append(param)
+    token: tuple[tuple[int, int], ...] = ()  # t, c
+    fact: tuple[tuple[int, Any, Any], ...] = ()  # t, lo, w
+    is_span: bool = False  # whether the facts are rows of `span` too
+    text: tuple[tuple[int, str, int], ...] = ()  # t, text, c
+    patient: int = 0  # hash of the Patient that a reference names
 
 
-def _dated(period: Period) -> tuple[str, int, int]:
-    system, width = width_class(period)
-    return system, period.lo, width
-
-
-def _together(params: list[str]) -> str:
-    return params[0] if len(params) == 1 else " ".join(sorted(set(params)))
-
-
-def build(type: str, indexed: Indexed, seq: int, at: int, term_of: TermOf, hash_text: HashText) -> Rows:
-    """Return the index rows of one version of a resource.
+class RowMaker:
+    """Makes the index rows of resources, and remembers what common values make.
 
     Args:
-        type: Of the resource.
-        indexed: Its values and owners.
-        seq: Of the version.
-        at: Its time.
-        term_of: Gives the number of a term, making it where it is new.
         hash_text: The store's hash.
     """
-    groups = _Groups()
+
+    def __init__(self, hash_text: HashText) -> None:
+        self._hash = hash_text
+        self._made: dict[tuple[Any, ...], _Made] = {}
+        self._params: dict[tuple[str, ...], str] = {}
+        self._shapes: dict[tuple[int, tuple[str, ...]], int] = {}
+
+    def forget(self) -> None:
+        """Forget what was made, since terms or texts of it were undone."""
+        self._made.clear()
+        self._shapes.clear()
+
+    def build(self, k: int, type: str, indexed: Indexed, seq: int, at: int, term_of: TermOf) -> Rows:
+        """Return the index rows of one version of a resource.
+
+        Args:
+            k: The term of its type.
+            type: Its name.
+            indexed: Its values and owners.
+            seq: Of the version.
+            at: Its time.
+            term_of: Gives the number of a term, making it where it is new.
+        """
+        groups = _grouped(indexed)
+        groups[Period, Period(at, at + 1)] = ["_lastUpdated"]
+        shape = self._shape(k, indexed, term_of)
+        rows = Rows([(shape, 0, seq)], [], [], [], [], shape)
+        patients: list[tuple[str, int]] = []
+        for (kind, value), params in groups.items():
+            together = self._together(params)
+            key = (k, kind, value, together)
+            made = self._made.get(key)
+            if made is None:
+                if len(self._made) >= _REMEMBERED:
+                    self._made.clear()
+                made = self._made[key] = self._make(kind, value, together, term_of)
+                rows.text.extend(made.text)
+            for t, c in made.token:
+                rows.token.append((t, c, seq))
+            for t, lo, w in made.fact:
+                rows.fact.append((seq, t, lo, w))
+                if made.is_span:
+                    rows.span.append((t, lo, seq, w))
+            if made.patient:
+                patients.append((together, made.patient))
+        if patients and type in TIMELINES:
+            _add_timeline(rows, type, indexed, seq, patients, term_of, self._hash)
+        return rows
+
+    def _together(self, params: list[str]) -> str:
+        key = tuple(params)
+        found = self._params.get(key)
+        if found is None:
+            if len(self._params) >= _REMEMBERED:
+                self._params.clear()
+            found = self._params[key] = " ".join(sorted(set(params)))
+        return found
+
+    def _shape(self, k: int, indexed: Indexed, term_of: TermOf) -> int:
+        codes = tuple([code for code, values in indexed.values.items() if values and code not in OWN])
+        found = self._shapes.get((k, codes))
+        if found is None:
+            if len(self._shapes) >= _REMEMBERED:
+                self._shapes.clear()
+            found = self._shapes[k, codes] = term_of(terms.SHAPE, " ".join(sorted(codes)), "")
+        return found
+
+    def _make(self, kind: type, value: Any, params: str, term_of: TermOf) -> _Made:
+        if kind is Token:
+            return self._token(value, params, term_of)
+        if kind is Reference:
+            return self._reference(value, params, term_of)
+        if kind is Period:
+            system, w = width_class(value)
+            return _Made(fact=((term_of(terms.DATE, params, system), value.lo, w),), is_span=True)
+        if kind is Quantity or kind is Number:
+            name, system, lo, upper = measure(value)
+            return _Made(fact=((term_of(name, params, system), lo, upper),), is_span=True)
+        if kind is Text:
+            exact = (term_of(terms.EXACT, params, ""), self._hash(value.value))
+            folded: tuple[int, Any, Any] = (term_of(terms.FOLDED, params, ""), fold(value.value), 0)
+            return _Made(token=(exact,), fact=(folded,), is_span=True)
+        if kind is Uri:
+            t, c = term_of(terms.URI, params, ""), self._hash(value.value)
+            return _Made(token=((t, c),), text=((t, value.value, c),))
+        return _Made()  # places are looked at one by one
+
+    def _token(self, value: Token, params: str, term_of: TermOf) -> _Made:
+        made = [(term_of(terms.TOKEN, params, value.system or ""), self._hash(value.code or ""))]
+        text: tuple[tuple[int, str, int], ...] = ()
+        if value.text and (folded := fold(value.text)):
+            t, c = term_of(terms.TEXT, params, ""), self._hash(folded)
+            made.append((t, c))
+            text = ((t, folded, c),)
+        if value.kind is not None:
+            typed = coded(value.kind[1], value.code or "")
+            made.append((term_of(terms.OF_TYPE, params, value.kind[0]), self._hash(typed)))
+        return _Made(token=tuple(made), text=text)
+
+    def _reference(self, value: Reference, params: str, term_of: TermOf) -> _Made:
+        made: list[tuple[int, int]] = []
+        fact: tuple[tuple[int, Any, Any], ...] = ()
+        patient = 0
+        if value.url:
+            made.append((term_of(terms.URL, params, ""), self._hash(value.url)))
+        elif value.id:
+            t, c = term_of(terms.LOCAL, params, value.type), self._hash(value.id)
+            made.append((t, c))
+            fact = ((t, value.id, 0),)
+            patient = c if value.type == "Patient" else 0
+        if value.identifier is not None:
+            found = value.identifier
+            made.append((term_of(terms.IDENTIFIER, params, found.system or ""), self._hash(found.code or "")))
+        return _Made(token=tuple(made), fact=fact, patient=patient)
+
+
+def _grouped(indexed: Indexed) -> dict[tuple[type, Any], list[str]]:
+    """Return each value with the parameters that have it, those of composites' parts and owners too.
+
+    Equal references may differ in what a search cannot see (their version), and would be one row: the version
+    is left out.
+    """
+    groups: dict[tuple[type, Any], list[str]] = {}
     for param, values in indexed.values.items():
-        if param in OWN:
+        if param in OWN or not values:
             continue
-        for value in values:
-            if value.__class__ is not Composite:
-                groups.add(param, value)
-        if values and values[0].__class__ is Composite:
-            groups.add_composites(param, [value for value in values if isinstance(value, Composite)])
-    groups.add("_lastUpdated", Period(at, at + 1))
+        kind = values[0].__class__
+        if kind is Composite:
+            _add_composites(groups, param, [value for value in values if isinstance(value, Composite)])
+        elif len(values) == 1:
+            groups.setdefault((kind, _plain(values[0])), []).append(param)
+        else:
+            several = terms.SEVERAL + param
+            for value in values:
+                groups.setdefault((value.__class__, _plain(value)), []).extend((param, several))
     for owner in indexed.owners:
-        groups.equal.setdefault((terms.LOCAL, "Patient", owner), []).append(terms.OWNER)
-    named = (code for code, values in indexed.values.items() if values and code not in OWN)
-    shape = term_of(terms.SHAPE, " ".join(sorted(named)), "")
-    several = _several(groups)
-    rows = Rows([(shape, 0, seq)], [], [], [], [], shape)
-    patients: list[tuple[str, int]] = []
-    for (kind, system, text), params in groups.equal.items():
-        if several:
-            params = _marked(kind, params, several)
-        together, c = _together(params), hash_text(text)
-        t = term_of(kind, together, system)
-        rows.token.append((t, c, seq))
-        if kind is terms.LOCAL:
-            rows.fact.append((seq, t, text, 0))
-            if system == "Patient":
-                patients.append((together, c))
-        elif kind is terms.TEXT or kind is terms.URI:
-            rows.text.append((t, text, c))
-    for (kind, system, lo, w), params in groups.spans.items():
-        if several:
-            params = _marked(kind, params, several)
-        t = term_of(kind, _together(params), system)
-        rows.span.append((t, lo, seq, w))
-        rows.fact.append((seq, t, lo, w))
-    if patients and type in TIMELINES:
-        _add_timeline(rows, type, indexed, seq, patients, term_of, hash_text)
-    return rows
+        groups.setdefault((Reference, Reference("Patient", owner)), []).append(terms.OWNER)
+    return groups
 
 
-def _several(groups: _Groups) -> set[tuple[str, str]]:
-    """Return (kind, parameter) where a parameter has more than one value of a kind."""
-    seen: set[tuple[str, str]] = set()
-    several: set[tuple[str, str]] = set()
-    for grouped in (groups.equal, groups.spans):
-        for key, params in grouped.items():
-            for param in dict.fromkeys(params):
-                pair = (key[0], param)
-                (several if pair in seen else seen).add(pair)
-    return several
+def _plain(value: Value) -> Value:
+    return value._replace(version="") if value.__class__ is Reference and value.version else value
 
 
-def _marked(kind: str, params: list[str], several: set[tuple[str, str]]) -> list[str]:
-    marks = [terms.SEVERAL + param for param in params if (kind, param) in several]
-    return params + marks if marks else params
+def _add_composites(groups: dict[tuple[type, Any], list[str]], param: str, values: list[Composite]) -> None:
+    """Add the parts of composites, each as a value of a name of its own."""
+    parts = [dict.fromkeys(column) for column in zip(*(value.parts for value in values), strict=True)]
+    name = part_name if len(set(values)) == prod(map(len, parts)) else pieces_name
+    for number, column in enumerate(parts):
+        own = name(param, number)
+        names = (own,) if len(column) == 1 else (own, terms.SEVERAL + own)
+        for value in column:
+            groups.setdefault((value.__class__, _plain(value)), []).extend(names)
 
 
 def _add_timeline(
@@ -253,13 +298,8 @@ def _add_timeline(
     hash_text: HashText,
 ) -> None:
     code, date = TIMELINES[type]
-    codes = (
-        {0}
-        if not indexed.values.get(code)
-        else {
-            hash_text(coded(v.system or "", v.code or "")) for v in indexed.values.get(code, ()) if isinstance(v, Token)
-        }
-    )
+    values = indexed.values.get(code, ())
+    codes = {hash_text(coded(v.system or "", v.code or "")) for v in values if isinstance(v, Token)} or {0}
     dates = indexed.values.get(date, ())
     form = "" if len(dates) == 1 else MANY if dates else UNDATED
     lo = dates[0].lo if form == "" and isinstance(dates[0], Period) else 0

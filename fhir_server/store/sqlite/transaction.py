@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from fhir_server import gate
@@ -18,7 +19,6 @@ from fhir_server.store.sqlite.find.history import History
 from fhir_server.store.sqlite.find.search import Search, Tenant
 from fhir_server.store.sqlite.find.sight import NOBODY, SEVERAL
 from fhir_server.store.sqlite.reading import Snapshot, tenant_number, write_audit
-from fhir_server.store.sqlite.rows import build
 
 T = TypeVar("T")
 
@@ -149,7 +149,7 @@ class SqliteTransaction:
 
     def _add_rows(self, k: int, version: Version, indexed: Indexed) -> None:
         batch, lists = self._batch, self._batch.lists
-        rows = build(version.type, indexed, version.seq, version.at, self._term_of(version.type), batch.hash)
+        rows = batch.rows.build(k, version.type, indexed, version.seq, version.at, self._term_of(version.type))
         owners = version.owners
         owner = NOBODY if not owners else batch.hash(owners[0]) if len(owners) == 1 else SEVERAL
         lists["head"].append((version.seq, k, batch.hash(version.id), owner, rows.shape))
@@ -169,7 +169,7 @@ class SqliteTransaction:
         history = batch.term(self._number, before.type, terms.HISTORY, "", "")
         lists["token"].append((history, 0, before.seq))
         indexed = self._index(gate.load(before.body))
-        rows = build(before.type, indexed, before.seq, before.at, self._term_of(before.type), batch.hash)
+        rows = batch.rows.build(k, before.type, indexed, before.seq, before.at, self._term_of(before.type))
         lists["no_token"].append((k, 0, before.seq))
         lists["no_token"] += rows.token
         lists["no_span"] += rows.span
@@ -180,7 +180,7 @@ class SqliteTransaction:
 
     def _term_of(self, type: str) -> Callable[[str, str, str], int]:
         batch, tenant = self._batch, self._number
-        return lambda kind, params, system: batch.term(tenant, type, kind, params, system)
+        return partial(batch.term, tenant, type)
 
     def _record(self, kind: str, key: str) -> Record | None:
         overlay, place = self._batch.overlay, ("record", self._number, kind, key)

@@ -23,6 +23,7 @@ from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import AuditRow, Transaction
 from fhir_server.store.sqlite.batch import Batch, Repeat
 from fhir_server.store.sqlite.keeper import Keeper
+from fhir_server.store.sqlite.rows import RowMaker
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Terms
 from fhir_server.store.sqlite.transaction import SqliteTransaction
@@ -90,7 +91,7 @@ class Writer:
         self._session, self._connection = session, session.connection
         self._hash, self._index, self._clock = hash_text, index, clock
         self._audit_key = audit_key
-        self._terms = Terms()
+        self._terms, self._rows = Terms(), RowMaker(hash_text)
         self._now = 0
         self._queue: SimpleQueue[Unit | None] = SimpleQueue()  # None: look at the audit rows, or at the end
         self._audits: deque[tuple[str, AuditRow]] = deque()
@@ -191,7 +192,7 @@ class Writer:
 
     def _transact(self, units: list[Unit], audits: list[tuple[str, AuditRow]], *, careful: bool) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
-        batch = Batch(self._session, self._terms, self._hash, self._now, self._audit_key, careful=careful)
+        batch = Batch(self._session, self._terms, self._rows, self._hash, self._now, self._audit_key, careful=careful)
         if audits:  # they were there before the units
             batch.begin_unit(self._clock)
             for tenant, row in audits:
@@ -237,6 +238,7 @@ class Writer:
 
     def _undo(self) -> None:
         self._terms = Terms()
+        self._rows.forget()
         if self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")
