@@ -208,7 +208,8 @@ def sight(rng: random.Random) -> Visibility:
 
 async def answers(store: Store, query: Query, see: Visibility) -> tuple[list[list[str]], list[int | None]]:
     """Return the ids of all pages and their totals."""
-    pages, totals = [], []
+    pages: list[list[str]] = []
+    totals: list[int | None] = []
     for _ in range(200):
         async with store.view(TENANT) as view:
             found = await view.search(query, see=see)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import apsw
@@ -39,14 +40,18 @@ def check_engine(version: str | None = None) -> None:
         )
 
 
+_umask = Lock()  # the mask is the process's, and connections are opened in several threads
+
+
 @contextmanager
 def private() -> Iterator[None]:
     """Let new files (the database, its -wal and -shm) be readable by their owner only."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
+    with _umask:
+        before = os.umask(0o077)
+        try:
+            yield
+        finally:
+            os.umask(before)
 
 
 def connect(path: str, *, vfs: str | None = None, writer: bool = False) -> apsw.Connection:
@@ -82,3 +87,5 @@ def _set_up(connection: apsw.Connection, writer: bool) -> None:
         # Checkpoints are the keeper's work, not a commit's (see writer.py); the file shrinks after a large one.
         "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"
     ).fetchall()
+    # Nor a closing connection's: after a failed sync the WAL must stay as it is (see keeper.py).
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

@@ -25,6 +25,7 @@ class Keeper:
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
         self._connection = connect()
         self._lock = Lock()
+        self.failed = False  # whether the disk failed: what it holds is then not known
         self._called, self._ending = Event(), False
         self._thread = Thread(target=self._run, name="sqlite-keeper", daemon=True)
         self._thread.start()
@@ -37,14 +38,21 @@ class Keeper:
             self._called.set()
 
     def checkpoint(self, mode: int) -> None:
-        """Copy what can be copied; a busy or failing disk is left for the next time."""
+        """Copy what can be copied; what is busy, or finds no room, is left for the next time."""
         with self._lock:
+            if self.failed:
+                return
             try:
                 self._connection.wal_checkpoint(mode=mode)
             except apsw.BusyError:
                 _log.debug("checkpoint put off: others are in the way")
+            except apsw.FullError:
+                _log.warning("checkpoint failed: the disk is full")
             except apsw.Error as error:
-                _log.warning("checkpoint failed: %s", type(error).__name__)
+                # The kernel may have dropped pages whose sync failed, and say yes to the next sync: a WAL that is
+                # reused then takes the only copy with it. https://wiki.postgresql.org/wiki/Fsync_Errors
+                self.failed = True
+                _log.error("checkpoint failed: %s", type(error).__name__)
 
     def _run(self) -> None:
         while True:
@@ -54,10 +62,13 @@ class Keeper:
                 return
             self.checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
 
-    def close(self) -> None:
-        """End the thread, empty the WAL and close the connection."""
+    def close(self, *, healthy: bool) -> None:
+        """End the thread and close the connection; where the disk is healthy, empty and remove the WAL."""
         self._ending = True
         self._called.set()
         self._thread.join()
-        self.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        if healthy:
+            self.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        if healthy and not self.failed:
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         self._connection.close()

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeVar
 
 import apsw
@@ -104,7 +105,7 @@ class SqliteStore:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, writer.end)
             await readers.close()
-            await loop.run_in_executor(None, keeper.close)
+            await loop.run_in_executor(None, partial(keeper.close, healthy=writer.healthy))
 
     @property
     def healthy(self) -> bool:

@@ -97,9 +97,14 @@ class Writer:
         self._audits: deque[tuple[str, AuditRow]] = deque()
         self._woken = self._ending = False
         self._stuck = False  # whether audit rows could not be written
-        self.healthy = True
+        self._failed = False
         self._thread = Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the disk has not failed yet."""
+        return not self._failed and not self._keeper.failed
 
     # --- from the event loop -------------------------------------------------------------------------------
 
@@ -229,7 +234,7 @@ class Writer:
         else:
             # After a failed sync the kernel may have dropped the pages; only a fresh start knows what is there.
             # https://wiki.postgresql.org/wiki/Fsync_Errors
-            self.healthy, reason = False, BROKEN
+            self._failed, reason = True, BROKEN
         _log.error("commit failed: %s, %d units", type(error).__name__, len(units))
         self._stuck = True
         self._audits.extendleft(reversed(audits))
@@ -243,7 +248,7 @@ class Writer:
             try:
                 self._connection.execute("ROLLBACK")
             except apsw.Error as error:
-                self.healthy = False
+                self._failed = True
                 _log.error("rollback failed: %s", type(error).__name__)
 
     def _note_wal(self, _: apsw.Connection, __: str, pages: int) -> int:
