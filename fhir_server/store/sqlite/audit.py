@@ -31,9 +31,9 @@ class Chain:
         self._key = key
         self.head = self._begin = _last(connection)
 
-    def link(self, tenant: int, body: bytes) -> tuple[int, int, bytes, bytes]:
+    def link(self, tenant: int, body: str) -> tuple[int, int, str, bytes]:
         """Return the next row of the table."""
-        self.head = Head(self.head.seq + 1, sha256(self.head.hash + body).digest())
+        self.head = Head(self.head.seq + 1, sha256(self.head.hash + body.encode()).digest())
         return self.head.seq, tenant, body, self.head.hash
 
     @property
@@ -56,6 +56,45 @@ def _sign(head: Head, key: bytes) -> bytes:
     return plain + hmac_digest(key, plain, "sha256")
 
 
+MANY: Final = 5_000  # rows that are listed by patient at once; fewer are looked through when asked
+
+_LISTED: Final = "coalesce((SELECT n FROM counter WHERE tenant = 0 AND name = 'audit-patients'), 0)"
+_PATIENTS: Final = "json_each(a.body, '$[1][6]')"  # AuditRow.patients
+
+
+def index_patients(connection: apsw.Connection) -> bool:
+    """List whom the next rows tell of, where they have become many; say whether there were that many."""
+    due: bool = connection.execute(
+        f"SELECT coalesce((SELECT max(seq) FROM audit), 0) - {_LISTED} >= {MANY}"  # noqa: S608 - numbers of ours
+    ).get
+    if due:
+        # In the order of the table, so that each of its pages is written once.
+        connection.execute(
+            f"""BEGIN IMMEDIATE;
+            INSERT OR IGNORE INTO audit_patient SELECT a.tenant, p.value, a.seq FROM audit a, {_PATIENTS} p
+                WHERE a.seq > {_LISTED} AND a.seq <= {_LISTED} + {MANY} ORDER BY 1, 2, 3;
+            INSERT OR REPLACE INTO counter VALUES (0, 'audit-patients', {_LISTED} + {MANY});
+            COMMIT"""  # noqa: S608
+        ).fetchall()
+    return bool(due)
+
+
+def select(patient: str) -> str:
+    """Return the statement that gives (seq, body) of a tenant's rows after some seq, of a patient if one is named.
+
+    Its values: :tenant, :after, :patient, :limit.
+    """
+    if not patient:
+        return "SELECT seq, body FROM audit WHERE tenant = :tenant AND seq > :after ORDER BY seq LIMIT :limit"
+    return f"""SELECT * FROM (
+        SELECT a.seq, a.body FROM audit_patient p CROSS JOIN audit a ON a.seq = p.seq
+            WHERE p.tenant = :tenant AND p.patient = :patient AND p.seq > :after ORDER BY p.seq LIMIT :limit)
+        UNION ALL SELECT * FROM (
+        SELECT a.seq, a.body FROM audit a WHERE a.tenant = :tenant AND a.seq > max(:after, {_LISTED})
+            AND EXISTS (SELECT 1 FROM {_PATIENTS} p WHERE p.value = :patient) ORDER BY a.seq LIMIT :limit)
+        ORDER BY 1 LIMIT :limit"""  # noqa: S608
+
+
 def verify(connection: apsw.Connection, key: bytes) -> int | None:
     """Return the seq of the first row that was changed, removed or added past the hub; None for a whole chain.
 
@@ -65,7 +104,7 @@ def verify(connection: apsw.Connection, key: bytes) -> int | None:
     """
     head = Head(0, START)
     for seq, body, stored in connection.execute("SELECT seq, body, hash FROM audit ORDER BY seq"):
-        made = sha256(head.hash + body).digest()
+        made = sha256(head.hash + body.encode()).digest()
         if seq != head.seq + 1:
             return head.seq + 1
         if not compare_digest(made, stored):

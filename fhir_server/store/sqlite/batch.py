@@ -11,6 +11,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
 from fhir_server.store.sqlite.audit import Chain
+from fhir_server.store.sqlite.reading import tenant_number
 from fhir_server.store.sqlite.rows import RowMaker
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.statements import TABLES, insert
@@ -119,7 +120,19 @@ class Batch:
         """Change a tally."""
         self.set(self.tally, (k, name), self.tally.get((k, name), 0) + change)
 
-    # --- terms ---------------------------------------------------------------------------------------------
+    # --- tenants and terms ---------------------------------------------------------------------------------
+
+    def tenant(self, name: str) -> int:
+        """Return a tenant's number, giving it one on its first write."""
+        found: int = self.overlay.get(("tenant", name), 0) or tenant_number(self.connection, name)
+        if not found:
+            self.flush()
+            found = self.connection.execute("SELECT coalesce(max(id), 0) + 1 FROM tenant").get
+            self.lists["tenant"].append((found, name))
+            self.set(self.overlay, ("tenant", name), found)
+        elif ("tenant", name) not in self.overlay:
+            self.overlay["tenant", name] = found
+        return found
 
     def term(self, tenant: int, type: str, kind: str, params: str, system: str) -> int:
         """Return the number of a term, making it where it is new."""

@@ -9,7 +9,7 @@ import msgspec
 
 from fhir_server.model import Record, Version
 from fhir_server.store.protocol import AuditRow
-from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite import audit, terms
 from fhir_server.store.sqlite.body import COLUMNS, read_row
 from fhir_server.store.sqlite.terms import Terms
 
@@ -88,23 +88,16 @@ class Snapshot:
 
     def audits(self, patient: str, after: int, limit: int) -> list[tuple[int, AuditRow]]:
         """Return rows of the audit chain, oldest first."""
-        sql = "SELECT seq, body FROM audit WHERE tenant = ? AND seq > ? ORDER BY seq"
-        made: list[tuple[int, AuditRow]] = []
-        for seq, body in self.connection.execute(sql, (self.tenant, after)):
-            row = read_audit(body)
-            if not patient or patient in row.patients:
-                made.append((seq, row))
-                if len(made) >= limit:
-                    break
-        return made
+        values = {"tenant": self.tenant, "after": after, "patient": patient, "limit": limit}
+        return [(seq, read_audit(body)) for seq, body in self.connection.execute(audit.select(patient), values)]
 
 
-def write_audit(tenant: str, row: AuditRow) -> bytes:
+def write_audit(tenant: str, row: AuditRow) -> str:
     """Return the canonical JSON of an audit row: a list of the tenant and the row's fields in order."""
-    return msgspec.json.encode((tenant, row))
+    return msgspec.json.encode((tenant, row)).decode()
 
 
-def read_audit(body: bytes) -> AuditRow:
+def read_audit(body: str) -> AuditRow:
     """Return the row that `write_audit` wrote."""
     return _read_audit(body)[1]
 

@@ -112,6 +112,11 @@ class SqliteStore:
         """Whether it can be written to: open, and its disk has not failed."""
         return self._writer is not None and self._writer.healthy
 
+    @property
+    def slow_searches(self) -> int:
+        """How many searches went from the event loop to a thread, since the store was opened."""
+        return self._readers.slow if self._readers is not None else 0
+
     def _open_writer(self) -> Writer:
         if self._writer is None:
             raise Unavailable("The store is closed.")

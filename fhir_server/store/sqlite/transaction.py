@@ -39,7 +39,6 @@ class SqliteTransaction:
         self.tenant, self.now = tenant, now
         self._batch, self._index = batch, index
         self._number = batch.overlay.get(("tenant", tenant)) or tenant_number(batch.connection, tenant)
-        batch.overlay["tenant", tenant] = self._number
         self._snapshot = Snapshot(batch.connection, batch.terms, self._number)
 
     # --- reading -------------------------------------------------------------------------------------------
@@ -109,13 +108,7 @@ class SqliteTransaction:
 
     def _own_tenant(self) -> int:
         """Return the tenant's number, giving it one on its first write."""
-        if not self._number:
-            batch = self._batch
-            batch.flush()
-            made = batch.connection.execute("SELECT coalesce(max(id), 0) + 1 FROM tenant").get
-            batch.lists["tenant"].append((made, self.tenant))
-            batch.set(batch.overlay, ("tenant", self.tenant), made)
-            self._number = self._snapshot.tenant = made
+        self._number = self._snapshot.tenant = self._batch.tenant(self.tenant)
         return self._number
 
     async def put(self, write: Write) -> Version:

@@ -21,8 +21,10 @@ from fhir_server.errors import Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import AuditRow, Transaction
+from fhir_server.store.sqlite.audit import index_patients
 from fhir_server.store.sqlite.batch import Batch, Repeat
 from fhir_server.store.sqlite.keeper import Keeper
+from fhir_server.store.sqlite.reading import write_audit
 from fhir_server.store.sqlite.rows import RowMaker
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Terms
@@ -94,7 +96,7 @@ class Writer:
         self._terms, self._rows = Terms(), RowMaker(hash_text)
         self._now = 0
         self._queue: SimpleQueue[Unit | None] = SimpleQueue()  # None: look at the audit rows, or at the end
-        self._audits: deque[tuple[str, AuditRow]] = deque()
+        self._audits: deque[tuple[str, str]] = deque()  # tenant, row as it is written
         self._woken = self._ending = False
         self._stuck = False  # whether audit rows could not be written
         self._failed = False
@@ -118,7 +120,7 @@ class Writer:
         self._check()
         if self._stuck or len(self._audits) >= MOST_AUDITS:
             raise Unavailable("The access cannot be audited now.")
-        self._audits.append((tenant, row))
+        self._audits.append((tenant, write_audit(tenant, row)))
         if not self._woken:
             self._woken = True
             self._queue.put(None)
@@ -145,7 +147,7 @@ class Writer:
             if units or self._audits:
                 self._batch(units)
                 self._answer(units)
-                self._keeper.call(self._pages)
+                self._tidy()
 
     def _wait(self) -> list[Unit]:
         """Return all units that wait, once there is one, or audit rows waited long enough."""
@@ -195,13 +197,12 @@ class Writer:
                 self._stuck = True
                 _log.error("audit rows cannot be written: %s", type(error).__name__)
 
-    def _transact(self, units: list[Unit], audits: list[tuple[str, AuditRow]], *, careful: bool) -> None:
+    def _transact(self, units: list[Unit], audits: list[tuple[str, str]], *, careful: bool) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         batch = Batch(self._session, self._terms, self._rows, self._hash, self._now, self._audit_key, careful=careful)
         if audits:  # they were there before the units
             batch.begin_unit(self._clock)
-            for tenant, row in audits:
-                drive(SqliteTransaction(batch, tenant, self._index, batch.last_now).audit(row))
+            batch.lists["audit"] += [(batch.tenant(tenant), body) for tenant, body in audits]
             batch.end_unit()
         for unit in units:
             self._perform(batch, unit)
@@ -224,7 +225,7 @@ class Writer:
         else:
             batch.end_unit()
 
-    def _fail(self, units: list[Unit], audits: list[tuple[str, AuditRow]], error: BaseException) -> None:
+    def _fail(self, units: list[Unit], audits: list[tuple[str, str]], error: BaseException) -> None:
         """Undo a batch that the engine refused: nothing of it is acknowledged."""
         self._undo()
         if isinstance(error, (apsw.BusyError, apsw.LockedError)):
@@ -250,6 +251,19 @@ class Writer:
             except apsw.Error as error:
                 self._failed = True
                 _log.error("rollback failed: %s", type(error).__name__)
+
+    def _tidy(self) -> None:
+        """Do what no unit waits for: list whom audit rows tell of, have the WAL copied into the file."""
+        if not self.healthy:
+            return
+        try:
+            while index_patients(self._connection):
+                if not self._queue.empty():
+                    break
+        except _REFUSED as error:
+            self._undo()
+            _log.warning("audit rows are not listed by patient: %s", type(error).__name__)
+        self._keeper.call(self._pages)
 
     def _note_wal(self, _: apsw.Connection, __: str, pages: int) -> int:
         self._pages = pages

@@ -142,13 +142,14 @@ CREATE INDEX record_lane ON record (tenant, kind, lane, state, seq) WHERE lane <
 CREATE TABLE audit (
     seq INTEGER PRIMARY KEY,
     tenant INTEGER NOT NULL,
-    body BLOB NOT NULL,
+    body TEXT NOT NULL,
     hash BLOB NOT NULL
 ) STRICT;
 
+-- Whose record each row tells of, for the rows up to the counter `audit-patients`.
 CREATE TABLE audit_patient (
     tenant INTEGER NOT NULL,
-    patient INTEGER NOT NULL,
+    patient TEXT NOT NULL,
     seq INTEGER NOT NULL,
     PRIMARY KEY (tenant, patient, seq)
 ) STRICT, WITHOUT ROWID;
