@@ -74,10 +74,10 @@ def _member(tree: Member, strict: bool) -> Evaluate:
 
     def member(scope: Scope) -> Collection:
         items = target(scope)
-        if len(items) == 1:
-            return _named(items[0], name)
-        scope.run.spend(len(items))
-        return [child for item in items for child in _named(item, name)]
+        one = len(items) == 1
+        found = _named(items[0], name) if one else [child for item in items for child in _named(item, name)]
+        scope.run.spend(len(items) + len(found))
+        return found
 
     return member
 
@@ -202,14 +202,19 @@ def _call(tree: Call, strict: bool) -> Evaluate:
 
 
 def _plain_call(call: Callable[..., Collection], target: Evaluate, compiled: list[Evaluate], most: int) -> Evaluate:
-    if not most:
-        return lambda scope: call(scope.run, target(scope))
     missing = (None,) * (most - len(compiled))
 
     def called(scope: Scope) -> Collection:
-        return call(scope.run, target(scope), *(argument(scope) for argument in compiled), *missing)
+        items = target(scope)
+        scope.run.spend(len(items))
+        return call(scope.run, items, *(argument(scope) for argument in compiled), *missing)
 
-    return called
+    def called_bare(scope: Scope) -> Collection:
+        items = target(scope)
+        scope.run.spend(len(items))
+        return call(scope.run, items)
+
+    return called if most else called_bare
 
 
 def _operation(tree: Operation, strict: bool) -> Evaluate:

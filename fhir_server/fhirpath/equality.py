@@ -5,13 +5,14 @@ Source: FHIRPath 2.0.0 (N1), https://hl7.org/fhirpath/N1/#equality
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from fhir_server.fhirpath import quantity as quantities
 from fhir_server.fhirpath import temporal as temporals
 from fhir_server.fhirpath.failures import EvaluationError
-from fhir_server.fhirpath.nodes import Collection, Node, freeze, plain
+from fhir_server.fhirpath.nodes import Collection, Node, Run, plain
 from fhir_server.fhirpath.quantity import Quantity
 from fhir_server.fhirpath.temporal import Temporal
 from fhir_server.fhirpath.types import ancestors
@@ -31,7 +32,7 @@ def _aligned(left: Any, right: Any) -> tuple[Any, Any]:
     return left, right
 
 
-def equal(left: Any, right: Any) -> bool | None:
+def equal(left: Any, right: Any, run: Run) -> bool | None:
     """Whether two items are equal; None when precision or units leave it open."""
     a, b = _aligned(plain(left), plain(right))
     if isinstance(a, Temporal) and isinstance(b, Temporal):
@@ -45,24 +46,26 @@ def equal(left: Any, right: Any) -> bool | None:
     if is_number(a) and is_number(b):
         return bool(a == b)
     if isinstance(a, Node) and isinstance(b, Node):
-        return freeze(a.value) == freeze(b.value) and (a.value is not None or freeze(a.extra) == freeze(b.extra))
+        return run.key(a) == run.key(b)
     return a.__class__ is b.__class__ and bool(a == b)
 
 
-def equal_collections(left: Collection, right: Collection) -> bool | None:
+def equal_collections(left: Collection, right: Collection, run: Run) -> bool | None:
     """Whether two collections have equal items in the same order; None for an empty one."""
     if not left or not right:
         return None
     if len(left) != len(right):
         return False
-    results = [equal(a, b) for a, b in zip(left, right, strict=True)]
+    run.spend(len(left))
+    results = [equal(a, b, run) for a, b in zip(left, right, strict=True)]
     if False in results:
         return False
     return None if None in results else True
 
 
-def equivalent(left: Any, right: Any) -> bool:
+def equivalent(left: Any, right: Any, run: Run) -> bool:
     """Whether two items are equivalent: case, white space and lesser precision do not count."""
+    run.spend(1)
     a, b = _aligned(plain(left), plain(right))
     if isinstance(a, str) and isinstance(b, str):
         return _folded(a) == _folded(b)
@@ -71,38 +74,38 @@ def equivalent(left: Any, right: Any) -> bool:
     if isinstance(a, Quantity) and isinstance(b, Quantity):
         return quantities.equivalent(a, b)
     if isinstance(a, Node) and isinstance(b, Node):
-        return _equivalent_json(a.value, b.value)
-    return equal(a, b) is True
+        return _equivalent_json(a.value, b.value, run)
+    return equal(a, b, run) is True
 
 
 def _folded(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def _equivalent_json(left: Any, right: Any) -> bool:
+def _equivalent_json(left: Any, right: Any, run: Run) -> bool:
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_equivalent_json(left[name], right[name]) for name in left)
+        return left.keys() == right.keys() and all(_equivalent_json(left[name], right[name], run) for name in left)
     if isinstance(left, list) and isinstance(right, list):
-        return _equivalent_all(left, right, _equivalent_json)
-    return equivalent(left, right)
+        return _equivalent_all(left, right, _equivalent_json, run)
+    return equivalent(left, right, run)
 
 
-def _equivalent_all(left: list[Any], right: list[Any], same: Any) -> bool:
+def _equivalent_all(left: list[Any], right: list[Any], same: Callable[[Any, Any, Run], bool], run: Run) -> bool:
     """Whether each item on the left has one of its own on the right."""
     rest = list(right)
     for item in left:
-        place = next((place for place, other in enumerate(rest) if same(item, other)), None)
+        place = next((place for place, other in enumerate(rest) if same(item, other, run)), None)
         if place is None:
             return False
         del rest[place]
     return not rest
 
 
-def equivalent_collections(left: Collection, right: Collection) -> bool:
+def equivalent_collections(left: Collection, right: Collection, run: Run) -> bool:
     """Whether two collections hold equivalent items, in whatever order."""
     if len(left) != len(right):
         return False
-    return _equivalent_all(left, right, equivalent)
+    return _equivalent_all(left, right, equivalent, run)
 
 
 def order(left: Any, right: Any) -> int | None:

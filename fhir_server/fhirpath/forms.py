@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from fhir_server.fhirpath.equality import order
 from fhir_server.fhirpath.failures import EvaluationError, InvalidExpression
 from fhir_server.fhirpath.functions.arguments import one, text_of, truth, value_of
-from fhir_server.fhirpath.nodes import Collection, Evaluate, Scope, cast, is_a, key, to_json
+from fhir_server.fhirpath.nodes import Collection, Evaluate, Scope, cast, is_a, to_json
 from fhir_server.fhirpath.syntax import Expression, Sign, type_name
 from fhir_server.fhirpath.types import TypeName, find_type
 
@@ -31,8 +31,11 @@ class Form(NamedTuple):
 
 def _each(scope: Scope, items: Collection, evaluate: Evaluate) -> list[Collection]:
     run = scope.run
-    run.spend(len(items))
-    return [evaluate(Scope(run, [item], place, scope.total)) for place, item in enumerate(items)]
+    found = []
+    for place, item in enumerate(items):
+        found.append(part := evaluate(Scope(run, [item], place, scope.total)))
+        run.spend(1 + len(part))
+    return found
 
 
 def _where(target: Evaluate, arguments: Arguments, compile: Compile, _: bool) -> Evaluate:
@@ -50,9 +53,7 @@ def _select(target: Evaluate, arguments: Arguments, compile: Compile, _: bool) -
     projection = compile(arguments[0])
 
     def select(scope: Scope) -> Collection:
-        found = [item for part in _each(scope, target(scope), projection) for item in part]
-        scope.run.spend(len(found))
-        return found
+        return [item for part in _each(scope, target(scope), projection) for item in part]
 
     return select
 
@@ -85,7 +86,7 @@ def _repeat(target: Evaluate, arguments: Arguments, compile: Compile, _: bool) -
         while level:
             fresh: Collection = []
             for item in (item for part in _each(scope, level, projection) for item in part):
-                if (mark := key(item)) not in seen:
+                if (mark := scope.run.key(item)) not in seen:
                     seen.add(mark)
                     fresh.append(item)
             found += fresh

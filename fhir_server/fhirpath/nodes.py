@@ -33,7 +33,7 @@ from fhir_server.fhirpath.types import (
     suffixes,
 )
 
-MAX_STEPS: Final = 2_000_000  # items that one evaluation may touch
+MAX_STEPS: Final = 1_000_000  # items that one evaluation may touch
 MAX_TEXT: Final = 1_000_000  # characters of a string that an expression makes
 
 Collection: TypeAlias = list[Any]
@@ -66,7 +66,7 @@ DEFAULT: Final = Environment()
 class Run:
     """One evaluation: its inputs, and what must not be done twice in it."""
 
-    __slots__ = ("context", "environment", "memo", "moment", "resource", "root", "steps")
+    __slots__ = ("context", "environment", "frozen", "memo", "moment", "resource", "root", "steps")
 
     def __init__(self, context: Collection, resource: Node | None, root: Node | None, environment: Environment) -> None:
         self.context = context
@@ -74,6 +74,7 @@ class Run:
         self.root = root
         self.environment = environment
         self.memo: dict[Any, Collection] = {}
+        self.frozen: dict[int, tuple[Any, Hashable, int]] = {}  # by id of JSON: itself, frozen, what that cost
         self.moment: datetime | None = None
         self.steps = 0
 
@@ -88,6 +89,47 @@ class Run:
         self.steps += steps
         if self.steps > MAX_STEPS:
             raise EvaluationError("The expression costs more than its bound.")
+
+    def key(self, item: Any) -> Hashable:
+        """Return what equal items have in common; for distinct(), in, union and the like."""
+        value = plain(item)
+        if isinstance(value, Node):
+            return self.freeze(value.value) if value.value is not None else (None, self.freeze(value.extra))
+        if isinstance(value, Temporal):
+            return ("temporal", temporals.key(value))
+        if isinstance(value, Quantity):
+            return ("quantity", quantities.key(value))
+        return (value.__class__ is bool, value)
+
+    def freeze(self, value: Any) -> Hashable:
+        """Return JSON as something that is equal and hashes equal where the JSON is equal; kept for this run."""
+        known = self.frozen.get(id(value))
+        if known is None:
+            before = self.steps
+            frozen = self._freeze(value)
+            known = self.frozen[id(value)] = (value, frozen, self.steps - before)
+        else:
+            self.spend(known[2] // 16)
+        return known[1]
+
+    def _freeze(self, value: Any) -> Hashable:
+        if isinstance(value, Mapping):
+            self.spend(len(value))
+            return frozenset((name, self._freeze(item)) for name, item in value.items())
+        if isinstance(value, list):
+            self.spend(len(value))
+            return tuple(self._freeze(item) for item in value)
+        return (value.__class__ is bool, value)
+
+    def distinct(self, items: Iterable[Any]) -> Collection:
+        """Return the items without those that equal an earlier one."""
+        seen: set[Hashable] = set()
+        found: Collection = []
+        for item in items:
+            if (mark := self.key(item)) not in seen:
+                seen.add(mark)
+                found.append(item)
+        return found
 
 
 class Scope:
@@ -252,38 +294,6 @@ def cast(item: Any, type: TypeName) -> bool:
     if isinstance(item, Node) and is_primitive(item.type):
         return type == ("FHIR", item.type)
     return is_a(item, type)
-
-
-def freeze(value: Any) -> Hashable:
-    """Return JSON as something that is equal and hashes equal where the JSON is equal."""
-    if isinstance(value, dict):
-        return frozenset((key, freeze(item)) for key, item in value.items())
-    if isinstance(value, list):
-        return tuple(freeze(item) for item in value)
-    return (value.__class__ is bool, value)
-
-
-def key(item: Any) -> Hashable:
-    """Return what equal items have in common; for distinct(), in, union and the like."""
-    value = plain(item)
-    if isinstance(value, Node):
-        return (freeze(value.value), freeze(value.extra) if value.value is None else None)
-    if isinstance(value, Temporal):
-        return ("temporal", temporals.key(value))
-    if isinstance(value, Quantity):
-        return ("quantity", quantities.key(value))
-    return (value.__class__ is bool, value)
-
-
-def distinct(items: Iterable[Any]) -> Collection:
-    """Return the items without those that equal an earlier one."""
-    seen: set[Hashable] = set()
-    found: Collection = []
-    for item in items:
-        if (mark := key(item)) not in seen:
-            seen.add(mark)
-            found.append(item)
-    return found
 
 
 _LOCAL = re.compile(r"(?:^|/)([A-Z][A-Za-z]{1,40})/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?$")

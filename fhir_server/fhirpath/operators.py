@@ -13,7 +13,7 @@ from fhir_server.fhirpath import arithmetic
 from fhir_server.fhirpath.equality import equal_collections, equivalent_collections, order
 from fhir_server.fhirpath.functions.arguments import one, result, text_of, truth, value_of
 from fhir_server.fhirpath.functions.collections import union
-from fhir_server.fhirpath.nodes import Collection, Evaluate, Scope, key
+from fhir_server.fhirpath.nodes import Collection, Evaluate, Scope
 
 
 def _and(left: Evaluate, right: Evaluate) -> Evaluate:
@@ -59,14 +59,18 @@ def _implies(left: Evaluate, right: Evaluate) -> Evaluate:
 
 def _equal(left: Evaluate, right: Evaluate, *, wanted: bool) -> Evaluate:
     def equal(scope: Scope) -> Collection:
-        found = equal_collections(left(scope), right(scope))
+        a, b = left(scope), right(scope)
+        found = equal_collections(a, b, scope.run)
         return [] if found is None else [found is wanted]
 
     return equal
 
 
 def _equivalent(left: Evaluate, right: Evaluate, *, wanted: bool) -> Evaluate:
-    return lambda scope: [equivalent_collections(left(scope), right(scope)) is wanted]
+    def equivalent(scope: Scope) -> Collection:
+        return [equivalent_collections(left(scope), right(scope), scope.run) is wanted]
+
+    return equivalent
 
 
 def _ordered(left: Evaluate, right: Evaluate, *, allowed: tuple[int, ...]) -> Evaluate:
@@ -85,8 +89,10 @@ def _in(left: Evaluate, right: Evaluate) -> Evaluate:
         item = one(left(scope))
         if item is None:
             return []
-        mark = key(item)
-        return [any(key(other) == mark for other in right(scope))]
+        run, others = scope.run, right(scope)
+        run.spend(len(others))
+        mark = run.key(item)
+        return [any(run.key(other) == mark for other in others)]
 
     return is_in
 

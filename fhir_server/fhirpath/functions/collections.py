@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from fhir_server.fhirpath.functions.arguments import Function, integer_of, one
-from fhir_server.fhirpath.nodes import Collection, Node, Run, children, distinct, key
+from fhir_server.fhirpath.nodes import Collection, Node, Run, children
 
 
 def _single(_: Run, items: Collection) -> Collection:
@@ -41,7 +41,7 @@ def _take(_: Run, items: Collection, number: Collection) -> Collection:
 def union(run: Run, items: Collection, other: Collection) -> Collection:
     """Return the items of both, each once."""
     run.spend(len(items) + len(other))
-    return distinct([*items, *other])
+    return run.distinct([*items, *other])
 
 
 def _combine(run: Run, items: Collection, other: Collection) -> Collection:
@@ -49,14 +49,14 @@ def _combine(run: Run, items: Collection, other: Collection) -> Collection:
     return [*items, *other]
 
 
-def _intersect(_: Run, items: Collection, other: Collection) -> Collection:
-    marks = {key(item) for item in other}
-    return distinct(item for item in items if key(item) in marks)
+def _intersect(run: Run, items: Collection, other: Collection) -> Collection:
+    marks = {run.key(item) for item in other}
+    return run.distinct(item for item in items if run.key(item) in marks)
 
 
-def _exclude(_: Run, items: Collection, other: Collection) -> Collection:
-    marks = {key(item) for item in other}
-    return [item for item in items if key(item) not in marks]
+def _exclude(run: Run, items: Collection, other: Collection) -> Collection:
+    marks = {run.key(item) for item in other}
+    return [item for item in items if run.key(item) not in marks]
 
 
 def _children(run: Run, items: Collection) -> Collection:

@@ -9,7 +9,7 @@ from typing import Final
 
 from fhir_server.fhirpath.failures import EvaluationError
 from fhir_server.fhirpath.functions.arguments import Function, result, truth
-from fhir_server.fhirpath.nodes import Collection, Node, Run, distinct, key, plain
+from fhir_server.fhirpath.nodes import Collection, Node, Run, plain
 
 
 def _empty(_: Run, items: Collection) -> Collection:
@@ -48,20 +48,20 @@ def _any_false(_: Run, items: Collection) -> Collection:
     return [not all(_booleans(items))]
 
 
-def _subset_of(_: Run, items: Collection, other: Collection) -> Collection:
-    return [{key(item) for item in items} <= {key(item) for item in other}]
+def _subset_of(run: Run, items: Collection, other: Collection) -> Collection:
+    return [{run.key(item) for item in items} <= {run.key(item) for item in other}]
 
 
-def _superset_of(_: Run, items: Collection, other: Collection) -> Collection:
-    return [{key(item) for item in items} >= {key(item) for item in other}]
+def _superset_of(run: Run, items: Collection, other: Collection) -> Collection:
+    return [{run.key(item) for item in items} >= {run.key(item) for item in other}]
 
 
-def _distinct(_: Run, items: Collection) -> Collection:
-    return distinct(items)
+def _distinct(run: Run, items: Collection) -> Collection:
+    return run.distinct(items)
 
 
-def _is_distinct(_: Run, items: Collection) -> Collection:
-    return [len({key(item) for item in items}) == len(items)]
+def _is_distinct(run: Run, items: Collection) -> Collection:
+    return [len({run.key(item) for item in items}) == len(items)]
 
 
 def has_value(items: Collection) -> bool:
