@@ -102,12 +102,17 @@ def load_rooms(core: Hub, settings: Settings) -> tuple[Room, ...]:
 async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
     """Put the hub together over an open store."""
     tokens = Tokens(await store.secret("tokens"), system_clock)
+    anyone = Actor(settings.tenant, "anyone", ALL) if settings.auth == "off" else None
+
+    def authenticate(authorization: str) -> Actor:
+        return anyone if anyone is not None and not authorization else tokens.read(authorization)
+
     types = resource_types()
     ask = partial(_parsed, settings)
     hub = Hub(
         store=store,
         ask=ask,
-        authenticate=tokens.read,
+        authenticate=authenticate,
         cursors=Cursors(await store.secret("cursors")),
         clock=system_clock,
         base_url=settings.root_url + FHIR,
@@ -147,7 +152,6 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
         pages.add_room(room.name, room.templates, room.menu)
         if room.metrics is not None:
             metrics.add_source(room.metrics)
-    anyone = Actor(settings.tenant, "anyone", ALL) if settings.auth == "off" else None
     fhir = FhirApp(
         hub,
         authenticate=tokens.read,

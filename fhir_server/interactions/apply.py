@@ -32,7 +32,7 @@ from fhir_server.interactions.steps import (
     read_step,
 )
 from fhir_server.interface import Check, Enricher
-from fhir_server.model import Actor, Change, Entry, Outcome, Resource, Version
+from fhir_server.model import EVERYTHING, Actor, Change, Entry, Outcome, Resource, Version, Visibility
 from fhir_server.search.values import NOTHING, Indexed
 from fhir_server.security.scopes import ALL
 from fhir_server.store.protocol import AuditRow, Transaction, Write
@@ -59,8 +59,11 @@ class Parts:
 
 @dataclass(slots=True)
 class Applied:
-    """What a transaction did so far."""
+    """A transaction under way: for whom, and what it did so far."""
 
+    actor: Actor
+    see: Visibility  # judged before the transaction's own writes, which may be about just that
+    named: dict[str, str] = field(default_factory=dict)  # fullUrl or conditional reference -> Type/id
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
 
@@ -121,8 +124,8 @@ class Applier:
         request_id: str = "",
     ) -> Done:
         """Apply prepared steps; the caller's transaction commits them."""
-        done = Applied()
-        await self._write(tx, steps, actor, done)
+        done = Applied(actor, await self._parts.sight.of(tx, actor, keep=False))
+        await self._write(tx, steps, done)
         own = list(done.changes)
         await self._check(tx, own, actor)
         if enrich and own:
@@ -134,28 +137,28 @@ class Applier:
         await tx.audit(_audit_row(tx, actor, interaction, steps, own, request_id))
         return Done([done.outcomes[n] for n in range(len(steps))], done.changes)
 
-    async def _write(self, tx: Transaction, steps: Sequence[Step], actor: Actor, done: Applied) -> None:
+    async def _write(self, tx: Transaction, steps: Sequence[Step], done: Applied) -> None:
         for step in steps:
-            await self._identify(tx, step, actor)
+            await self._identify(tx, step, done.see)
         if len(steps) > 1:
             check_overlap(steps)
-        named = {s.entry.full_url: s.reference for s in steps if s.entry.full_url and s.id}
+        done.named = {s.entry.full_url: s.reference for s in steps if s.entry.full_url and s.id}
         order = sorted(range(len(steps)), key=lambda n: ORDER[steps[n].method])
         for number in order:
             step = steps[number]
             try:
-                done.outcomes[number] = await self._put(tx, step, actor, named, done)
+                done.outcomes[number] = await self._put(tx, step, done)
             except FhirError as error:
                 if step.place:
                     error.issues = tuple(i._replace(expression=i.expression or step.place) for i in error.issues)
                 raise
 
-    async def _identify(self, tx: Transaction, step: Step, actor: Actor) -> None:
+    async def _identify(self, tx: Transaction, step: Step, see: Visibility) -> None:
         """Find the id that a step is about; conditions are judged in the state before the transaction."""
         if step.condition is None:
             step.id = step.id or self._parts.new_id()
             return
-        found = await self._matches(tx, step.type, step.condition, actor)
+        found = await self._matches(tx, step.type, step.condition, see)
         given = str((step.entry.resource or {}).get("id", ""))
         if found:
             step.id = found
@@ -167,32 +170,28 @@ class Applier:
         else:
             step.id = given if step.method == "PUT" and given else self._parts.new_id()
 
-    async def _matches(self, tx: Transaction, type: str, pairs: list[tuple[str, str]], actor: Actor) -> str:
+    async def _matches(self, tx: Transaction, type: str, pairs: list[tuple[str, str]], see: Visibility) -> str:
         """Return the id of the one match of a condition, "" for none; the actor must be able to see it."""
         found = await tx.search(self._parts.ask(type, [*pairs, ("_count", "2")]))
         if len(found.versions) > 1:
             raise MultipleMatches("The condition matches more than one resource.")
         if not found.versions:
             return ""
-        if not await self._sees(tx, found.versions[0], actor):
+        if not is_visible(found.versions[0], see):
             raise Unprocessable("The condition cannot be met.")
         return found.versions[0].id
 
-    async def _sees(self, tx: Transaction, version: Version, actor: Actor) -> bool:
-        see = await self._parts.sight.of(tx, actor)
-        return is_visible(version, see)
-
-    async def _put(self, tx: Transaction, step: Step, actor: Actor, named: dict[str, str], done: Applied) -> Outcome:
+    async def _put(self, tx: Transaction, step: Step, done: Applied) -> Outcome:
         current = None if step.method == "POST" and not step.exists else await tx.read(step.type, step.id)
         if step.exists:
             return Outcome(200, current, changed=False)
-        if current is not None and not current.is_deleted and not await self._sees(tx, current, actor):
+        if current is not None and not current.is_deleted and not is_visible(current, done.see):
             raise NotFound("There is no such resource.")
         if step.entry.if_match:
             _check_version(step.entry.if_match, current)
         if step.method == "DELETE":
             return await self._delete(tx, step, current, done)
-        return await self._store(tx, step, actor, current, named, done)
+        return await self._store(tx, step, current, done)
 
     async def _delete(self, tx: Transaction, step: Step, current: Version | None, done: Applied) -> Outcome:
         if step.absent or current is None or current.is_deleted:
@@ -202,20 +201,19 @@ class Applier:
         done.changes.append(Change(version._replace(owners=current.owners), before, before))
         return Outcome(204, version)
 
-    async def _store(
-        self, tx: Transaction, step: Step, actor: Actor, current: Version | None, named: dict[str, str], done: Applied
-    ) -> Outcome:
+    async def _store(self, tx: Transaction, step: Step, current: Version | None, done: Applied) -> Outcome:
         resource = step.entry.resource
         assert resource is not None
         if step.place:
-            resource = await self._relinked(tx, resource, named, actor)
+            resource = await self._relinked(tx, resource, done)
         exists = current is not None and not current.is_deleted
         if current is not None and exists and is_same(resource, step.id, current.version, current.at, current.body):
             return Outcome(200, current, changed=False)
         number = 1 if current is None else current.version + 1
         complete = stamped(resource, step.id, number, tx.now)
         indexed = self._parts.index(complete)
-        if actor.patient and any(owner != actor.patient for owner in indexed.owners):
+        patient = done.actor.patient
+        if patient and any(owner != patient for owner in indexed.owners):
             raise Forbidden("A patient's token writes to that patient's record only.")
         write = Write(step.type, step.id, number, tx.now, step.method, gate.write(complete), indexed)
         version = await tx.put(write)
@@ -224,18 +222,18 @@ class Applier:
         )
         return Outcome(200 if exists else 201, version)
 
-    async def _relinked(self, tx: Transaction, resource: Resource, named: dict[str, str], actor: Actor) -> Resource:
+    async def _relinked(self, tx: Transaction, resource: Resource, done: Applied) -> Resource:
         async def find(reference: str) -> str:
             type, pairs = split_query(reference)
             if type not in self._parts.types:
                 raise BadRequest("A conditional reference names no resource type.")
-            id = await self._matches(tx, type, pairs, actor)
+            id = await self._matches(tx, type, pairs, done.see)
             if not id:
                 raise Unprocessable("A conditional reference matches nothing.")
             return f"{type}/{id}"
 
-        await links.resolve(resource, named, find)
-        return links.relinked(resource, named) if named else resource
+        await links.resolve(resource, done.named, find)
+        return links.relinked(resource, done.named) if done.named else resource
 
     async def _enrich(self, tx: Transaction, changes: list[Change], done: Applied) -> None:
         for enricher in self._parts.enrichers:
@@ -247,8 +245,8 @@ class Applier:
             if entries:
                 actor = Actor(tx.tenant, "enricher", ALL)
                 steps = self.prepare(entries, actor, bundled=True)
-                more = Applied()
-                await self._write(tx, steps, actor, more)
+                more = Applied(actor, EVERYTHING)
+                await self._write(tx, steps, more)
                 done.changes += more.changes
 
     async def _check(self, tx: Transaction, changes: Sequence[Change], actor: Actor) -> None:

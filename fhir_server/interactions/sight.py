@@ -28,8 +28,14 @@ class Sight:
         self._kept: dict[Actor, tuple[int, Visibility]] = {}
         self.types = frozenset(type for guard in guards for type in guard.types)
 
-    async def of(self, view: View, actor: Actor) -> Visibility:
-        """Return what the actor may see in the state of this view."""
+    async def of(self, view: View, actor: Actor, *, keep: bool = True) -> Visibility:
+        """Return what the actor may see in the state of this view.
+
+        Args:
+            view: The state.
+            actor: Who asks.
+            keep: Whether the answer may serve later calls: never inside a transaction, whose state may be undone.
+        """
         if actor.is_operator and _types(actor) is None:
             return EVERYTHING
         epoch, now = await view.epoch(), self._clock()
@@ -37,6 +43,8 @@ class Sight:
         if kept is not None and kept[0] == epoch and (kept[1].expires is None or now < kept[1].expires):
             return kept[1]
         made = await self._decide(view, actor, now)
+        if not keep:
+            return made
         if len(self._kept) >= _KEPT:
             self._kept.clear()
         self._kept[actor] = (epoch, made)
