@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from fhir_server.errors import TooCostly
-from fhir_server.model import Visibility
+from fhir_server.model import Resource, Visibility
 from fhir_server.store.protocol import Transaction
 from fhir_server.store.sqlite import SqliteStore, session
 from tests.contract.small import TENANT, Maker, asked, put
@@ -81,6 +83,34 @@ async def test_a_search_beyond_its_bound_is_refused(
             )
         assert await view.read("Observation", "0") is not None
     assert store.slow_searches == 1
+
+
+async def test_a_cancelled_search_lets_go_of_its_connection(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_STEPS", 1_000_000)
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow(resource: Resource) -> bool:
+        if threading.current_thread() is not threading.main_thread():
+            started.set()
+            go_on.wait(10)
+        return True
+
+    async def ask() -> None:
+        async with store.view(TENANT) as view:
+            await view.search(asked("Observation", "_count=1000"), see=Visibility(frozenset(), {"p": slow}))
+
+    task = asyncio.create_task(ask())
+    await asyncio.get_running_loop().run_in_executor(None, started.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with store.view(TENANT) as view:
+        assert (await view.search(asked("Observation", "_count=5"))).total == SIZE
 
 
 async def test_in_a_transaction_a_search_beyond_its_bound_undoes_the_unit(

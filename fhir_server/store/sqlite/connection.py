@@ -23,7 +23,6 @@ SAFE: Final = (3, 51, 3)
 BUSY_MS: Final = 10_000  # how long a writer waits for another process
 _READ_BUSY_MS: Final = 2_000  # a reader waits only while another process recovers the file
 _CACHE_KIB: Final = 2_000  # page cache of one reader; the system's cache holds the rest
-_MMAP: Final = 1 << 31
 
 
 def check_engine(version: str | None = None) -> None:
@@ -83,7 +82,7 @@ def _set_up(connection: apsw.Connection, writer: bool) -> None:
         raise Unavailable("The store's file system does not allow a WAL database.")
     connection.execute(
         f"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;"
-        f"PRAGMA cache_size = -{_CACHE_KIB * (8 if writer else 1)}; PRAGMA mmap_size = {_MMAP};"
+        f"PRAGMA cache_size = -{_CACHE_KIB * (8 if writer else 1)};"
         # Checkpoints are the keeper's work, not a commit's (see writer.py); the file shrinks after a large one.
         "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"
     ).fetchall()

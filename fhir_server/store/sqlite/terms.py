@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from threading import Lock
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import apsw
@@ -60,7 +61,7 @@ def hasher(key: bytes) -> HashText:
 
 
 class Terms:
-    """The terms of one side (the writer's, or the readers'), cached; not for two threads at once."""
+    """The terms of one side (the writer's, or the readers'), cached."""
 
     def __init__(self) -> None:
         self._ids: dict[tuple[int, str, str, str, str], int] = {}
@@ -68,6 +69,7 @@ class Terms:
         self._by_kind: dict[tuple[int, str], list[Term]] = {}
         self._types: dict[int, dict[str, int]] = {}
         self.newest = 0
+        self._lock = Lock()
 
     def refresh(self, connection: apsw.Connection) -> None:
         """Load what was added since, as this connection's snapshot shows it."""
@@ -87,7 +89,7 @@ class Terms:
             self._by_param.setdefault((tenant, type, param), []).append(term)
         self._by_kind.setdefault((tenant, kind), []).append(term)
         if kind == TYPE:
-            self._types.setdefault(tenant, {})[type] = id
+            self._types[tenant] = {**self._types.get(tenant, {}), type: id}  # others may go through the old one
         self.newest = max(self.newest, id)
 
     def id(self, tenant: int, type: str, kind: str, params: str = "", system: str = "") -> int:

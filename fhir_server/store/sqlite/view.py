@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 import apsw
@@ -60,7 +60,7 @@ class Readers:
 
     def take(self) -> Session:
         """Return a connection that nobody uses."""
-        if self._idle:
+        with suppress(IndexError):  # several threads take
             return self._idle.pop()
         return Session(connect(self._path, vfs=self._vfs), self.timer, self.hash, tables=True)
 
@@ -146,7 +146,17 @@ class SqliteView:
             with session.budget(readers.seconds):
                 return work()
 
-        return await asyncio.get_running_loop().run_in_executor(readers.threads, run)
+        task = asyncio.get_running_loop().run_in_executor(readers.threads, run)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # The connection goes back to the pool only when the thread has let go of it.
+            session.connection.interrupt()
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            task.exception()
+            raise
 
     async def read(self, type: str, id: str) -> Version | None:
         """Return the newest version, a deletion included; None when the id was never used."""
