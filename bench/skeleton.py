@@ -32,7 +32,7 @@ class Skeleton:
     def __init__(self, path: str) -> None:
         self.path = path
         self.reader = self._connect()
-        self.reader.execute(SCHEMA)
+        self.reader.execute(SCHEMA).fetchall()  # each statement runs when the rows before it are read
         self.waiting: queue.SimpleQueue[tuple[tuple[Any, ...], asyncio.Future[None]]] = queue.SimpleQueue()
         threading.Thread(target=self._write, daemon=True).start()
 
