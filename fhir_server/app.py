@@ -142,6 +142,7 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
             new_id=new_id,
             checks=tuple(check for room in rooms for check in room.checks),
             enrichers=tuple(enricher for room in rooms for enricher in room.enrichers),
+            watched=hub.sight.types | {"Subscription"},
             matchers=(match,),
         )
     )

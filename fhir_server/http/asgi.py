@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -22,6 +21,7 @@ from fhir_server.http.message import Request, Response, check_accept
 from fhir_server.http.metrics import Metrics
 from fhir_server.http.routes import serve
 from fhir_server.interactions.core import Hub
+from fhir_server.interactions.ids import new_request_id
 from fhir_server.model import Actor
 from fhir_server.outcome import to_outcome
 
@@ -68,7 +68,7 @@ class FhirApp:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         id = headers.get("x-request-id", "")
         if not _REQUEST_ID.fullmatch(id):
-            id = secrets.token_hex(8)
+            id = new_request_id()
         try:
             response = await self._serve(scope, receive, headers, id)
         except Exception as error:  # the one place where a failure becomes an answer

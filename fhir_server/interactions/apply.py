@@ -54,6 +54,7 @@ class Parts:
     new_id: Callable[[], str]
     checks: tuple[Check, ...] = ()
     enrichers: tuple[Enricher, ...] = ()
+    watched: frozenset[str] = frozenset()  # types whose writes change what is kept in memory of a tenant
     matchers: tuple[Matcher, ...] = ()  # told inside the transaction, after all its writes: subscriptions
 
 
@@ -130,7 +131,7 @@ class Applier:
         await self._check(tx, own, actor)
         if enrich and own:
             await self._enrich(tx, own, done)
-        if any(change.version.type in self._parts.sight.types for change in done.changes):
+        if any(change.version.type in self._parts.watched for change in done.changes):
             await tx.bump_epoch()
         for matcher in self._parts.matchers:
             await matcher(tx, done.changes, actor)

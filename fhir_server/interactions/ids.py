@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 import time
 
 from fhir_server.errors import BadRequest
@@ -11,9 +12,31 @@ from fhir_server.errors import BadRequest
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
+class Randomness(threading.local):
+    """Random hex digits of the system, fetched some thousand at a time (each fetch is a system call), by thread."""
+
+    def __init__(self) -> None:
+        self._left = ""
+
+    def take(self, digits: int) -> str:
+        """Return that many digits, never the same ones twice."""
+        if len(self._left) < digits:
+            self._left = secrets.token_hex(2048)
+        taken, self._left = self._left[:digits], self._left[digits:]
+        return taken
+
+
+_randomness = Randomness()
+
+
 def new_id() -> str:
     """Return a new id: 12 hex digits of the time in milliseconds, 20 of randomness."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+    return f"{time.time_ns() // 1_000_000:012x}{_randomness.take(20)}"
+
+
+def new_request_id() -> str:
+    """Return an id for a request that came without one."""
+    return _randomness.take(16)
 
 
 def is_id(text: str) -> bool:

@@ -26,6 +26,7 @@ SUBSCRIPTION = "subscription"  # record: one for each active Subscription, key i
 EVENT = "outbox"  # record: one for each event to deliver, key "id/number", lane the id
 PAYLOADS = frozenset({"", "application/fhir+json", "application/json"})
 MOST_HEADERS = 20
+MOST_WATCHERS = 1_000  # active subscriptions of a tenant
 
 
 class Watcher(msgspec.Struct):
@@ -98,6 +99,7 @@ class Matching:
     def __init__(self, hub: Hub, check_endpoint: Callable[[str], None]) -> None:
         self._hub, self._check_endpoint = hub, check_endpoint
         self.has_news = False  # whether an event was put into the outbox since delivery last looked
+        self._types: dict[str, tuple[int, frozenset[str]]] = {}  # tenant -> (epoch, types that some watcher names)
 
     async def check(self, asking: Asking, change: Change, actor: Actor) -> None:
         """Refuse a Subscription that cannot be served (`interface.Check`)."""
@@ -123,8 +125,9 @@ class Matching:
         for change in changes:
             if change.version.type == "Subscription":
                 await self._keep(tx, change, actor)
-        watchers = await tx.records(SUBSCRIPTION, state="active", limit=1_000)
-        for record in watchers:
+        if not await self._may_concern(tx, changes):
+            return
+        for record in await tx.records(SUBSCRIPTION, state="active", limit=MOST_WATCHERS):
             watcher = msgspec.json.decode(record.body, type=Watcher)
             before = watcher.events
             for change in changes:
@@ -133,6 +136,19 @@ class Matching:
                     await self._emit(tx, record.key, watcher.events, change)
             if watcher.events != before:
                 await tx.put_record(SUBSCRIPTION, record.key, "active", msgspec.json.encode(watcher))
+
+    async def _may_concern(self, tx: Transaction, changes: Sequence[Change]) -> bool:
+        """Whether a watcher names the type of a change; known from before while no Subscription was written."""
+        written = {change.version.type for change in changes}
+        epoch = await tx.epoch()
+        known = self._types.get(tx.tenant)
+        if known is None or known[0] != epoch or "Subscription" in written:
+            records = await tx.records(SUBSCRIPTION, state="active", limit=MOST_WATCHERS)
+            watchers = [msgspec.json.decode(record.body, type=Watcher) for record in records]
+            known = (epoch, frozenset(watcher.criteria.partition("?")[0] for watcher in watchers))
+            if "Subscription" not in written:
+                self._types[tx.tenant] = known
+        return not known[1].isdisjoint(written)
 
     async def _keep(self, tx: Transaction, change: Change, actor: Actor) -> None:
         resource, id = change.resource, change.version.id
