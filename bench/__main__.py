@@ -65,10 +65,12 @@ class Target:
         self.name, self.port, self.mllp, self.prefix = name, port, mllp, prefix
         self.headers = {"authorization": f"Bearer {token}", "content-type": "application/fhir+json"}
         self.ids: list[str] = []
+        self.created = 0
 
-    def create(self, number: int) -> bytes:
-        """Return a create of a blood-pressure Observation."""
-        return http_request("POST", f"{self.prefix}/Observation", self.headers, observation(number))
+    def create(self, _: int) -> bytes:
+        """Return a create of a blood-pressure Observation, later than those before, as measurements come."""
+        self.created += 1
+        return http_request("POST", f"{self.prefix}/Observation", self.headers, observation(self.created))
 
     def read(self, number: int) -> bytes:
         """Return a read of one that was stored."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
+
+START = datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))
 
 
 def observation(number: int) -> bytes:
-    """Return a blood-pressure Observation of one of 100 patients, each at another moment."""
-    minute, hour = number % 60, number // 60 % 24
-    day, month = 1 + number // 1440 % 28, 1 + number // 40320 % 12
+    """Return a blood-pressure Observation of one of 100 patients, a tenth of a minute apart."""
+    at = START + timedelta(seconds=6 * number)  # each patient is measured every ten minutes
 
     def part(code: str, name: str, value: int) -> dict[str, object]:
         return {
@@ -28,7 +30,7 @@ def observation(number: int) -> bytes:
         ],
         "code": {"coding": [{"system": "http://loinc.org", "code": "85354-9", "display": "Blood pressure panel"}]},
         "subject": {"reference": f"Patient/p{number % 100}"},
-        "effectiveDateTime": f"2026-{month:02}-{day:02}T{hour:02}:{minute:02}:00+01:00",
+        "effectiveDateTime": at.isoformat(),
         "component": [part("8480-6", "Systolic", 112 + number % 20), part("8462-4", "Diastolic", 70 + number % 15)],
     }
     return json.dumps(resource, separators=(",", ":")).encode()
