@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 
+_RESOURCE = ',"resource":'
+
 
 @dataclass(slots=True)
 class Report:
@@ -25,13 +27,18 @@ class Report:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield the resources of a file with one a line, packed by xz or not."""
-    if path.suffix == ".xz":
-        with lzma.open(path, "rt", encoding="utf-8") as lines:
-            yield from lines
-    else:
-        with path.open(encoding="utf-8") as lines:
-            yield from lines
+    """Yield the text of each resource of a file with one a line, packed by xz or not.
+
+    A line may also be `{"file": name, "resource": the resource}`, in this order.
+    """
+    opener = lzma.open if path.suffix == ".xz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            text = line.strip()
+            if text.startswith('{"file":'):
+                text = text[text.index(_RESOURCE) + len(_RESOURCE) : -1]
+            if text:
+                yield text
 
 
 def exact(text: str) -> Any:

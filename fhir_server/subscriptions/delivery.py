@@ -14,11 +14,13 @@ from collections.abc import Callable
 import httpx
 import msgspec
 
+from fhir_server import gate
+from fhir_server.errors import FhirError
 from fhir_server.interactions.core import Hub
-from fhir_server.model import Record
+from fhir_server.model import Entry, Record
 from fhir_server.store.protocol import Transaction
 from fhir_server.store.visibility import is_visible
-from fhir_server.subscriptions.matching import EVENT, SUBSCRIPTION, Event, Watcher
+from fhir_server.subscriptions.matching import ACTIVATOR, EVENT, SUBSCRIPTION, WATCHING, Event, Watcher
 from fhir_server.subscriptions.outbound import Outbound, Refused
 
 log = logging.getLogger("predmp")
@@ -64,11 +66,29 @@ class Delivery:
                     async with asyncio.timeout(POLL_S):
                         await self._wake.wait()
                 except TimeoutError:
-                    continue
+                    await self._activate()
         finally:
             for task in self._lanes.values():
                 task.cancel()
             await asyncio.gather(*self._lanes.values(), return_exceptions=True)
+
+    async def _activate(self) -> None:
+        """Make active what was requested: its events are counted and delivered already."""
+        for tenant in await self._hub.store.tenants():
+            async with self._hub.store.view(tenant) as view:
+                found = [
+                    (r.key, await view.read("Subscription", r.key))
+                    for r in await view.records(SUBSCRIPTION, state="requested")
+                ]
+            for id, version in found:
+                if version is None or version.is_deleted:
+                    continue
+                active = {**gate.load(version.body), "status": "active"}
+                entry = Entry("PUT", f"Subscription/{id}", active, if_match=version.etag)
+                try:
+                    await self._hub.submit([entry], actor=self._hub.internal(tenant, ACTIVATOR), interaction="update")
+                except FhirError as error:
+                    log.warning("subscription %s is not active: %s", id, error.code)
 
     async def _start_lanes(self, tenant: str) -> None:
         async with self._hub.store.view(tenant) as view:
@@ -87,7 +107,7 @@ class Delivery:
             if not records or known is None:
                 return
             watcher = msgspec.json.decode(known.body, type=Watcher)
-            if known.state != "active":
+            if known.state not in WATCHING:
                 await self._end(tenant, records)
                 return
             for record in records:

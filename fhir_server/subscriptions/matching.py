@@ -8,7 +8,6 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/subscription.html
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -16,15 +15,17 @@ from fhir_server.errors import Unprocessable
 from fhir_server.interactions.asking import split_query
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Asking
-from fhir_server.model import Actor, Change, Entry, Resource, Scope
+from fhir_server.model import Actor, Change, Record, Resource, Scope
 from fhir_server.search.parameters import parameter
 from fhir_server.search.query import Ask, Match
 from fhir_server.search.values import Token
 from fhir_server.store.protocol import Transaction
 
-SUBSCRIPTION = "subscription"  # record: one for each active Subscription, key its id
+SUBSCRIPTION = "subscription"  # record: one for each Subscription, key its id, state its status, state its status
 EVENT = "outbox"  # record: one for each event to deliver, key "id/number", lane the id
 PAYLOADS = frozenset({"", "application/fhir+json", "application/json"})
+WATCHING = ("requested", "active")  # events count from the moment a subscription is asked for
+ACTIVATOR = "subscriptions"  # who the hub is when it makes a subscription active: not its author
 MOST_HEADERS = 20
 MOST_WATCHERS = 1_000  # active subscriptions of a tenant
 
@@ -112,14 +113,6 @@ class Matching:
         if not (actor.may("r", type) or actor.may("s", type)):
             raise Unprocessable("The token's scopes do not reach the criteria.", expression="Subscription.criteria")
 
-    async def activate(self, writing: Any, changes: Sequence[Change]) -> list[Entry]:
-        """Make a requested Subscription active (`interface.Enricher`)."""
-        return [
-            Entry("PUT", change.version.reference, {**change.resource, "status": "active"})
-            for change in changes
-            if not change.version.is_deleted and change.resource.get("status") == "requested"
-        ]
-
     async def match(self, tx: Transaction, changes: Sequence[Change], actor: Actor) -> None:
         """Keep watchers, and put an event into the outbox for each watcher that a change concerns."""
         for change in changes:
@@ -127,7 +120,7 @@ class Matching:
                 await self._keep(tx, change, actor)
         if not await self._may_concern(tx, changes):
             return
-        for record in await tx.records(SUBSCRIPTION, state="active", limit=MOST_WATCHERS):
+        for record in await _watching(tx):
             watcher = msgspec.json.decode(record.body, type=Watcher)
             before = watcher.events
             for change in changes:
@@ -135,7 +128,7 @@ class Matching:
                     watcher.events += 1
                     await self._emit(tx, record.key, watcher.events, change)
             if watcher.events != before:
-                await tx.put_record(SUBSCRIPTION, record.key, "active", msgspec.json.encode(watcher))
+                await tx.put_record(SUBSCRIPTION, record.key, record.state, msgspec.json.encode(watcher))
 
     async def _may_concern(self, tx: Transaction, changes: Sequence[Change]) -> bool:
         """Whether a watcher names the type of a change; known from before while no Subscription was written."""
@@ -143,8 +136,7 @@ class Matching:
         epoch = await tx.epoch()
         known = self._types.get(tx.tenant)
         if known is None or known[0] != epoch or "Subscription" in written:
-            records = await tx.records(SUBSCRIPTION, state="active", limit=MOST_WATCHERS)
-            watchers = [msgspec.json.decode(record.body, type=Watcher) for record in records]
+            watchers = [msgspec.json.decode(record.body, type=Watcher) for record in await _watching(tx)]
             known = (epoch, frozenset(watcher.criteria.partition("?")[0] for watcher in watchers))
             if "Subscription" not in written:
                 self._types[tx.tenant] = known
@@ -153,9 +145,13 @@ class Matching:
     async def _keep(self, tx: Transaction, change: Change, actor: Actor) -> None:
         resource, id = change.resource, change.version.id
         known = await tx.record(SUBSCRIPTION, id)
-        if change.version.is_deleted or resource.get("status") != "active":
+        status = "off" if change.version.is_deleted else resource.get("status", "")
+        if status not in WATCHING:
             if known is not None:
                 await tx.put_record(SUBSCRIPTION, id, "off", known.body)
+            return
+        if known is not None and actor.subject == ACTIVATOR:
+            await tx.put_record(SUBSCRIPTION, id, status, known.body)
             return
         channel = resource["channel"]
         watcher = Watcher(
@@ -172,7 +168,7 @@ class Matching:
         )
         if known is not None:
             watcher.events = msgspec.json.decode(known.body, type=Watcher).events
-        await tx.put_record(SUBSCRIPTION, id, "active", msgspec.json.encode(watcher))
+        await tx.put_record(SUBSCRIPTION, id, status, msgspec.json.encode(watcher))
 
     async def _concerns(self, tx: Transaction, watcher: Watcher, change: Change) -> bool:
         """Whether the new version matches the criteria, for who made the subscription."""
@@ -190,3 +186,8 @@ class Matching:
         version = change.version
         event = Event(id, number, version.type, version.id, version.version)
         await tx.put_record(EVENT, f"{id}/{number:012d}", "pending", msgspec.json.encode(event), lane=id)
+
+
+async def _watching(tx: Transaction) -> list[Record]:
+    records = await tx.records(SUBSCRIPTION, limit=MOST_WATCHERS)
+    return [record for record in records if record.state in WATCHING]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import system_clock
-from fhir_server.interface import Check, Enricher, Listener, Room, Task
+from fhir_server.interface import Check, Listener, Room, Task
 from fhir_server.model import Actor, Change
 from fhir_server.settings import Settings
 from fhir_server.store.protocol import Transaction
@@ -39,7 +39,6 @@ def open(hub: Hub, settings: Settings) -> tuple[Room, Matcher]:
     room = Room(
         "subscriptions",
         checks=(Check(only, matching.check),),
-        enrichers=(Enricher(only, matching.activate),),
         listeners=(Listener(hub.types, told),),
         tasks=(Task("subscriptions", delivery.run),),
         stops=(outbound.close,),

@@ -18,6 +18,7 @@ BREAK_R4 = {
     "ActivityDefinition/blood-tubes-supply": "txt-2: the narrative has no content",
     "ActivityDefinition/heart-valve-replacement": "txt-2: the narrative has no content",
     "EventDefinition/example": "txt-2: the narrative has no content",
+    "ImplementationGuide/fhir": "ImplementationGuide.name and .status are 1..1 and missing (two files of that id)",
     "Questionnaire/zika-virus-exposure-assessment": "txt-2: the narrative has no content",
 }
 
@@ -30,4 +31,4 @@ def test_examples_come_back_equal(own_hub: RunningHub) -> None:
         report = run(client, read_lines(EXAMPLES))
     assert report.different == {}
     assert set(report.refused) == set(BREAK_R4), report.refused
-    assert report.equal == COUNT - len(BREAK_R4)
+    assert report.equal == COUNT - len(BREAK_R4) - 1
