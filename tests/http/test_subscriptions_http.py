@@ -17,6 +17,9 @@ import pytest
 from tests.running import RunningHub
 
 
+IRCP = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}
+
+
 class Receiver:
     """An HTTP server that keeps what it took, and answers `status`."""
 
@@ -157,7 +160,7 @@ def test_only_what_its_author_may_see_is_delivered(hub: RunningHub, receiver: Re
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "dateTime": "2026-11-20T10:00:00+01:00",
         "policyRule": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN"}]},
-        "provision": {"type": "permit", "actor": [{"role": {"text": "vendor"}, "reference": {"reference": f"Organization/{vendor}"}}]},
+        "provision": {"type": "permit", "actor": [{"role": IRCP, "reference": {"reference": f"Organization/{vendor}"}}]},
     }  # fmt: skip
     hub.create(consent)
     second = hub.create(flag)
