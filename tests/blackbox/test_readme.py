@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -43,6 +44,9 @@ def test_the_day_is_the_one_of_the_readme(demo: tuple[str, str]) -> None:
     assert told == STORY[1].rstrip("\n").split("\n")
 
 
+NO_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
+
+
 def commands() -> list[tuple[str, str]]:
     """Return each command of the tour and the output it shows."""
     assert TOUR is not None
@@ -53,6 +57,7 @@ def commands() -> list[tuple[str, str]]:
     ]
 
 
+@NO_CURL
 @pytest.mark.parametrize("number", range(len(commands())))
 def test_a_command_of_the_tour_prints_what_is_shown(demo: tuple[str, str], number: int) -> None:
     root, printed = demo
