@@ -101,56 +101,19 @@ def load_rooms(core: Hub, settings: Settings) -> tuple[Room, ...]:
 
 async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
     """Put the hub together over an open store."""
-    tokens = Tokens(await store.secret("tokens"), system_clock)
     anyone = Actor(settings.tenant, "anyone", ALL) if settings.auth == "off" else None
+    tokens = Tokens(await store.secret("tokens"), system_clock)
 
     def authenticate(authorization: str) -> Actor:
         return anyone if anyone is not None and not authorization else tokens.read(authorization)
 
-    types = resource_types()
-    ask = partial(_parsed, settings)
-    hub = Hub(
-        store=store,
-        ask=ask,
-        authenticate=authenticate,
-        cursors=Cursors(await store.secret("cursors")),
-        clock=system_clock,
-        base_url=settings.root_url + FHIR,
-        validate=validate,
-        index=index,
-        tenant=settings.tenant,
-        types=types,
-    )
-    hub.pages = pages = Pages(
-        hub.authenticate,
-        key=await store.secret("pages"),
-        now=system_clock,
-        zone=settings.zone,
-        secure=settings.root_url.startswith("https:"),
-    )
+    hub = await _core(settings, store, index, authenticate)
     subscribing, match = subscriptions.open(hub, settings)
     rooms = (subscribing, *load_rooms(hub, settings))
-    guards = [guard for room in rooms for guard in room.guards]
-    hub.sight = Sight(guards, ask, system_clock)
-    hub.applier = Applier(
-        Parts(
-            types=types,
-            validate=validate,
-            index=index,
-            ask=ask,
-            sight=hub.sight,
-            new_id=new_id,
-            checks=tuple(check for room in rooms for check in room.checks),
-            enrichers=tuple(enricher for room in rooms for enricher in room.enrichers),
-            watched=hub.sight.types | {"Subscription"},
-            matchers=(match,),
-        )
-    )
-    hub.listeners = tuple(listener for room in rooms for listener in room.listeners)
-    hub.operations = tuple(operation for room in rooms for operation in room.operations)
+    _furnish(hub, rooms, match)
     metrics = Metrics()
     for room in rooms:
-        pages.add_room(room.name, room.templates, room.menu)
+        hub.pages.add_room(room.name, room.templates, room.menu)
         if room.metrics is not None:
             metrics.add_source(room.metrics)
     fhir = FhirApp(
@@ -162,8 +125,52 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
         prefix=FHIR,
         root_url=settings.root_url,
     )
-    web = _web(settings, hub, rooms, metrics)
-    return Composed(settings, store, hub, tokens, rooms, metrics, _split(fhir, web))
+    return Composed(settings, store, hub, tokens, rooms, metrics, _split(fhir, _web(settings, hub, rooms, metrics)))
+
+
+async def _core(settings: Settings, store: Store, index: Indexer, authenticate: Callable[[str], Actor]) -> Hub:
+    """Return the core with its pages, without what rests on rooms."""
+    hub = Hub(
+        store=store,
+        ask=partial(_parsed, settings),
+        authenticate=authenticate,
+        cursors=Cursors(await store.secret("cursors")),
+        clock=system_clock,
+        base_url=settings.root_url + FHIR,
+        validate=validate,
+        index=index,
+        tenant=settings.tenant,
+        types=resource_types(),
+    )
+    hub.pages = Pages(
+        hub.authenticate,
+        key=await store.secret("pages"),
+        now=system_clock,
+        zone=settings.zone,
+        secure=settings.root_url.startswith("https:"),
+    )
+    return hub
+
+
+def _furnish(hub: Hub, rooms: Sequence[Room], match: subscriptions.Matcher) -> None:
+    """Give the core what the rooms hand in."""
+    hub.sight = Sight([guard for room in rooms for guard in room.guards], hub.query, system_clock)
+    hub.applier = Applier(
+        Parts(
+            types=hub.types,
+            validate=hub.validate,
+            index=hub.index,
+            ask=hub.query,
+            sight=hub.sight,
+            new_id=new_id,
+            checks=tuple(check for room in rooms for check in room.checks),
+            enrichers=tuple(enricher for room in rooms for enricher in room.enrichers),
+            watched=hub.sight.types | {"Subscription"},
+            matchers=(match,),
+        )
+    )
+    hub.listeners = tuple(listener for room in rooms for listener in room.listeners)
+    hub.operations = tuple(operation for room in rooms for operation in room.operations)
 
 
 def _parsed(settings: Settings, types: str, pairs: list[tuple[str, str]], lenient: bool = False) -> Any:
