@@ -35,6 +35,11 @@ DEEDS = {
     "patch": ("a modifié", "changed"),
     "delete": ("a supprimé", "deleted"),
     "transaction": ("a ajouté ou modifié des données", "added or changed data"),
+    "device": ("a transmis des mesures", "sent measurements"),
+    "hl7v2": ("a transmis un message de l’hôpital", "sent a message of the hospital"),
+    "pre-dmp": ("a lu le dossier", "read the record"),
+    "validate-pre-dmp": ("a validé le dossier", "validated the record"),
+    "load": ("a repris des données antérieures", "loaded earlier data"),
     "batch": ("a envoyé plusieurs demandes", "sent several requests"),
 }
 PURPOSES = {

@@ -68,7 +68,7 @@ def _describe(route: FhirRoute, types: list[str]) -> tuple[str, dict[str, Any]]:
     body = route.method in ("POST", "PUT")
     media = "application/x-www-form-urlencoded" if route.shape.endswith("_search") else _FHIR
     item: dict[str, Any] = {
-        "summary": (route.handler.__doc__ or "").partition("(")[0].strip(" .") or route.interaction,
+        "summary": _summary(route),
         "operationId": f"{route.interaction}-{route.method}-{route.shape or 'base'}".replace("/", "-").lower(),
         "tags": ["FHIR R4"],
         "parameters": parameters,
@@ -84,6 +84,11 @@ def _describe(route: FhirRoute, types: list[str]) -> tuple[str, dict[str, Any]]:
         schema = {"type": "object"} if media != _FHIR else {"$ref": "#/components/schemas/Resource"}
         item["requestBody"] = {"required": media == _FHIR, "content": {media: {"schema": schema}}}
     return "/fhir" + ("/" + "/".join(parts) if parts else ""), item
+
+
+def _summary(route: FhirRoute) -> str:
+    words = (route.handler.__doc__ or route.interaction).partition("(")[0].strip(" .").removeprefix("Serve ")
+    return words[0].upper() + words[1:]
 
 
 def _metadata() -> dict[str, Any]:

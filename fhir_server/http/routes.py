@@ -30,6 +30,7 @@ class FhirRoute:
 
 
 async def _bundle(hub: Hub, request: Request) -> Response:
+    """Serve batch and transaction."""
     return await bundles.bundle(hub, request, serve)
 
 
