@@ -65,7 +65,7 @@ class Target:
         self.name, self.port, self.mllp, self.prefix = name, port, mllp, prefix
         self.headers = {"authorization": f"Bearer {token}", "content-type": "application/fhir+json"}
         self.ids: list[str] = []
-        self.created = 0
+        self.created = self.sent = 0
 
     def create(self, _: int) -> bytes:
         """Return a create of a blood-pressure Observation, later than those before, as measurements come."""
@@ -82,6 +82,11 @@ class Target:
         if self.name == "skeleton":
             query = f"patient=Patient/p{number % 100}&code=85354-9"
         return http_request("GET", f"{self.prefix}/Observation?{query}", self.headers)
+
+    def result(self, _: int) -> bytes:
+        """Return an ORU, later than those before."""
+        self.sent += 1
+        return oru(f"{self.name}{self.sent}", self.sent)
 
     async def fill(self, count: int) -> None:
         """Store Observations and keep their ids."""
@@ -125,8 +130,7 @@ async def measure(floor: Target, ours: Target, echo: Target, args: argparse.Name
     for sockets in args.clients:
 
         def send(target: Target, sockets: int = sockets) -> object:
-            mark = f"{time.time_ns():x}"
-            return run_mllp(target.mllp, sockets, args.seconds, lambda n: oru(f"{mark}{n}", n))
+            return run_mllp(target.mllp, sockets, args.seconds, target.result)
 
         show(*await compare(f"MLLP ORU, {sockets} sockets", echo, ours, send, args.rounds))
 

@@ -38,7 +38,7 @@ def observation(number: int) -> bytes:
 
 def oru(control: str, number: int) -> bytes:
     """Return an ORU^R01 with six results of one of 100 patients."""
-    when = f"20261120{number // 3600 % 24:02}{number // 60 % 60:02}{number % 60:02}"
+    when = f"{START + timedelta(seconds=6 * number):%Y%m%d%H%M%S}"
     results = (
         ("8867-4", "FC", 60 + number % 30, "/min"),
         ("8310-5", "T", 37, "Cel"),
