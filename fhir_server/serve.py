@@ -15,6 +15,7 @@ import uvicorn
 
 from fhir_server.app import Composed, opened
 from fhir_server.http.asgi import where
+from fhir_server.http.protocol import Protocol
 from fhir_server.interface import Task
 from fhir_server.settings import Settings, SettingsError
 
@@ -76,7 +77,7 @@ async def _run(
 ) -> int:
     config = uvicorn.Config(
         composed.asgi,
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -99,6 +99,38 @@ def test_a_body_without_end_is_cut_at_the_limit(hub: RunningHub) -> None:
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(
+            b"GET /fhir/metadata HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+            id="two lengths",
+        ),
+        pytest.param(b"\x00\x01\x02\r\n\r\n", id="no HTTP"),
+        pytest.param(b"GET /fhir/metadata HTTP/1.1\r\nbad header\r\n\r\n", id="a header without a colon"),
+    ],
+)
+def test_what_is_no_http_is_refused_with_an_outcome(hub: RunningHub, head: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", hub.port)) as connection:
+        connection.sendall(head)
+        connection.settimeout(10)
+        got = b""
+        while part := connection.recv(65_536):
+            got += part
+    assert got.startswith(b"HTTP/1.1 400 ") and b"OperationOutcome" in got
+
+
+def test_a_head_that_never_ends_is_hung_up_on(hub: RunningHub) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", hub.port)) as silent,
+        socket.create_connection(("127.0.0.1", hub.port)) as slow,
+    ):
+        slow.settimeout(30)
+        silent.settimeout(30)
+        slow.sendall(b"GET /fhir/metadata HTTP/1.1\r\nX-a: ")
+        assert slow.recv(1) == b"" and silent.recv(1) == b""
+
+
+@pytest.mark.parametrize(
     "message",
     [
         pytest.param(b"hello", id="no message"),

@@ -142,7 +142,7 @@ def test_a_read_with_the_same_tag_is_not_sent_again(hub: RunningHub) -> None:
         pytest.param("GET", "/fhir/Patient?name=%ff", 400, "invalid", id="a query that is no UTF-8"),
         pytest.param("PUT", "/fhir/Patient", 400, "invalid", id="an update of nothing"),
         pytest.param("PATCH", "/fhir/Patient/1", 405, "not-supported", id="a method that is not there"),
-        pytest.param("FOO", "/fhir/Patient/1", 405, "not-supported", id="a method that nobody knows"),
+        pytest.param("FOO", "/fhir/Patient/1", 501, "not-supported", id="a method that nobody knows"),
         pytest.param("GET", "/fhir/Patient/1/2/3/4/5/6/7", 400, "invalid", id="a path too long"),
         pytest.param("GET", "/fhir/Patient/_history?_since=garbage", 400, "value", id="a moment that is none"),
     ],
