@@ -25,11 +25,16 @@ class Head(NamedTuple):
 
 
 class Chain:
-    """The end of the chain, inside a transaction of the writer."""
+    """The end of the chain, inside a transaction of the writer.
 
-    def __init__(self, connection: apsw.Connection, key: bytes) -> None:
+    Args:
+        head: Where it ends now.
+        key: The secret that signs the head.
+    """
+
+    def __init__(self, head: Head, key: bytes) -> None:
         self._key = key
-        self.head = self._begin = _last(connection)
+        self.head = self._begin = head
 
     def link(self, tenant: int, body: str) -> tuple[int, int, str, bytes]:
         """Return the next row of the table."""
@@ -46,7 +51,8 @@ class Chain:
         return _sign(self.head, self._key)
 
 
-def _last(connection: apsw.Connection) -> Head:
+def last_head(connection: apsw.Connection) -> Head:
+    """Return where the chain ends in the file."""
     row = connection.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
     return Head(*row) if row else Head(0, START)
 
@@ -62,21 +68,23 @@ _LISTED: Final = "coalesce((SELECT n FROM counter WHERE tenant = 0 AND name = 'a
 _PATIENTS: Final = "json_each(a.body, '$[1][6]')"  # AuditRow.patients
 
 
-def index_patients(connection: apsw.Connection) -> bool:
-    """List whom the next rows tell of, where they have become many; say whether there were that many."""
-    due: bool = connection.execute(
-        f"SELECT coalesce((SELECT max(seq) FROM audit), 0) - {_LISTED} >= {MANY}"  # noqa: S608 - numbers of ours
-    ).get
-    if due:
-        # In the order of the table, so that each of its pages is written once.
-        connection.execute(
-            f"""BEGIN IMMEDIATE;
-            INSERT OR IGNORE INTO audit_patient SELECT a.tenant, p.value, a.seq FROM audit a, {_PATIENTS} p
-                WHERE a.seq > {_LISTED} AND a.seq <= {_LISTED} + {MANY} ORDER BY 1, 2, 3;
-            INSERT OR REPLACE INTO counter VALUES (0, 'audit-patients', {_LISTED} + {MANY});
-            COMMIT"""  # noqa: S608
-        ).fetchall()
-    return bool(due)
+def index_patients(connection: apsw.Connection) -> int:
+    """List whom the next MANY rows tell of; return the seq of the last row that is listed now."""
+    # In the order of the table, so that each of its pages is written once.
+    connection.execute(
+        f"""BEGIN IMMEDIATE;
+        INSERT OR IGNORE INTO audit_patient SELECT a.tenant, p.value, a.seq FROM audit a, {_PATIENTS} p
+            WHERE a.seq > {_LISTED} AND a.seq <= {_LISTED} + {MANY} ORDER BY 1, 2, 3;
+        INSERT OR REPLACE INTO counter SELECT 0, 'audit-patients', min({_LISTED} + {MANY}, max(seq)) FROM audit;
+        COMMIT"""  # noqa: S608 - numbers of ours
+    ).fetchall()
+    return listed(connection)
+
+
+def listed(connection: apsw.Connection) -> int:
+    """Return the seq of the last row that is listed by patient."""
+    made: int = connection.execute(f"SELECT {_LISTED}").get
+    return made
 
 
 def select(patient: str) -> str:

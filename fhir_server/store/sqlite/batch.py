@@ -1,8 +1,8 @@
 """One SQLite transaction that carries many units of work: what they write is gathered, then written at once.
 
-Each statement lets go of Python's global lock and must win it back from the event loop, so rows wait in
-lists and go out in one statement per table. A unit that searches sees all that was written before it,
-since the lists are written first; one that fails is taken back out of the lists, or undone by its savepoint.
+Rows wait in lists and go out in one statement per table, since a statement costs more than a row. A unit that
+searches sees all that was written before it, since the lists are written first; one that fails is taken back
+out of the lists, or undone by its savepoint.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
 from fhir_server.store.sqlite.audit import Chain
+from fhir_server.store.sqlite.known import Known
 from fhir_server.store.sqlite.reading import tenant_number
-from fhir_server.store.sqlite.rows import RowMaker
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.statements import TABLES, insert
-from fhir_server.store.sqlite.terms import HashText, Terms
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -31,50 +30,27 @@ class Batch:
     """The state of one transaction of the writer.
 
     Args:
-        session: The writer's connection.
-        terms: The writer's, current as of the transaction's begin.
-        rows: Makes index rows.
-        hash_text: The store's hash.
-        last_now: The largest `now` this process gave so far.
+        session: The writer's connection, in a transaction that writes.
+        known: What the writer knows of the file.
         audit_key: Signs the head of the audit chain.
         careful: Whether ids that claim to be new are looked up first.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        terms: Terms,
-        rows: RowMaker,
-        hash_text: HashText,
-        last_now: int,
-        audit_key: bytes,
-        *,
-        careful: bool = False,
-    ) -> None:
+    def __init__(self, session: Session, known: Known, audit_key: bytes, *, careful: bool = False) -> None:
+        known.refresh(session.connection)
         self.session, self.connection = session, session.connection
-        self.terms, self.rows, self.hash, self.careful = terms, rows, hash_text, careful
-        connection = self.connection
+        self.known, self.careful = known, careful
+        self.terms, self.rows, self.hash, self.overlay = known.terms, known.rows, known.hash, known.overlay
         self.lists: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
         self._marks: dict[str, int] = {}
         self._journal: list[tuple[MutableMapping[Any, Any], Any, Any]] = []
         self._new_terms: list[int] = []
         self._saved = False
         self._in_unit = False
-        self.overlay: dict[Any, Any] = {}  # what units read or wrote, by key
         self.counters: dict[tuple[int, str], int] = {}  # changed ones
         self.tally: dict[tuple[int, str], int] = {}  # changes of counts
-        self.chain = Chain(connection, audit_key)
+        self.chain = Chain(known.head, audit_key)
         self._chain_before = self.chain.head
-        terms.refresh(connection)
-        row: Any = connection.execute(
-            "SELECT (SELECT max(seq) FROM version), (SELECT n FROM counter WHERE tenant = 0 AND name = 'record'),"
-            " (SELECT n FROM counter WHERE tenant = 0 AND name = 'now'),"
-            " (SELECT n FROM counter WHERE tenant = 0 AND name = 'at')"
-        ).fetchone()
-        self.seq: int = row[0] or 0
-        self.record_seq: int = row[1] or 0
-        self.last_now = max(last_now, row[2] or 0)
-        self.last_at: int = -(2**63) if row[3] is None else row[3]  # the largest time of a version
         self.wrote = False
 
     # --- units ---------------------------------------------------------------------------------------------
@@ -85,8 +61,8 @@ class Batch:
         self._journal.clear()
         self._new_terms.clear()
         self._saved, self._in_unit = False, True
-        self.last_now = max(clock(), self.last_now + 1)
-        return self.last_now
+        self.known.now = max(clock(), self.known.now + 1)
+        return self.known.now
 
     def end_unit(self) -> None:
         """Keep what the unit wrote."""
@@ -183,6 +159,11 @@ class Batch:
                 raise Repeat
             rows.clear()
 
+    @property
+    def waiting(self) -> int:
+        """How many rows wait to be written."""
+        return sum(map(len, self.lists.values()))
+
     def finish(self) -> None:
         """Write what is left, the counts and the clock: all that COMMIT needs."""
         self._in_unit = False
@@ -191,11 +172,13 @@ class Batch:
             insert(self.connection, "tally", [self._tally(k) for k in {k for k, _ in self.tally}])
         if self.wrote or self.counters:
             rows: list[tuple[Any, ...]] = [(*key, n) for key, n in self.counters.items()]
-            rows += [(0, "now", self.last_now), (0, "record", self.record_seq), (0, "at", self.last_at)]
+            known = self.known
+            rows += [(0, "now", known.now), (0, "record", known.record_seq), (0, "at", known.at)]
             if self.chain.has_grown:
                 rows.append((0, "audit", self.chain.signed()))
             insert(self.connection, "counter", rows)
             self.wrote = True
+        self.known.head = self.chain.head
 
     def _tally(self, k: int) -> tuple[int, int, int]:
         return k, self.tally.get((k, "current"), 0), self.tally.get((k, "versions"), 0)

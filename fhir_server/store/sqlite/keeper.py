@@ -30,14 +30,13 @@ class Keeper:
         self._thread = Thread(target=self._run, name="sqlite-keeper", daemon=True)
         self._thread.start()
 
-    def call(self, pages: int) -> None:
-        """Say how long the WAL is; where it is much too long, checkpoint before returning."""
-        if pages >= MOST_PAGES:
-            self.checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
-        elif pages >= PAGES:
+    def call(self, pages: int) -> bool:
+        """Say how long the WAL is; return whether it is so long that the writer should wait for a checkpoint."""
+        if PAGES <= pages < MOST_PAGES:
             self._called.set()
+        return pages >= MOST_PAGES
 
-    def checkpoint(self, mode: int) -> None:
+    def checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
         """Copy what can be copied; what is busy, or finds no room, is left for the next time."""
         with self._lock:
             if self.failed:
@@ -60,7 +59,7 @@ class Keeper:
             self._called.clear()
             if self._ending:
                 return
-            self.checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self.checkpoint()
 
     def close(self, *, healthy: bool) -> None:
         """End the thread and close the connection; where the disk is healthy, empty and remove the WAL."""

@@ -24,6 +24,7 @@ _CALLS: Final = 4  # such looks before a statement on the event loop is interrup
 _CHECKS: Final = 60  # calls of checks before it is, about 50 us each
 _FRESH_S: Final = 5.0  # how long a count serves to plan
 _SIZES: Final = 2_000  # counts kept
+_SLICE_S: Final = 0.005  # how long units of work run before others do
 _SMALL: Final = 64  # patients that a statement carries along itself
 _TABLES: Final = 4  # sets of patients kept on one connection
 
@@ -51,6 +52,7 @@ class Session:
         self._sizes: dict[tuple[str, tuple[Any, ...]], tuple[float, int]] = {}
         self._seen: dict[int, tuple[frozenset[str], str]] = {}
         self._left: int | None = None
+        self._rested = timer()
         self._end: float | None = None
         connection.create_scalar_function(CHECK, self._check, 7)
 
@@ -64,6 +66,14 @@ class Session:
         elif self._end is not None and self._timer() > self._end:
             raise TooCostly(TOO_COSTLY)
         return self.checks[number](k, id, at, tuple(owners.split()), read_body(format, body))
+
+    def rest(self) -> None:
+        """Note that others have just run."""
+        self._rested = self._timer()
+
+    def is_tired(self) -> bool:
+        """Whether the event loop has not run for some milliseconds."""
+        return self._timer() - self._rested > _SLICE_S
 
     @contextmanager
     def budget(self, seconds: float | None) -> Iterator[None]:

@@ -20,9 +20,10 @@ from fhir_server.store.protocol import AuditRow, Transaction, View
 from fhir_server.store.sqlite import audit
 from fhir_server.store.sqlite.connection import check_engine, connect
 from fhir_server.store.sqlite.keeper import Keeper
+from fhir_server.store.sqlite.known import Known
 from fhir_server.store.sqlite.migrations import migrate, steps
 from fhir_server.store.sqlite.session import Session, Timer
-from fhir_server.store.sqlite.terms import hasher
+from fhir_server.store.sqlite.terms import HashText, hasher
 from fhir_server.store.sqlite.transaction import SqliteTransaction
 from fhir_server.store.sqlite.view import Readers
 from fhir_server.store.sqlite.writer import Unit, Writer
@@ -73,24 +74,26 @@ class SqliteStore:
     async def open(self) -> None:
         """Open the file, bring its schema up to date; raise Unavailable with the reason where it is not safe."""
         check_engine()
-        await asyncio.get_running_loop().run_in_executor(None, self._open)
+        connection, hash_text, audit_key = await asyncio.get_running_loop().run_in_executor(None, self._open)
+        self._readers = Readers(self._path, self._vfs, hash_text, self._index, self._timer, self._seconds)
+        self._keeper = Keeper(lambda: connect(self._path, vfs=self._vfs, writer=True))
+        session = Session(connection, self._timer, hash_text, tables=False)
+        self._writer = Writer(
+            session, Known(hash_text), self._index, self._clock, audit_key, self._keeper, self._seconds
+        )
 
-    def _open(self) -> None:
+    def _open(self) -> tuple[apsw.Connection, HashText, bytes]:
         connection = connect(self._path, vfs=self._vfs, writer=True)
         try:
             migrate(connection, steps())
             hash_text = hasher(self._kept_secret(connection, "index"))
-            audit_key = self._kept_secret(connection, audit.KEY)
+            return connection, hash_text, self._kept_secret(connection, audit.KEY)
         except apsw.Error as error:
             connection.close()
             raise Unavailable(f"The store cannot be opened: {type(error).__name__}.") from error
         except BaseException:
             connection.close()
             raise
-        self._readers = Readers(self._path, self._vfs, hash_text, self._index, self._timer, self._seconds)
-        self._keeper = Keeper(lambda: connect(self._path, vfs=self._vfs, writer=True))
-        session = Session(connection, self._timer, hash_text, tables=False)
-        self._writer = Writer(session, hash_text, self._index, self._clock, audit_key, self._keeper)
 
     def _kept_secret(self, connection: apsw.Connection, name: str) -> bytes:
         connection.execute("INSERT OR IGNORE INTO secret VALUES (?, ?)", (name, self._random(_SECRET_BYTES)))
@@ -103,7 +106,7 @@ class SqliteStore:
         self._writer = self._readers = self._keeper = None
         if writer is not None and readers is not None and keeper is not None:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, writer.end)
+            await writer.end()
             await readers.close()
             await loop.run_in_executor(None, partial(keeper.close, healthy=writer.healthy))
 
@@ -137,7 +140,7 @@ class SqliteStore:
         writer = self._open_writer()
         async with self._room:
             loop = asyncio.get_running_loop()
-            unit = Unit(tenant, work, loop, loop.create_future(), contextvars.copy_context())
+            unit = Unit(tenant, work, loop.create_future(), contextvars.copy_context())
             writer.submit(unit)
             result: T = await unit.future
             return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from fhir_server import gate
 from fhir_server.errors import VersionConflict
@@ -18,15 +18,15 @@ from fhir_server.store.sqlite.body import write_row
 from fhir_server.store.sqlite.find.history import History
 from fhir_server.store.sqlite.find.search import Search, Tenant
 from fhir_server.store.sqlite.find.sight import NOBODY, SEVERAL
+from fhir_server.store.sqlite.job import BREATH, Job
 from fhir_server.store.sqlite.reading import Snapshot, tenant_number, write_audit
+from fhir_server.store.sqlite.session import Interrupted
 
 T = TypeVar("T")
 
-_SEARCH_S: Final = 10.0  # what one search inside a transaction may take
-
 
 class SqliteTransaction:
-    """A `store.protocol.Transaction`; its methods never suspend.
+    """A `store.protocol.Transaction`; its methods suspend by Jobs alone, which the writer does.
 
     Args:
         batch: Where its writes go.
@@ -52,18 +52,27 @@ class SqliteTransaction:
         overlay = self._batch.overlay
         if key in overlay:
             return overlay[key]  # type: ignore[no-any-return]
-        found = self._snapshot.read(type, id)
-        overlay[key] = found
+        found = overlay[key] = self._snapshot.read(type, id)
+        if found is not None:
+            self._batch.known.bytes += len(found.body)
         return found
 
-    def _bounded(self, work: Callable[[Tenant], T]) -> T:
+    async def _bounded(self, work: Callable[[Tenant], T]) -> T:
+        """Run a search here within a small budget, or else in a thread within the large one."""
         batch = self._batch
         batch.flush()
-        with batch.session.budget(_SEARCH_S):
-            return work(Tenant(batch.session, batch.terms, self._number, batch.hash, self._index))
+        place = Tenant(batch.session, batch.terms, self._number, batch.hash, self._index)
+        try:
+            with batch.session.budget(None):
+                return work(place)
+        except Interrupted:
+            made: T = await Job(lambda: work(place))
+            return made
 
     async def read(self, type: str, id: str) -> Version | None:
         """Return the newest version, a deletion included; None when the id was never used."""
+        if self._batch.session.is_tired():
+            await BREATH
         return self._current(type, id)
 
     async def vread(self, type: str, id: str, version: int) -> Version | None:
@@ -75,15 +84,15 @@ class SqliteTransaction:
 
     async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
         """Return a page of what matches and may be seen."""
-        return self._bounded(lambda place: Search(place, query.types, query.where, see).page(query))
+        return await self._bounded(lambda place: Search(place, query.types, query.where, see).page(query))
 
     async def count(self, types: tuple[str, ...], where: Sequence[Clause], *, see: Visibility = EVERYTHING) -> int:
         """Return how many resources match and may be seen."""
-        return self._bounded(lambda place: Search(place, types, where, see).count())
+        return await self._bounded(lambda place: Search(place, types, where, see).count())
 
     async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
         """Return a page of versions, newest first, and the total number."""
-        return self._bounded(lambda place: History(place, query, see).page())
+        return await self._bounded(lambda place: History(place, query, see).page())
 
     async def record(self, kind: str, key: str) -> Record | None:
         """Return a room's row, or None."""
@@ -97,8 +106,10 @@ class SqliteTransaction:
 
     async def epoch(self) -> int:
         """Return the tenant's guard epoch."""
-        found = self._batch.counters.get((self._number, "epoch"))
-        return self._snapshot.epoch() if found is None else found
+        overlay, key = self._batch.overlay, ("epoch", self._number)
+        if key not in overlay:
+            overlay[key] = self._snapshot.epoch()
+        return overlay[key]  # type: ignore[no-any-return]
 
     async def audits(self, *, patient: str = "", after: int = 0, limit: int = 100) -> list[tuple[int, AuditRow]]:
         """Return (seq, row) with seq > after, oldest first."""
@@ -113,19 +124,21 @@ class SqliteTransaction:
 
     async def put(self, write: Write) -> Version:
         """Store a version and make it the current one; raise VersionConflict unless it follows the current."""
+        if self._batch.session.is_tired():
+            await BREATH
         tenant, batch = self._own_tenant(), self._batch
         is_new = write.version == 1 and not batch.careful and (tenant, write.type, write.id) not in batch.overlay
         before = None if is_new else self._current(write.type, write.id)
         if write.version != (before.version if before else 0) + 1:
             raise VersionConflict("The resource is at another version.")
-        batch.seq += 1
-        if write.at < batch.last_at:
+        batch.known.seq += 1
+        if write.at < batch.known.at:
             batch.set(batch.counters, (0, "disorder"), 1)
-        batch.last_at = max(batch.last_at, write.at)
+        batch.known.at = max(batch.known.at, write.at)
         owners = write.indexed.owners
         if write.method == "DELETE" and before is not None:
             owners = before.owners
-        made = Version(write.type, write.id, write.version, write.at, write.method, write.body, batch.seq, owners)
+        made = Version(write.type, write.id, write.version, write.at, write.method, write.body, batch.known.seq, owners)
         k = batch.term(tenant, write.type, terms.TYPE, "", "")
         lists = batch.lists
         lists["version"].append(write_row(k, made))
@@ -138,6 +151,7 @@ class SqliteTransaction:
             self._add_rows(k, made, write.indexed)
         batch.count(k, "versions", 1)
         batch.set(batch.overlay, (tenant, write.type, write.id), made)
+        batch.known.bytes += len(made.body)
         return made
 
     def _add_rows(self, k: int, version: Version, indexed: Indexed) -> None:
@@ -186,8 +200,8 @@ class SqliteTransaction:
         tenant, batch = self._own_tenant(), self._batch
         before = self._record(kind, key)
         if before is None:
-            batch.record_seq += 1
-        made = Record(kind, key, state, lane, before.seq if before else batch.record_seq, self.now, body)
+            batch.known.record_seq += 1
+        made = Record(kind, key, state, lane, before.seq if before else batch.known.record_seq, self.now, body)
         batch.set(batch.overlay, ("record", tenant, kind, key), made)
         batch.lists["record"].append((made.seq, tenant, kind, key, state, lane, self.now, body))
         return made
@@ -207,8 +221,10 @@ class SqliteTransaction:
 
     async def bump_epoch(self) -> None:
         """Say that what actors may see may have changed."""
-        batch, key = self._batch, (self._own_tenant(), "epoch")
-        batch.set(batch.counters, key, await self.epoch() + 1)
+        batch, tenant = self._batch, self._own_tenant()
+        made = await self.epoch() + 1
+        batch.set(batch.overlay, ("epoch", tenant), made)
+        batch.set(batch.counters, (tenant, "epoch"), made)
 
     def keep_secret(self, name: str, value: bytes) -> bytes:
         """Keep a secret unless there is one of that name; return the one that is kept."""

@@ -1,6 +1,7 @@
 """The one writer of a process: units of work wait in a queue, all that wait share one commit.
 
-While a commit waits for the disk the next batch gathers by itself, so nothing is delayed to wait for company.
+Units run on the event loop, where a statement costs no fight for Python's global lock; COMMIT, which waits for
+the disk, runs in a thread. Meanwhile the next batch gathers by itself, so nothing is delayed to wait for company.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import contextvars
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from threading import Thread
+from functools import partial
 from typing import Any, Final
 
 import apsw
@@ -21,13 +22,14 @@ from fhir_server.errors import Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import AuditRow, Transaction
-from fhir_server.store.sqlite.audit import index_patients
+from fhir_server.store.sqlite import audit
+from fhir_server.store.sqlite import connection as connections
 from fhir_server.store.sqlite.batch import Batch, Repeat
+from fhir_server.store.sqlite.job import Job
 from fhir_server.store.sqlite.keeper import Keeper
+from fhir_server.store.sqlite.known import Known
 from fhir_server.store.sqlite.reading import write_audit
-from fhir_server.store.sqlite.rows import RowMaker
 from fhir_server.store.sqlite.session import Session
-from fhir_server.store.sqlite.terms import HashText, Terms
 from fhir_server.store.sqlite.transaction import SqliteTransaction
 
 _log = logging.getLogger(__name__)
@@ -35,8 +37,8 @@ _log = logging.getLogger(__name__)
 MOST_UNITS: Final = 256  # of a batch
 MOST_AUDITS: Final = 50_000  # rows that wait for a commit
 _AUDIT_WAIT_S: Final = 0.02  # how long audit rows wait for a unit to share their commit
-
 _RETRY_S: Final = 1.0  # between two tries to write audit rows that the disk refused
+_INLINE_ROWS: Final = 3_000  # that are written on the event loop, in about 2 ms
 
 BROKEN: Final = "The store had an error of its disk and must be opened again."
 
@@ -60,7 +62,6 @@ class Unit:
 
     tenant: str
     work: Callable[[Transaction], Awaitable[Any]]
-    loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     context: contextvars.Context
     result: Any = None
@@ -68,52 +69,53 @@ class Unit:
 
 
 class Writer:
-    """A thread with the writing connection.
+    """Has the writing connection; lives in the event loop that makes it.
 
     Args:
         session: Its connection from now on.
-        hash_text: The store's hash.
+        known: What it knows of the file.
         index: Gives the values of a resource.
         clock: Returns microseconds since 1970.
         audit_key: Signs the head of the audit chain.
         keeper: Called as the WAL grows.
+        seconds: What one search in a unit may take.
     """
 
     def __init__(
         self,
         session: Session,
-        hash_text: HashText,
+        known: Known,
         index: Callable[[Resource], Indexed],
         clock: Callable[[], int],
         audit_key: bytes,
         keeper: Keeper,
+        seconds: float,
     ) -> None:
+        self._session, self._connection, self._known = session, session.connection, known
+        self._index, self._clock, self._audit_key, self._seconds = index, clock, audit_key, seconds
         self._keeper, self._pages = keeper, 0
-        session.connection.set_wal_hook(self._note_wal)
-        self._session, self._connection = session, session.connection
-        self._hash, self._index, self._clock = hash_text, index, clock
-        self._audit_key = audit_key
-        self._terms, self._rows = Terms(), RowMaker(hash_text)
-        self._now = 0
-        self._queue: SimpleQueue[Unit | None] = SimpleQueue()  # None: look at the audit rows, or at the end
+        self._connection.set_wal_hook(self._note_wal)
+        self._thread = ThreadPoolExecutor(1, "sqlite-writer")
+        self._units: deque[Unit] = deque()
         self._audits: deque[tuple[str, str]] = deque()  # tenant, row as it is written
-        self._woken = self._ending = False
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending = self._failed = False
         self._stuck = False  # whether audit rows could not be written
-        self._failed = False
-        self._thread = Thread(target=self._run, name="sqlite-writer", daemon=True)
-        self._thread.start()
 
     @property
     def healthy(self) -> bool:
         """Whether the disk has not failed yet."""
         return not self._failed and not self._keeper.failed
 
-    # --- from the event loop -------------------------------------------------------------------------------
+    # --- what comes in -------------------------------------------------------------------------------------
 
     def submit(self, unit: Unit) -> None:
         """Let a unit wait for the next batch; raise Unavailable when there will be none."""
         self._check()
-        self._queue.put(unit)
+        self._units.append(unit)
+        self._wake()
 
     def audit(self, tenant: str, row: AuditRow) -> None:
         """Let a row wait for the next batch; raise Unavailable when there will be none."""
@@ -121,9 +123,7 @@ class Writer:
         if self._stuck or len(self._audits) >= MOST_AUDITS:
             raise Unavailable("The access cannot be audited now.")
         self._audits.append((tenant, write_audit(tenant, row)))
-        if not self._woken:
-            self._woken = True
-            self._queue.put(None)
+        self._wake_later(_AUDIT_WAIT_S)
 
     def _check(self) -> None:
         if not self.healthy:
@@ -131,101 +131,185 @@ class Writer:
         if self._ending:
             raise Unavailable("The store is closed.")
 
-    def end(self) -> None:
-        """Finish what was accepted, then let the thread end and close its connection; returns when it has."""
+    def _wake_later(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is None:
+            self._task = self._loop.create_task(self._run())
+
+    async def end(self) -> None:
+        """Finish what was accepted, then close the connection."""
         self._ending = True
-        self._queue.put(None)
-        self._thread.join()
+        self._wake()
+        while self._task is not None:
+            await asyncio.wait([self._task])
+        if self._timer is not None:
+            self._timer.cancel()
+        self._thread.shutdown()
         self._connection.close()
 
-    # --- in the thread -------------------------------------------------------------------------------------
+    # --- batches -------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while not (self._ending and self._queue.empty() and (self._stuck or not self._audits)):
-            units = self._wait()
-            self._woken = False
-            if units or self._audits:
-                self._batch(units)
-                self._answer(units)
-                self._tidy()
-
-    def _wait(self) -> list[Unit]:
-        """Return all units that wait, once there is one, or audit rows waited long enough."""
-        units: list[Unit] = []
+    async def _run(self) -> None:
         try:
-            if self._ending:
-                first = self._queue.get_nowait()
-            else:
-                first = self._queue.get(timeout=_RETRY_S if self._audits else None)
-                if first is None and not self._ending:
-                    first = self._queue.get(timeout=_AUDIT_WAIT_S)
-            while True:
-                if first is not None:
-                    units.append(first)
-                if len(units) >= MOST_UNITS:
-                    return units
-                first = self._queue.get_nowait()
-        except Empty:
-            return units
+            while self._units or self._audits:
+                units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
+                await self._batch(units)
+                for unit in units:
+                    _answer(unit)
+                await self._tidy()
+                if self._stuck and not self._units:
+                    break
+        finally:
+            self._task = None
+            if self._audits and not self._ending and self.healthy:
+                self._wake_later(_RETRY_S)
 
-    def _batch(self, units: list[Unit]) -> None:
-        """Run units and waiting audit rows in one transaction."""
+    async def _tidy(self) -> None:
+        """Do what no unit waits for: have the WAL copied into the file, list whom audit rows tell of."""
         if not self.healthy:
+            return
+        if self._keeper.call(self._pages):
+            await self._loop.run_in_executor(self._thread, self._keeper.checkpoint)
+        known = self._known
+        if known.head.seq - known.listed >= audit.MANY:
+            try:
+                known.listed = await self._loop.run_in_executor(self._thread, audit.index_patients, self._connection)
+            except _REFUSED as error:
+                self._undo()
+                _log.warning("audit rows are not listed by patient: %s", type(error).__name__)
+
+    async def _batch(self, units: list[Unit]) -> None:
+        """Run units and waiting audit rows in one transaction; each unit has its result or error then."""
+        if not self.healthy:
+            self._audits.clear()
             for unit in units:
                 unit.error = Unavailable(BROKEN)
             return
         units = [unit for unit in units if not unit.future.cancelled()]
-        audits = [self._audits.popleft() for _ in range(len(self._audits))]
+        rows = [self._audits.popleft() for _ in range(len(self._audits))]
         try:
             try:
-                self._transact(units, audits, careful=False)
+                await self._transact(units, rows, careful=False)
             except Repeat:
                 self._undo()
-                self._transact(units, audits, careful=True)
+                await self._transact(units, rows, careful=True)
             self._stuck = False
         except _REFUSED as error:
-            self._fail(units, audits, error)
-        except BaseException as error:  # a fault of ours: find whose unit it is, and let the others pass
+            self._fail(units, rows, error)
+        except Exception as error:  # a fault of ours: find whose unit it is, and let the others pass
             self._undo()
-            self._audits.extendleft(reversed(audits))
+            self._audits.extendleft(reversed(rows))
             if len(units) > 1:
                 for unit in units:
-                    self._batch([unit])
+                    await self._batch([unit])
             elif units:
                 units[0].error = error
             else:
                 self._stuck = True
                 _log.error("audit rows cannot be written: %s", type(error).__name__)
+        except BaseException:  # the loop ends, perhaps in the middle of a commit
+            self._failed = True
+            for unit in units:
+                unit.error = Unavailable("The store is closed.")
+            raise
 
-    def _transact(self, units: list[Unit], audits: list[tuple[str, str]], *, careful: bool) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        batch = Batch(self._session, self._terms, self._rows, self._hash, self._now, self._audit_key, careful=careful)
-        if audits:  # they were there before the units
+    async def _transact(self, units: list[Unit], rows: list[tuple[str, str]], *, careful: bool) -> None:
+        await self._begin()
+        batch = Batch(self._session, self._known, self._audit_key, careful=careful)
+        if rows:  # they were there before the units
             batch.begin_unit(self._clock)
-            batch.lists["audit"] += [(batch.tenant(tenant), body) for tenant, body in audits]
+            batch.lists["audit"] += [(batch.tenant(tenant), body) for tenant, body in rows]
             batch.end_unit()
         for unit in units:
-            self._perform(batch, unit)
-        self._now = batch.last_now
-        batch.finish()
+            await self._perform(batch, unit)
+        if batch.waiting > _INLINE_ROWS:
+            await self._loop.run_in_executor(self._thread, batch.finish)
+        else:
+            batch.finish()
+        if batch.wrote:
+            await self._loop.run_in_executor(self._thread, self._commit)
+        else:
+            self._commit()
+        self._known.trim()
+
+    async def _begin(self) -> None:
+        """Take the file's write lock; where another process has it, wait for that in the thread."""
+        self._session.rest()
+        try:
+            self._connection.set_busy_timeout(0)
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            self._connection.set_busy_timeout(connections.BUSY_MS)
+            await self._loop.run_in_executor(self._thread, self._connection.execute, "BEGIN IMMEDIATE")
+
+    def _commit(self) -> None:
         self._connection.execute("COMMIT")
 
-    def _perform(self, batch: Batch, unit: Unit) -> None:
+    async def _perform(self, batch: Batch, unit: Unit) -> None:
         """Run one unit; what it raises undoes it alone."""
+        if self._session.is_tired():
+            await self._breathe()
         now = batch.begin_unit(self._clock)
         unit.error = None
-        transaction = SqliteTransaction(batch, unit.tenant, self._index, now)
-        try:
-            unit.result = unit.context.run(lambda: drive(unit.work(transaction)))
-        except (apsw.Error, Repeat):
-            raise  # of the whole batch
-        except BaseException as error:  # whatever it is belongs to the caller
-            unit.error = error
-            batch.undo_unit()
-        else:
+        await self._drive(unit, SqliteTransaction(batch, unit.tenant, self._index, now))
+        if not self._connection.in_transaction:
+            # The engine undid everything; the unit may have caught its error.
+            raise apsw.IOError("the transaction is gone")
+        if unit.error is None:
             batch.end_unit()
+        else:
+            batch.undo_unit()
 
-    def _fail(self, units: list[Unit], audits: list[tuple[str, str]], error: BaseException) -> None:
+    async def _drive(self, unit: Unit, transaction: SqliteTransaction) -> None:
+        """Run a unit step by step; it may suspend by Jobs only."""
+        steps: Any = unit.work(transaction).__await__()
+        run = unit.context.run
+        step: Callable[[], Any] = partial(run, steps.send, None)
+        while True:
+            try:
+                job = step()
+            except StopIteration as end:
+                unit.result = end.value
+                return
+            except (apsw.Error, Repeat):
+                raise  # of the whole batch
+            except (Exception, asyncio.CancelledError) as error:  # whatever it is belongs to the caller
+                unit.error = error
+                return
+            if not isinstance(job, Job):
+                steps.close()
+                unit.error = RuntimeError("Work in a transaction may await nothing but the transaction's methods.")
+                return
+            step = await self._done(job, steps, run)
+
+    async def _done(self, job: Job, steps: Any, run: Callable[..., Any]) -> Callable[[], Any]:
+        """Do a job and return the unit's next step."""
+        if job.run is None:
+            await self._breathe()
+            return partial(run, steps.send, None)
+        work = job.run
+
+        def bounded() -> Any:
+            with self._session.budget(self._seconds):
+                return work()
+
+        try:
+            result = await self._loop.run_in_executor(self._thread, bounded)
+        except Exception as error:  # the unit's to handle
+            return partial(run, steps.throw, error)
+        return partial(run, steps.send, result)
+
+    async def _breathe(self) -> None:
+        await asyncio.sleep(0)
+        self._session.rest()
+
+    def _fail(self, units: list[Unit], rows: list[tuple[str, str]], error: BaseException) -> None:
         """Undo a batch that the engine refused: nothing of it is acknowledged."""
         self._undo()
         if isinstance(error, (apsw.BusyError, apsw.LockedError)):
@@ -238,13 +322,12 @@ class Writer:
             self._failed, reason = True, BROKEN
         _log.error("commit failed: %s, %d units", type(error).__name__, len(units))
         self._stuck = True
-        self._audits.extendleft(reversed(audits))
+        self._audits.extendleft(reversed(rows))
         for unit in units:
             unit.error = Unavailable(reason)
 
     def _undo(self) -> None:
-        self._terms = Terms()
-        self._rows.forget()
+        self._known.forget()
         if self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")
@@ -252,50 +335,15 @@ class Writer:
                 self._failed = True
                 _log.error("rollback failed: %s", type(error).__name__)
 
-    def _tidy(self) -> None:
-        """Do what no unit waits for: list whom audit rows tell of, have the WAL copied into the file."""
-        if not self.healthy:
-            return
-        try:
-            while index_patients(self._connection):
-                if not self._queue.empty():
-                    break
-        except _REFUSED as error:
-            self._undo()
-            _log.warning("audit rows are not listed by patient: %s", type(error).__name__)
-        self._keeper.call(self._pages)
-
     def _note_wal(self, _: apsw.Connection, __: str, pages: int) -> int:
         self._pages = pages
         return apsw.SQLITE_OK
 
-    def _answer(self, units: list[Unit]) -> None:
-        loops: dict[asyncio.AbstractEventLoop, list[Unit]] = {}
-        for unit in units:
-            loops.setdefault(unit.loop, []).append(unit)
-        for loop, waiting in loops.items():
-            try:
-                loop.call_soon_threadsafe(_resolve, waiting)
-            except RuntimeError:
-                _log.warning("%d units were done after their event loop was closed", len(waiting))
 
-
-def drive(work: Awaitable[Any]) -> Any:
-    """Run an awaitable that never suspends; raise RuntimeError when it does."""
-    steps = work.__await__()
-    try:
-        next(steps)
-    except StopIteration as end:
-        return end.value
-    steps.close()
-    raise RuntimeError("Work in a transaction may await nothing but the transaction's methods.")
-
-
-def _resolve(units: list[Unit]) -> None:
-    for unit in units:
-        if unit.future.done():
-            continue
-        if unit.error is not None:
-            unit.future.set_exception(unit.error)
-        else:
-            unit.future.set_result(unit.result)
+def _answer(unit: Unit) -> None:
+    if unit.future.done():
+        return
+    if unit.error is not None:
+        unit.future.set_exception(unit.error)
+    else:
+        unit.future.set_result(unit.result)
