@@ -81,7 +81,7 @@ def _set_up(connection: apsw.Connection, writer: bool) -> None:
     if mode != "wal":
         raise Unavailable("The store's file system does not allow a WAL database.")
     connection.execute(
-        f"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;"
+        f"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST;"
         f"PRAGMA cache_size = -{_CACHE_KIB * (8 if writer else 1)};"
         # Checkpoints are the keeper's work, not a commit's (see writer.py); the file shrinks after a large one.
         "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"

@@ -67,16 +67,14 @@ class Snapshot:
 
     def records(self, kind: str, state: str | None, lane: str | None, after: int, limit: int) -> list[Record]:
         """Return rows of a kind, oldest first."""
-        where, values = "tenant = ? AND kind = ? AND seq > ?", [self.tenant, kind, after]
-        index = ""
+        where, values, index = "tenant = ? AND kind = ? AND seq > ?", [self.tenant, kind, after], "record_kind"
         if state is not None:
-            where, values, index = where + " AND state = ?", [*values, state], "INDEXED BY record_state"
+            where, values, index = where + " AND state = ?", [*values, state], "record_state"
         if lane is not None:
             where, values = where + " AND lane = ?", [*values, lane]
-            # Only rows that name a lane are in the index by lane.
-            index = "INDEXED BY record_lane" if lane and state is not None else index
-            where += " AND lane <> ''" if lane else ""
-        sql = f"SELECT {RECORD} FROM record {index} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
+        if lane:  # only rows that name a lane are in its index
+            where, index = where + " AND lane <> ''", "record_lane"
+        sql = f"SELECT {RECORD} FROM record INDEXED BY {index} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
         return [Record(*row) for row in self.connection.execute(sql, (*values, limit))]
 
     def epoch(self) -> int:

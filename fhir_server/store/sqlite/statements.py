@@ -37,8 +37,13 @@ TABLES: Final = {
     "no_span": Table("DELETE FROM span WHERE (t, lo, seq, w) IN", 4),
     "no_fact": Table("DELETE FROM fact WHERE seq IN", 1),
     "no_timeline": Table("DELETE FROM timeline WHERE (t, p, c, lo, seq) IN", 5),
-    "record": Table("INSERT OR REPLACE INTO record", 8),
     "no_record": Table("DELETE FROM record WHERE seq IN", 1),
+    "record": Table(
+        "INSERT INTO record",
+        8,
+        "ON CONFLICT (seq) DO UPDATE SET state = excluded.state, lane = excluded.lane, at = excluded.at,"
+        " body = excluded.body",
+    ),
     "audit": Table("INSERT INTO audit", 4),
 }
 """The lists of a batch, in the order in which they are written."""

@@ -43,8 +43,11 @@ class SqliteTransaction:
 
     # --- reading -------------------------------------------------------------------------------------------
 
-    def _written(self) -> Snapshot:
-        self._batch.flush()
+    def _written(self, *tables: str) -> Snapshot:
+        """Return the snapshot after rows that wait for these tables are written; for any table if none is named."""
+        batch = self._batch
+        if not tables or any(batch.lists[table] for table in tables):
+            batch.flush()
         return self._snapshot
 
     def _current(self, type: str, id: str) -> Version | None:
@@ -80,7 +83,7 @@ class SqliteTransaction:
         current = self._current(type, id)
         if current is None or current.version == version:
             return current
-        return self._written().vread(type, id, version)
+        return self._written("version").vread(type, id, version)
 
     async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
         """Return a page of what matches and may be seen."""
@@ -102,7 +105,7 @@ class SqliteTransaction:
         self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
     ) -> list[Record]:
         """Return rows of that kind with seq > after, oldest first."""
-        return self._written().records(kind, state, lane, after, limit)
+        return self._written("record", "no_record").records(kind, state, lane, after, limit)
 
     async def epoch(self) -> int:
         """Return the tenant's guard epoch."""
@@ -113,7 +116,7 @@ class SqliteTransaction:
 
     async def audits(self, *, patient: str = "", after: int = 0, limit: int = 100) -> list[tuple[int, AuditRow]]:
         """Return (seq, row) with seq > after, oldest first."""
-        return self._written().audits(patient, after, limit)
+        return self._written("audit").audits(patient, after, limit)
 
     # --- writing -------------------------------------------------------------------------------------------
 
@@ -211,7 +214,7 @@ class SqliteTransaction:
         batch = self._batch
         before = self._record(kind, key)
         if before is not None:
-            batch.flush()  # a row of this batch is written before it is removed
+            self._written("record", "no_record")  # a row of this batch is written before it is removed
             batch.lists["no_record"].append((before.seq,))
             batch.set(batch.overlay, ("record", self._number, kind, key), None)
 

@@ -135,6 +135,7 @@ CREATE TABLE record (
     body BLOB NOT NULL,
     UNIQUE (tenant, kind, key)
 ) STRICT;
+CREATE INDEX record_kind ON record (tenant, kind, seq);
 CREATE INDEX record_state ON record (tenant, kind, state, seq);
 CREATE INDEX record_lane ON record (tenant, kind, lane, state, seq) WHERE lane <> '';
 
