@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fhir_server.search.values import Reference, Text, Token
+from fhir_server.search.values import Reference, Text, Token, Value
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Store, Transaction
 from fhir_server.store.sqlite import SqliteStore
@@ -44,7 +44,8 @@ async def step(tx: Transaction, rng: random.Random, maker: Maker) -> object:
             record = await tx.put_record("inbox", key, state, key.encode(), lane=lane)
             return record._replace(seq=0, at=0)
         case 2:
-            return await tx.drop_record("inbox", key)
+            await tx.drop_record("inbox", key)
+            return "dropped"
         case 3:
             records = await tx.records("inbox", state=rng.choice([None, state]), lane=rng.choice([None, lane]))
             return [(r.key, r.state, r.lane) for r in records]
@@ -57,7 +58,8 @@ async def step(tx: Transaction, rng: random.Random, maker: Maker) -> object:
             versions, total = await tx.history(HistoryQuery("Patient", id))
             return [v.version for v in versions], total
         case 8:
-            return await tx.audit(AuditRow(1, "s", "", "R", "read", "", (id,), 0, "TREAT", str(rng.random())))
+            await tx.audit(AuditRow(1, "s", "", "R", "read", "", (id,), 0, "TREAT", str(rng.random())))
+            return "audited"
         case _:
             await tx.bump_epoch()
             return await tx.epoch()
@@ -69,7 +71,7 @@ async def write(tx: Transaction, id: str, rng: random.Random, maker: Maker) -> o
     if current and not current.is_deleted and rng.random() < 0.3:
         made = await tx.put(maker.deletion(f"Patient/{id}", number))
     else:
-        values = {
+        values: dict[str, Value | tuple[Value, ...]] = {
             "name": (Text(rng.choice(["Ève", "Zoé", "Eva"])),),
             "identifier": (Token(rng.choice(["", f"urn:{rng.random()}"]), "1"),),
             "organization": (Reference("Organization", rng.choice("xy")),),
