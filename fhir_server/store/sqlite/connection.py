@@ -7,6 +7,7 @@ https://www.sqlite.org/releaselog/3_51_3.html (the WAL-reset bug, fixed in 3.51.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,8 +78,7 @@ def connect(path: str, *, vfs: str | None = None, writer: bool = False) -> apsw.
 
 
 def _set_up(connection: apsw.Connection, writer: bool) -> None:
-    mode = connection.execute("PRAGMA journal_mode = WAL").get
-    if mode != "wal":
+    if _wal(connection) != "wal":
         raise Unavailable("The store's file system does not allow a WAL database.")
     connection.execute(
         f"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST;"
@@ -88,3 +88,15 @@ def _set_up(connection: apsw.Connection, writer: bool) -> None:
     ).fetchall()
     # Nor a closing connection's: after a failed sync the WAL must stay as it is (see keeper.py).
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+
+def _wal(connection: apsw.Connection) -> object:
+    """Turn WAL on; two processes that make the file at once may refuse each other without waiting."""
+    end = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            return connection.execute("PRAGMA journal_mode = WAL").get
+        except apsw.BusyError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
