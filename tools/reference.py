@@ -20,18 +20,17 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Each has a flag of `predmp serve`, a variable and a key in the TOML file of `--config`; the flag wins over the",
-        "variable, the variable over the file.",
+        "Each has a flag of `predmp serve`, a variable and a key in the TOML file of `--config`; the flag wins over",
+        "the variable, the variable over the file.",
         "",
         "| flag | variable | default | what |",
         "|---|---|---|---|",
     ]
     for item in fields(Settings):
         default = " ".join(item.default) if isinstance(item.default, tuple) else str(item.default)
-        lines.append(
-            f"| `--{item.name.replace('_', '-')}` | `{PREFIX}{item.name.upper()}` | {f'`{default}`' if default else '-'} "
-            f"| {item.metadata['help']} |"
-        )
+        flag, variable = item.name.replace("_", "-"), PREFIX + item.name.upper()
+        shown = f"`{default}`" if default else "-"
+        lines.append(f"| `--{flag}` | `{variable}` | {shown} | {item.metadata['help']} |")
     return "\n".join(lines) + "\n"
 
 

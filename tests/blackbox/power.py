@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import apsw
 
-
 SECTOR = 512  # bytes that reach the disk together, or not at all
 
 

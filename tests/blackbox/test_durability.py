@@ -79,11 +79,11 @@ def test_100_parallel_conditional_creates_make_one(hub: RunningHub) -> None:
     body = {"resourceType": "Patient", "identifier": [{"system": "urn:race", "value": value}]}
     headers = {"Authorization": f"Bearer {hub.operator}", "If-None-Exist": f"identifier=urn:race|{value}"}
     limits = httpx.Limits(max_connections=50)
-    with httpx.Client(
-        base_url=hub.http.base_url, headers=headers, limits=limits, timeout=60, trust_env=False
-    ) as client:
-        with concurrent.futures.ThreadPoolExecutor(50) as pool:
-            statuses = list(pool.map(lambda _: client.post("/fhir/Patient", json=body).status_code, range(100)))
+    with (
+        httpx.Client(base_url=hub.http.base_url, headers=headers, limits=limits, timeout=60, trust_env=False) as client,
+        concurrent.futures.ThreadPoolExecutor(50) as pool,
+    ):
+        statuses = list(pool.map(lambda _: client.post("/fhir/Patient", json=body).status_code, range(100)))
     assert (statuses.count(201), statuses.count(200)) == (1, 99)
     assert hub.search(f"Patient?identifier=urn:race|{value}")["total"] == 1
 

@@ -16,7 +16,6 @@ import pytest
 
 from tests.running import RunningHub
 
-
 IRCP = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}
 
 
