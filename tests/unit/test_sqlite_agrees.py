@@ -19,7 +19,7 @@ from fhir_server.search.values import Composite, Number, Period, Quantity, Refer
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.protocol import HistoryQuery, Store, Write
 from fhir_server.store.sqlite import SqliteStore
-from fhir_server.store.sqlite.find import context, links, nodes, plan
+from fhir_server.store.sqlite.find import combined, context, links, plan
 from tests.contract.small import PARIS, TENANT, Maker, asked, put
 
 Facts = dict[str, Value | tuple[Value, ...]]
@@ -258,7 +258,7 @@ async def test_it_agrees_with_the_memory_store(
     seed: int, bounds: tuple[int, int], tmp_path: Path, maker: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(seed)
-    for module in (context, nodes, links, plan):
+    for module in (context, combined, links, plan):
         monkeypatch.setattr(module, "LARGE", bounds[1])
     monkeypatch.setattr(plan, "_FEW", bounds[0])
     monkeypatch.setattr(plan, "_RISK", rng.choice([0, 0.02]))

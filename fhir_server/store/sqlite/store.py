@@ -25,8 +25,9 @@ from fhir_server.store.sqlite.migrations import migrate, steps
 from fhir_server.store.sqlite.session import Session, Timer
 from fhir_server.store.sqlite.terms import HashText, hasher
 from fhir_server.store.sqlite.transaction import SqliteTransaction
+from fhir_server.store.sqlite.unit import Unit
 from fhir_server.store.sqlite.view import Readers
-from fhir_server.store.sqlite.writer import Unit, Writer
+from fhir_server.store.sqlite.writer import Writer
 
 T = TypeVar("T")
 

@@ -7,13 +7,10 @@ the disk, runs in a thread. Meanwhile the next batch gathers by itself, so nothi
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import apsw
@@ -21,7 +18,7 @@ import apsw
 from fhir_server.errors import Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
-from fhir_server.store.protocol import AuditRow, Transaction
+from fhir_server.store.protocol import AuditRow
 from fhir_server.store.sqlite import audit
 from fhir_server.store.sqlite import connection as connections
 from fhir_server.store.sqlite.batch import Batch, Repeat
@@ -31,6 +28,7 @@ from fhir_server.store.sqlite.known import Known
 from fhir_server.store.sqlite.reading import write_audit
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.transaction import SqliteTransaction
+from fhir_server.store.sqlite.unit import Unit
 
 _log = logging.getLogger(__name__)
 
@@ -54,18 +52,6 @@ _REFUSED: Final = (
     apsw.ReadOnlyError,
 )
 """What the engine or its disk may answer to a right statement."""
-
-
-@dataclass(slots=True)
-class Unit:
-    """A unit of work that waits for its answer."""
-
-    tenant: str
-    work: Callable[[Transaction], Awaitable[Any]]
-    future: asyncio.Future[Any]
-    context: contextvars.Context
-    result: Any = None
-    error: BaseException | None = None
 
 
 class Writer:
@@ -161,7 +147,7 @@ class Writer:
                 units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
                 await self._batch(units)
                 for unit in units:
-                    _answer(unit)
+                    unit.answer()
                 await self._tidy()
                 if self._stuck and not self._units:
                     break
@@ -256,8 +242,7 @@ class Writer:
         if self._session.is_tired():
             await self._breathe()
         now = batch.begin_unit(self._clock)
-        unit.error = None
-        await self._drive(unit, SqliteTransaction(batch, unit.tenant, self._index, now))
+        await unit.run(SqliteTransaction(batch, unit.tenant, self._index, now), self._done)
         if not self._connection.in_transaction:
             # The engine undid everything; the unit may have caught its error.
             raise apsw.IOError("the transaction is gone")
@@ -266,44 +251,17 @@ class Writer:
         else:
             batch.undo_unit()
 
-    async def _drive(self, unit: Unit, transaction: SqliteTransaction) -> None:
-        """Run a unit step by step; it may suspend by Jobs only."""
-        steps: Any = unit.work(transaction).__await__()
-        run = unit.context.run
-        step: Callable[[], Any] = partial(run, steps.send, None)
-        while True:
-            try:
-                job = step()
-            except StopIteration as end:
-                unit.result = end.value
-                return
-            except (apsw.Error, Repeat):
-                raise  # of the whole batch
-            except (Exception, asyncio.CancelledError) as error:  # whatever it is belongs to the caller
-                unit.error = error
-                return
-            if not isinstance(job, Job):
-                steps.close()
-                unit.error = RuntimeError("Work in a transaction may await nothing but the transaction's methods.")
-                return
-            step = await self._done(job, steps, run)
-
-    async def _done(self, job: Job, steps: Any, run: Callable[..., Any]) -> Callable[[], Any]:
-        """Do a job and return the unit's next step."""
-        if job.run is None:
-            await self._breathe()
-            return partial(run, steps.send, None)
+    async def _done(self, job: Job) -> Any:
+        """Do what a unit asks for."""
         work = job.run
+        if work is None:
+            return await self._breathe()
 
         def bounded() -> Any:
             with self._session.budget(self._seconds):
                 return work()
 
-        try:
-            result = await self._loop.run_in_executor(self._thread, bounded)
-        except Exception as error:  # the unit's to handle
-            return partial(run, steps.throw, error)
-        return partial(run, steps.send, result)
+        return await self._loop.run_in_executor(self._thread, bounded)
 
     async def _breathe(self) -> None:
         await asyncio.sleep(0)
@@ -338,12 +296,3 @@ class Writer:
     def _note_wal(self, _: apsw.Connection, __: str, pages: int) -> int:
         self._pages = pages
         return apsw.SQLITE_OK
-
-
-def _answer(unit: Unit) -> None:
-    if unit.future.done():
-        return
-    if unit.error is not None:
-        unit.future.set_exception(unit.error)
-    else:
-        unit.future.set_result(unit.result)

@@ -23,23 +23,13 @@ from fhir_server.search.values import (
     Uri,
 )
 from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.find.combined import Both, Checked, Except
 from fhir_server.store.sqlite.find.context import Arm, Context
 from fhir_server.store.sqlite.find.fragments import Sql, listed, sql
 from fhir_server.store.sqlite.find.links import Link, Linked, Referred
-from fhir_server.store.sqlite.find.nodes import (
-    NOTHING,
-    Both,
-    Checked,
-    Either,
-    Except,
-    Keys,
-    Listed,
-    Node,
-    Shapes,
-    Spans,
-)
+from fhir_server.store.sqlite.find.lists import any_value, either, everything, keys, spans
+from fhir_server.store.sqlite.find.nodes import NOTHING, Keys, Listed, Node, Shapes
 from fhir_server.store.sqlite.find.ranges import (
-    Range,
     date_ranges,
     number_ranges,
     prefix_condition,
@@ -92,7 +82,7 @@ class Compiler:
         if isinstance(clause, Has):
             return self._has(clause, types)
         found = self._match(clause, types)
-        return Except(found, _all(types)) if clause.modifier == "not" else found
+        return Except(found, everything(types)) if clause.modifier == "not" else found
 
     def level(self, clause: Clause, types: Sequence[Typed]) -> Node:
         """Return what answers a clause and may be seen."""
@@ -132,14 +122,14 @@ class Compiler:
         code = clause.parameter.code
         if clause.modifier == "missing":
             return self._given(code, types) if not clause.missing else self.missing(code, types)
-        return _either([self._ask(clause, ask, code, types) for ask in clause.asks])
+        return either([self._ask(clause, ask, code, types) for ask in clause.asks])
 
     def missing(self, code: str, types: Sequence[Typed]) -> Node:
         """Return the resources without a value for a parameter."""
         return NOTHING if code in OWN else self._shapes(types, lambda params: code not in params)
 
     def _given(self, code: str, types: Sequence[Typed]) -> Node:
-        return _all(types) if code in OWN else self._shapes(types, lambda params: code in params)
+        return everything(types) if code in OWN else self._shapes(types, lambda params: code in params)
 
     def _shapes(self, types: Sequence[Typed], fits: Callable[[tuple[str, ...]], bool]) -> Node:
         names = {type.name for type in types}
@@ -158,11 +148,11 @@ class Compiler:
             case Reference():
                 return self._reference(clause, ask, code, types)
             case Period():
-                return _spans(code, self._of(types, code, terms.DATE), lambda found: date_ranges(ask, found))
+                return spans(code, self._of(types, code, terms.DATE), lambda found: date_ranges(ask, found))
             case Number():
-                return _spans(code, self._of(types, code, terms.NUMBER), lambda found: number_ranges(ask, found))
+                return spans(code, self._of(types, code, terms.NUMBER), lambda found: number_ranges(ask, found))
             case Quantity():
-                return _spans(code, self._of(types, code, terms.QUANTITY), lambda found: number_ranges(ask, found))
+                return spans(code, self._of(types, code, terms.QUANTITY), lambda found: number_ranges(ask, found))
             case Composite():
                 return self._composite(clause, ask, code, types)
             case Position():
@@ -174,22 +164,22 @@ class Compiler:
         if modifier == "of-type":
             system, kind = asked.kind or ("", "")
             c = self._hash(coded(kind, asked.code or ""))
-            return _keys(code, [t for t in self._of(types, code, terms.OF_TYPE) if t.system == system], c)
+            return keys(code, [t for t in self._of(types, code, terms.OF_TYPE) if t.system == system], c)
         found = [
             term
             for term in self._of(types, code, terms.TOKEN, terms.IDENTIFIER)
             if asked.system is None or asked.system == term.system
         ]
         if asked.code is None:
-            return _listed([term.id for term in found])
-        return _keys(code, found, self._hash(asked.code))
+            return any_value([term.id for term in found])
+        return keys(code, found, self._hash(asked.code))
 
     def _id(self, asked: Token, types: Sequence[Typed]) -> Node:
         """Find by id, which is a token without system."""
         if asked.system:
             return NOTHING
         if asked.code is None:
-            return _all(types)
+            return everything(types)
         ks, id = listed(type.k for type in types), asked.code
 
         def make(context: Context) -> Arm:
@@ -206,32 +196,32 @@ class Compiler:
         if displays:
             nodes.append(self._texts(displays, lambda column: prefix_condition(column, folded)))
         if modifier == "exact":
-            nodes.append(_keys(code, self._of(types, code, terms.EXACT), self._hash(text)))
+            nodes.append(keys(code, self._of(types, code, terms.EXACT), self._hash(text)))
         else:
             strings = self._of(types, code, terms.FOLDED)
-            nodes.append(_spans(code, strings, lambda found: [text_range(found, modifier, folded)]))
-        return _either(nodes)
+            nodes.append(spans(code, strings, lambda found: [text_range(found, modifier, folded)]))
+        return either(nodes)
 
     def _uri(self, modifier: str, text: str, code: str, types: Sequence[Typed]) -> Node:
         found = self._of(types, code, terms.URI)
-        same = _keys(code, found, self._hash(text))
+        same = keys(code, found, self._hash(text))
         if modifier == "below" and found:
             start = text if text.endswith("/") else text + "/"
-            return _either([same, self._texts(found, lambda column: prefix_condition(column, start))])
+            return either([same, self._texts(found, lambda column: prefix_condition(column, start))])
         if modifier == "above":
             ends = [at for at, character in enumerate(text) if character == "/"]
             starts = {text} | {text[:at] for at in ends} | {text[: at + 1] for at in ends}
-            return _either([_keys(code, found, self._hash(start)) for start in sorted(starts)])
+            return either([keys(code, found, self._hash(start)) for start in sorted(starts)])
         return same
 
     def _reference(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
         asked = ask.value
         assert isinstance(asked, Reference)
         if asked.url:
-            found = _keys(code, self._of(types, code, terms.URL), self._hash(asked.url))
+            found = keys(code, self._of(types, code, terms.URL), self._hash(asked.url))
         else:
             local = [t for t in self._of(types, code, terms.LOCAL) if asked.type in ("", t.system)]
-            found = _keys(code, local, self._hash(asked.id))
+            found = keys(code, local, self._hash(asked.id))
         return self._checked(found, clause, ask) if asked.version else found
 
     def _composite(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
@@ -244,7 +234,7 @@ class Compiler:
             mixed.append(self._ask(one, part, pieces_name(code, number), types))
         exact: Node = NOTHING if NOTHING in whole else Both(tuple(whole))
         doubtful: Node = NOTHING if NOTHING in mixed else self._checked(Both(tuple(mixed)), clause, ask)
-        return _either([exact, doubtful])
+        return either([exact, doubtful])
 
     def _texts(self, found: Sequence[Term], condition: Callable[[str], Sql]) -> Node:
         """Return all resources under some terms whose text fits: by the texts that do, where they are few."""
@@ -276,55 +266,3 @@ class Compiler:
 
         self._session.checks.append(holds)
         return Checked(node, len(self._session.checks) - 1)
-
-
-def _all(types: Sequence[Typed]) -> Keys:
-    return Keys(tuple((type.k, 0) for type in types), single=terms.TYPE)
-
-
-def _keys(code: str, found: Sequence[Term], c: int) -> Node:
-    """Return the lists of one value under some terms."""
-    if not found:
-        return NOTHING
-    kinds = {term.kind for term in found}
-    single = kinds.pop() if len(kinds) == 1 and _is_single(code, found) else ""
-    return Keys(tuple((term.id, c) for term in found), single)
-
-
-def _is_single(code: str, found: Sequence[Term]) -> bool:
-    """Whether each resource has one value for the parameter, under one of the terms."""
-    return all(terms.SEVERAL + code not in term.params for term in found)
-
-
-def _spans(code: str, found: Sequence[Term], ranges: Callable[[Sequence[Term]], list[Range]]) -> Node:
-    made = ranges(found) if found else []
-    return Spans(tuple(made), _is_single(code, found)) if made else NOTHING
-
-
-def _either(nodes: Sequence[Node]) -> Node:
-    """Return the union, lists of equal values made one."""
-    kept = [node for node in nodes if node is not NOTHING]
-    if len(kept) <= 1:
-        return kept[0] if kept else NOTHING
-    keys = [node for node in kept if isinstance(node, Keys)]
-    spans = [node for node in kept if isinstance(node, Spans)]
-    merged: list[Node] = [node for node in kept if not isinstance(node, (Keys, Spans))]
-    if keys:
-        singles = {node.single for node in keys}
-        pairs = tuple(dict.fromkeys(pair for node in keys for pair in node.pairs))
-        merged.append(Keys(pairs, singles.pop() if len(singles) == 1 else ""))
-    if spans:
-        merged.append(Spans(tuple(each for node in spans for each in node.ranges)) if len(spans) > 1 else spans[0])
-    return merged[0] if len(merged) == 1 else Either(tuple(merged))
-
-
-def _listed(ts: Sequence[int]) -> Node:
-    """Return all resources under some terms, whatever their value."""
-    if not ts:
-        return NOTHING
-
-    def make(context: Context) -> Arm:
-        x = context.names.new()
-        return Arm(Sql(f"token {x}"), f"{x}.seq", sql(f"{x}.t IN ?", listed(ts)))
-
-    return Listed(make)

@@ -15,11 +15,11 @@ from fhir_server.search.cursor import place
 from fhir_server.search.query import Sort
 from fhir_server.search.values import Indexed
 from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.find.combined import call
 from fhir_server.store.sqlite.find.context import Context
 from fhir_server.store.sqlite.find.fragments import FALSE, Sql, listed, some, sql
-from fhir_server.store.sqlite.find.nodes import call
 from fhir_server.store.sqlite.find.sight import Typed
-from fhir_server.store.sqlite.rows import ANY, read_unit
+from fhir_server.store.sqlite.measures import ANY, read_unit
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import Term, Terms
 

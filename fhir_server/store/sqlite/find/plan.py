@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
+from fhir_server.store.sqlite.find.combined import tested
 from fhir_server.store.sqlite.find.context import LARGE, Arm, Context, tally
 from fhir_server.store.sqlite.find.fragments import Sql
-from fhir_server.store.sqlite.find.nodes import Keys, Node, tested
+from fhir_server.store.sqlite.find.nodes import Keys, Node
 from fhir_server.store.sqlite.find.sight import Typed, Visible
 from fhir_server.store.sqlite.find.timeline import Timeline
 from fhir_server.store.sqlite.session import Session

@@ -13,8 +13,8 @@ from fhir_server.search.query import Ask
 from fhir_server.search.values import Number, Period, Quantity
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.find.fragments import FALSE, TRUE, Sql, every, some, sql
+from fhir_server.store.sqlite.measures import ANY, BELOW, OPEN, POINT, RANGE, WIDTHS, read_unit
 from fhir_server.store.sqlite.numbers import encode
-from fhir_server.store.sqlite.rows import ANY, BELOW, OPEN, POINT, RANGE, WIDTHS, read_unit
 from fhir_server.store.sqlite.terms import Term
 
 _FIRST, _LAST = -(2**63), 2**63 - 1

@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 from fhir_server import gate
 from fhir_server.model import Resource, Visibility
 from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.find.combined import check, tested
 from fhir_server.store.sqlite.find.context import Arm, Context
 from fhir_server.store.sqlite.find.fragments import Sql, listed, some, sql
-from fhir_server.store.sqlite.find.nodes import Keys, Node, check, tested
+from fhir_server.store.sqlite.find.nodes import Keys, Node
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Terms
 from fhir_server.store.visibility import OPEN, hidden
