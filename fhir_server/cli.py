@@ -20,7 +20,7 @@ from typing import Any
 from fhir_server.errors import FhirError
 from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
-CORE_COMMANDS = frozenset({"serve", "demo", "token", "load", "check", "audit", "doctor"})
+CORE_COMMANDS = frozenset({"serve", "demo", "token", "load", "export", "check", "audit", "doctor"})
 """Commands that need no room to be imported before they are known."""
 
 
@@ -55,6 +55,7 @@ def build_parser(*, rooms: bool = True) -> argparse.ArgumentParser:
     demo.add_argument("--exit", action="store_true", help="stop when the day is over, in place of serving on")
     _add_token(commands)
     _add_load(commands)
+    _add_export(commands)
     check = _add(commands, "check", "validate resource files against FHIR R4", run_check)
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     audit = _add(commands, "audit", "the audit chain", run_audit, settings=("store",))
@@ -194,6 +195,19 @@ def run_load(args: argparse.Namespace) -> int:
     from fhir_server.load import load
 
     return run_async(load(read_settings(args), args.paths, triage=args.triage, as_json=args.json))
+
+
+def _add_export(commands: Any) -> None:
+    help = "write every current resource as NDJSON, one file a type"
+    export = _add(commands, "export", help, run_export, settings=("store", "tenant", "zone"))
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="where to; new or empty")
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write every current resource."""
+    from fhir_server.export import export
+
+    return run_async(export(read_settings(args), args.folder))
 
 
 def run_check(args: argparse.Namespace) -> int:

@@ -1,0 +1,69 @@
+"""Commands beside a running hub."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.running import RunningHub
+
+LINES = (
+    '{"resourceType":"Patient","id":"a"}\n'
+    '{"resourceType":"Observation","id":"o","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/a"},'
+    '"valueQuantity":{"value":1.10,"unit":"x"}}\n'
+)
+
+
+def test_what_is_exported_loads_again_to_the_digit(own_hub: RunningHub, tmp_path: Path) -> None:
+    packed = tmp_path / "in.ndjson.gz"
+    packed.write_bytes(gzip.compress(LINES.encode()))
+    assert own_hub.run("load", "--store", own_hub.store, str(packed)).returncode == 0
+    out = tmp_path / "out"
+    done = own_hub.run("export", "--store", own_hub.store, str(out))
+    assert (done.returncode, sorted(file.name for file in out.iterdir())) == (
+        0,
+        ["Observation.ndjson", "Patient.ndjson"],
+    )
+    assert '"value":1.10,' in (out / "Observation.ndjson").read_text()
+    assert (out / "Patient.ndjson").stat().st_mode & 0o077 == 0
+    again = own_hub.run("load", "--store", f"sqlite:///{tmp_path / 'second.db'}", "--json", str(out))
+    assert json.loads(again.stdout)["stored"] == {"Observation": 1, "Patient": 1}
+    assert own_hub.run("export", "--store", own_hub.store, str(out)).returncode == 2  # not over what is there
+
+
+def test_a_load_says_what_it_could_not_store(own_hub: RunningHub, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.ndjson"
+    bad.write_text(LINES + '{"resourceType":"Patient","id":"b","gender":"x"}\n')
+    done = own_hub.run("load", "--store", own_hub.store, "--json", str(bad))
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["stored"]) == (1, {"Observation": 1, "Patient": 1})
+    assert report["failed"][0].startswith("bad.ndjson: Patient.gender: ")
+    assert own_hub.search("Patient?_summary=count")["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        pytest.param(("load", "--store", "memory:", "nothing-there"), 2, "nothing-there is not there", id="a file that is not there"),
+        pytest.param(("serve", "--store", "nonsense"), 2, "--store reads", id="a store that is none"),
+        pytest.param(("serve", "--http", "here"), 2, "--http is malformed", id="an address that is none"),
+        pytest.param(("token", "--store", "memory:", "--scope", "system/*.rs"), 2, "another process", id="a token for a store in memory"),
+        pytest.param(("token", "--scope", "system/*.sr"), 2, "scope is malformed", id="a scope that is none"),
+        pytest.param(("serve", "--auth", "off", "--http", "0.0.0.0:1"), 2, "--auth off is refused", id="no authentication for others"),
+        pytest.param(("serve", "--rooms", "nobody.room"), 2, "nobody.room is not there", id="a room that is missing"),
+    ],
+)  # fmt: skip
+def test_a_command_that_cannot_run_says_why(hub: RunningHub, args: tuple[str, ...], code: int, said: str) -> None:
+    done = hub.run(*args)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert said in done.stderr
+
+
+def test_doctor_and_audit_say_that_all_is_well(own_hub: RunningHub) -> None:
+    own_hub.create({"resourceType": "Patient"})
+    assert "the audit chain is whole" in own_hub.run("audit", "verify", "--store", own_hub.store).stdout
+    done = own_hub.run("doctor", "--store", own_hub.store, "--http", f"127.0.0.1:{own_hub.port}")
+    assert done.returncode == 1 and f"BAD  HTTP port 127.0.0.1:{own_hub.port} is free" in done.stdout
