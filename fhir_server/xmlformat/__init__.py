@@ -1,0 +1,9 @@
+"""FHIR XML: bytes to resources in their JSON form, and back.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/xml.html
+"""
+
+from fhir_server.xmlformat.reading import read
+from fhir_server.xmlformat.writing import write
+
+__all__ = ["read", "write"]
