@@ -17,7 +17,8 @@ from urllib.parse import unquote_to_bytes
 from fhir_server import gate
 from fhir_server.errors import BadRequest, FhirError, TooLarge, Unauthorized, Unavailable, UnsupportedMediaType
 from fhir_server.http.capability import capability_statement
-from fhir_server.http.message import Request, Response, check_accept
+from fhir_server.http.formats import in_json, in_xml, wants_xml
+from fhir_server.http.message import JSON, XML, Request, Response, is_xml, wanted_format
 from fhir_server.http.metrics import Metrics
 from fhir_server.http.routes import serve
 from fhir_server.interactions.core import Hub
@@ -71,8 +72,12 @@ class FhirApp:
             id = new_request_id()
         try:
             response = await self._serve(scope, receive, headers, id)
+            if wants_xml(scope["query_string"], headers):
+                response = await in_xml(response, may_refuse=scope["method"] in ("GET", "HEAD"))
         except Exception as error:  # the one place where a failure becomes an answer
             response = failure(error, id)
+            if wants_xml(scope["query_string"], headers):
+                response = await in_xml(response, may_refuse=False)
         self._metrics.count(scope["method"], response.status)
         await answer(send, response, id, is_head=scope["method"] == "HEAD")
 
@@ -85,15 +90,19 @@ class FhirApp:
         if open_answer := self._open(request):
             return open_answer
         request.signed_in = self._actor(headers)
-        check_accept(request)
+        if wanted_format(query, headers) == XML:
+            request.headers = {**headers, "accept": JSON}  # inside there is JSON only
         if request.method in ("POST", "PUT", "PATCH"):
             request.body = await read_body(headers, receive, self._max_body)
+            if is_xml(headers.get("content-type", "")):
+                request.body = await in_json(request.body) if request.body else b""
+                request.headers = {**request.headers, "content-type": JSON}
         return await serve(self._hub, request)
 
     def _open(self, request: Request) -> Response | None:
         """Answer what needs no token."""
         if request.segments == ("metadata",) and request.method in ("GET", "HEAD"):
-            check_accept(request)
+            wanted_format(request.query, request.headers)
             return Response(200, gate.write(capability_statement(self._hub, self._root_url)))
         return None
 
@@ -184,8 +193,7 @@ async def answer(send: Send, response: Response, id: str, *, is_head: bool) -> N
         headers.append((b"content-length", str(len(response.body)).encode()))
         if response.body:
             media_type = response.media_type
-            headers.append(
-                (b"content-type", (media_type + "; charset=utf-8" if "json" in media_type else media_type).encode())
-            )
+            is_text = "json" in media_type or media_type == XML
+            headers.append((b"content-type", (media_type + "; charset=utf-8" if is_text else media_type).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if is_head else response.body})

@@ -37,7 +37,7 @@ def _build(hub: Hub, root_url: str) -> Resource:
         "software": {"name": "predmp", "version": version("predmp")},
         "implementation": {"description": "Pre-DMP hub", "url": hub.base_url},
         "fhirVersion": FHIR_VERSION,
-        "format": ["application/fhir+json", "json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "rest": [
             {
                 "mode": "server",

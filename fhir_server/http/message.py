@@ -11,7 +11,9 @@ from fhir_server import gate
 from fhir_server.errors import BadRequest, NotAcceptable, TooCostly, Unauthorized, UnsupportedMediaType
 from fhir_server.model import Actor, Resource
 
-JSON_TYPES = frozenset({"application/fhir+json", "application/json", "json", "text/json"})
+JSON, XML = "application/fhir+json", "application/fhir+xml"
+JSON_TYPES = frozenset({JSON, "application/json", "json", "text/json"})
+XML_TYPES = frozenset({XML, "application/xml", "text/xml", "xml"})
 MAX_FIELDS = 1_000
 
 
@@ -95,25 +97,73 @@ def read_pairs(query: str) -> list[tuple[str, str]]:
 
 def check_content_type(text: str) -> None:
     """Raise UnsupportedMediaType unless a body of that type is FHIR JSON in UTF-8."""
-    kind, _, parameters = text.partition(";")
-    if kind.strip().lower() not in JSON_TYPES:
-        raise UnsupportedMediaType("The body's type is not known here; send application/fhir+json.")
-    for parameter in parameters.lower().split(";"):
+    if _kind(text) not in JSON_TYPES:
+        raise UnsupportedMediaType("The body's type is not known here; send application/fhir+json or fhir+xml.")
+    _check_charset(text)
+
+
+def is_xml(content_type: str) -> bool:
+    """Whether a body of that type is FHIR XML; raise UnsupportedMediaType where it is not in UTF-8."""
+    if _kind(content_type) not in XML_TYPES:
+        return False
+    _check_charset(content_type)
+    return True
+
+
+def _kind(text: str) -> str:
+    return text.partition(";")[0].strip().lower()
+
+
+def _check_charset(text: str) -> None:
+    for parameter in text.partition(";")[2].lower().split(";"):
         name, _, value = parameter.strip().partition("=")
         if name == "charset" and value.strip('" ') not in ("utf-8", "utf8"):
-            raise UnsupportedMediaType("FHIR JSON is UTF-8.")
+            raise UnsupportedMediaType("FHIR is UTF-8 here.")
 
 
-def check_accept(request: Request) -> None:
-    """Raise NotAcceptable unless the answer may be FHIR JSON."""
-    if "_format=" in request.query:
-        asked = next((value for name, value in request.pairs if name == "_format"), "json")
-        if asked.partition(";")[0].strip().lower().replace(" ", "+") not in JSON_TYPES:
-            raise NotAcceptable("The format asked for is not known here; application/fhir+json is.")
-        return
-    accept = request.headers.get("accept", "")
-    if not accept or "*/*" in accept:
-        return
-    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    if not kinds & (JSON_TYPES | {"application/*"}):
-        raise NotAcceptable("The format asked for is not known here; application/fhir+json is.")
+def wanted_format(query: str, headers: Mapping[str, str]) -> str:
+    """Return the media type to answer in: `_format`, else Accept, else that of the body, else JSON.
+
+    Source: https://hl7.org/fhir/R4/http.html#mime-type
+
+    Raises:
+        NotAcceptable: None of the formats asked for can be written.
+    """
+    if "_format=" in query:
+        asked = next((value for name, value in read_pairs(query) if name == "_format"), "json")
+        found = _format(_kind(asked).replace(" ", "+"))
+    elif accept := headers.get("accept", ""):
+        found = JSON if accept in (JSON, "*/*") else _best(accept)
+    else:
+        found = XML if _kind(headers.get("content-type", "")) in XML_TYPES else JSON
+    if not found:
+        raise NotAcceptable(f"The format asked for is not known here; {JSON} and {XML} are.")
+    return found
+
+
+def _format(kind: str) -> str:
+    if kind in JSON_TYPES or kind in ("*/*", "application/*"):
+        return JSON
+    return XML if kind in XML_TYPES else ""
+
+
+def _best(accept: str) -> str:
+    """Return the format of the best quality; among equals one that is named, and of those the first."""
+    best, found = (0.0, False), ""
+    for part in accept.split(","):
+        kind = _kind(part)
+        rank = (_quality(part), "*" not in kind)
+        if rank[0] > 0 and rank > best and _format(kind):
+            best, found = rank, _format(kind)
+    return found
+
+
+def _quality(part: str) -> float:
+    for parameter in part.lower().split(";")[1:]:
+        name, _, value = parameter.strip().partition("=")
+        if name == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

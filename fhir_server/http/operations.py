@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fhir_server import gate
 from fhir_server.errors import MethodNotAllowed, NotSupported
-from fhir_server.http.message import Request, Response
+from fhir_server.http.message import JSON, XML_TYPES, Request, Response
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.steps import forbidden
 from fhir_server.interface import Operation, OperationCall
@@ -26,7 +26,8 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
         raise forbidden()
     parameters: dict[str, list[str]] = {}
     for key, value in request.pairs:
-        parameters.setdefault(key, []).append(value)
+        is_xml = key == "_format" and value.lower().replace(" ", "+") in XML_TYPES  # written at the edge
+        parameters.setdefault(key, []).append(JSON if is_xml else value)
     answer = await operation.run(
         OperationCall(
             actor=actor,
