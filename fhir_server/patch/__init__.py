@@ -1,0 +1,6 @@
+"""PATCH: JSON Patch, JSON Merge Patch and FHIRPath Patch as pure functions on resources."""
+
+from fhir_server.patch.document import MEDIA_TYPES, Patch, read
+from fhir_server.patch.narrative import settled
+
+__all__ = ["MEDIA_TYPES", "Patch", "read", "settled"]

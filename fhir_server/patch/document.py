@@ -1,0 +1,51 @@
+"""Patch documents by media type: bytes in, a function from resource to resource out.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#patch; JSON Merge Patch, which R4 does not name, is RFC 7396.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from fhir_server import gate
+from fhir_server.errors import UnsupportedMediaType
+from fhir_server.model import Resource
+from fhir_server.patch import fhirpath_patch, json_patch, merge_patch
+
+Patch: TypeAlias = Callable[[Resource], Resource]
+
+_READERS: Final[Mapping[str, Callable[[Any], Patch]]] = {
+    "application/json-patch+json": json_patch.read,
+    "application/merge-patch+json": merge_patch.read,
+    "application/fhir+json": fhirpath_patch.read,
+}
+MEDIA_TYPES: Final = tuple(_READERS)
+
+
+def read(media_type: str, body: bytes) -> Patch:
+    """Read a patch document.
+
+    Args:
+        media_type: With or without parameters; of JSON Patch, JSON Merge Patch or FHIR JSON (Parameters).
+        body: UTF-8 JSON.
+
+    Returns:
+        A function that gives a patched copy and never changes its input. It raises Unprocessable where the patch
+        does not fit the resource, and TooCostly.
+
+    Raises:
+        UnsupportedMediaType: No patch format, or not in UTF-8.
+        BadRequest, Malformed: The document is no patch of that format.
+    """
+    kind, _, parameters = media_type.partition(";")
+    reader = _READERS.get(kind.strip().lower())
+    if reader is None:
+        error = UnsupportedMediaType("A patch is a JSON Patch, a JSON Merge Patch, or FHIR JSON with Parameters.")
+        error.headers["Accept-Patch"] = ", ".join(MEDIA_TYPES)
+        raise error
+    for parameter in parameters.lower().split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name == "charset" and value.strip('" ') not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType("A patch is UTF-8.")
+    return reader(gate.parse(body))
