@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from triage_hooks.ranks import Rank, rank
@@ -40,6 +41,7 @@ HIGH: Final = 7  # emergency response threshold
 PARAMETERS: Final = ("resp_rate", "spo2", "on_oxygen", "systolic_bp", "pulse", "consciousness", "temperature")
 
 
+@lru_cache(4096, typed=True)  # a measure takes few values, and each transaction asks for all seven
 def points(parameter: str, value: Value | Bound | None, *, scale: int = 1, oxygen: bool | None = None) -> Points:
     """Return the points of one parameter, as a range where the value is not known for certain.
 
