@@ -104,6 +104,7 @@ class Entry:
     if_none_match: str = ""
     if_none_exist: str = ""
     body: bytes | None = None  # of a patch: the patch document
+    media_type: str = ""  # of `body`
 
 
 class Outcome(NamedTuple):

@@ -6,6 +6,8 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#transaction
 from __future__ import annotations
 
 import asyncio
+import binascii
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
@@ -76,7 +78,7 @@ async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]]
     made: dict[int, bytes] = {}
     if writes:
         wanted = request.preferences.get("return", "minimal")
-        steps = [_step(entries[n]) for n in writes]
+        steps = [_step(entries[n], f"Bundle.entry[{n}]") for n in writes]
         outcomes = await hub.write(
             steps, actor=request.actor, interaction="transaction", bundled=True, request_id=request.id
         )
@@ -87,8 +89,13 @@ async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]]
     return _answer("transaction-response", [made[n] for n in range(len(entries))])
 
 
-def _step(entry: dict[str, Any]) -> Entry:
+def _step(entry: dict[str, Any], place: str) -> Entry:
     asked = entry["request"]
+    if asked["method"] == "PATCH":
+        kind, body = _patch(entry, place)
+        full_url, if_match = str(entry.get("fullUrl", "")), asked.get("ifMatch", "")
+        url = asked["url"].lstrip("/")
+        return Entry("PATCH", url, full_url=full_url, if_match=if_match, body=body, media_type=kind)
     return Entry(
         method=asked["method"],
         url=asked["url"].lstrip("/"),
@@ -100,6 +107,23 @@ def _step(entry: dict[str, Any]) -> Entry:
     )
 
 
+def _patch(entry: dict[str, Any], place: str) -> tuple[str, bytes]:
+    """Return the media type and the document of a patch: of a Binary that carries it, or Parameters themselves.
+
+    Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#patch
+    """
+    resource = entry.get("resource", {})
+    if resource.get("resourceType") != "Binary":
+        return "application/fhir+json", gate.write(resource)
+    kind, data = resource.get("contentType"), resource.get("data")
+    if not isinstance(kind, str) or not isinstance(data, str):
+        raise BadRequest("A patch in a Binary has a contentType and data.", expression=f"{place}.resource")
+    try:
+        return kind, b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadRequest("The data of the Binary are no base64.", expression=f"{place}.resource.data") from None
+
+
 def _request(outer: Request, entry: dict[str, Any]) -> Request:
     asked = entry["request"]
     path, _, query = asked["url"].lstrip("/").partition("?")
@@ -108,6 +132,8 @@ def _request(outer: Request, entry: dict[str, Any]) -> Request:
     given = (("if-match", "ifMatch"), ("if-none-match", "ifNoneMatch"), ("if-none-exist", "ifNoneExist"))
     headers |= {header: asked[name] for header, name in given if name in asked}
     body = gate.write(entry["resource"]) if "resource" in entry else b""
+    if asked["method"] == "PATCH":
+        headers["content-type"], body = _patch(entry, "")
     segments = tuple(unquote(part) for part in path.split("/") if part)
     return Request(asked["method"], segments, query, headers, body, outer.id, outer.signed_in)
 

@@ -81,6 +81,24 @@ async def conditional_update(hub: Hub, request: Request) -> Response:
     return await _write(hub, request, entry, "update")
 
 
+async def patch(hub: Hub, request: Request) -> Response:
+    """Serve patch (https://hl7.org/fhir/R4/http.html#patch)."""
+    type, id = request.segments
+    return await _write(hub, request, _patch_entry(request, f"{type}/{id}"), "patch")
+
+
+async def conditional_patch(hub: Hub, request: Request) -> Response:
+    """Serve conditional patch (https://hl7.org/fhir/R4/http.html#patch)."""
+    if not request.query:
+        raise BadRequest("A patch names an id in its url, or a condition.")
+    return await _write(hub, request, _patch_entry(request, f"{request.segments[0]}?{request.query}"), "patch")
+
+
+def _patch_entry(request: Request, url: str) -> Entry:
+    kind = request.headers.get("content-type", "")
+    return Entry("PATCH", url, if_match=request.headers.get("if-match", ""), body=request.body, media_type=kind)
+
+
 async def delete(hub: Hub, request: Request) -> Response:
     """Serve delete (https://hl7.org/fhir/R4/http.html#delete)."""
     type, id = request.segments

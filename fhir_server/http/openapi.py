@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from fhir_server.http.routes import ROUTES, FhirRoute
 from fhir_server.interactions.core import Hub
+from fhir_server.patch import MEDIA_TYPES
 
 _FHIR = "application/fhir+json"
 _OUTCOME = {
@@ -65,7 +66,7 @@ def _describe(route: FhirRoute, types: list[str]) -> tuple[str, dict[str, Any]]:
         if name:
             schema = {"type": "string", "enum": types} if name == "type" else _ID
             parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
-    body = route.method in ("POST", "PUT")
+    body = route.method in ("POST", "PUT", "PATCH")
     media = "application/x-www-form-urlencoded" if route.shape.endswith("_search") else _FHIR
     item: dict[str, Any] = {
         "summary": _summary(route),
@@ -81,8 +82,15 @@ def _describe(route: FhirRoute, types: list[str]) -> tuple[str, dict[str, Any]]:
         },
     }
     if body:
-        schema = {"type": "object"} if media != _FHIR else {"$ref": "#/components/schemas/Resource"}
-        item["requestBody"] = {"required": media == _FHIR, "content": {media: {"schema": schema}}}
+        schema = (
+            {"type": "object"}
+            if media != _FHIR
+            else {}
+            if route.method == "PATCH"
+            else {"$ref": "#/components/schemas/Resource"}
+        )
+        kinds = MEDIA_TYPES if route.method == "PATCH" else (media,)
+        item["requestBody"] = {"required": media == _FHIR, "content": {kind: {"schema": schema} for kind in kinds}}
     return "/fhir" + ("/" + "/".join(parts) if parts else ""), item
 
 

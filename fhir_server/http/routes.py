@@ -39,6 +39,8 @@ ROUTES: Final = (
     FhirRoute("GET", "Type/id/_history/id", "vread", handlers.vread),
     FhirRoute("PUT", "Type/id", "update", handlers.update),
     FhirRoute("PUT", "Type", "update", handlers.conditional_update),
+    FhirRoute("PATCH", "Type/id", "patch", handlers.patch),
+    FhirRoute("PATCH", "Type", "patch", handlers.conditional_patch),
     FhirRoute("DELETE", "Type/id", "delete", handlers.delete),
     FhirRoute("DELETE", "Type", "delete", handlers.conditional_delete),
     FhirRoute("GET", "Type/id/_history", "history-instance", handlers.history_instance),

@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/http.html#transaction
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fhir_server import gate
 from fhir_server.errors import (
@@ -33,12 +33,13 @@ from fhir_server.interactions.steps import (
 )
 from fhir_server.interface import Check, Enricher
 from fhir_server.model import EVERYTHING, Actor, Change, Entry, Outcome, Resource, Version, Visibility
+from fhir_server.patch import settled
 from fhir_server.search.values import NOTHING, Indexed
 from fhir_server.security.scopes import ALL
 from fhir_server.store.protocol import AuditRow, Transaction, Write
 from fhir_server.store.visibility import is_visible
 
-ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
+ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
 Matcher = Callable[[Transaction, Sequence[Change], Actor], Awaitable[None]]
 
 
@@ -168,6 +169,8 @@ class Applier:
                 raise BadRequest("The resource's id is not the one of the resource that matches.")
         elif step.method == "DELETE":
             step.absent = True
+        elif step.method == "PATCH":
+            raise NotFound("There is no such resource.")
         else:
             step.id = given if step.method == "PUT" and given else self._parts.new_id()
 
@@ -188,11 +191,22 @@ class Applier:
             return Outcome(200, current, changed=False)
         if current is not None and not current.is_deleted and not is_visible(current, done.see):
             raise NotFound("There is no such resource.")
+        if step.method == "PATCH" and (current is None or current.is_deleted):
+            raise NotFound("There is no such resource.")
         if step.entry.if_match:
             _check_version(step.entry.if_match, current)
         if step.method == "DELETE":
             return await self._delete(tx, step, current, done)
+        if step.patch is not None and current is not None:
+            self._patch(step, current)
         return await self._store(tx, step, current, done)
+
+    def _patch(self, step: Step, current: Version) -> None:
+        """Make the resource of a step from the current version and its patch; raise Unprocessable."""
+        assert step.patch is not None
+        before = gate.load(current.body)
+        step.entry = replace(step.entry, resource=settled(before, step.patch(before)))
+        check_resources([step], self._parts.validate)
 
     async def _delete(self, tx: Transaction, step: Step, current: Version | None, done: Applied) -> Outcome:
         if step.absent or current is None or current.is_deleted:
@@ -268,7 +282,7 @@ def _audit_row(
     tx: Transaction, actor: Actor, interaction: str, steps: Sequence[Step], changes: Sequence[Change], request_id: str
 ) -> AuditRow:
     one = steps[0] if len(steps) == 1 else None
-    action = {"POST": "C", "PUT": "U", "DELETE": "D"}[one.method] if one else "E"
+    action = {"POST": "C", "PUT": "U", "PATCH": "U", "DELETE": "D"}[one.method] if one else "E"
     patients = tuple(sorted({owner for change in changes for owner in change.version.owners}))
     target = one.reference if one else ""
     return AuditRow(

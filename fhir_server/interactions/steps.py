@@ -12,8 +12,9 @@ from fhir_server.errors import BadRequest, Forbidden, Issue, NotSupported, Unpro
 from fhir_server.interactions.asking import split_query
 from fhir_server.interactions.ids import check_id
 from fhir_server.model import Actor, Entry, Resource
+from fhir_server.patch import Patch, read
 
-ACTIONS = {"POST": "c", "PUT": "u", "DELETE": "d"}
+ACTIONS = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
 CODES_422 = frozenset({"invariant", "business-rule", "required", "code-invalid", "value", "invalid", "not-found"})
 
 
@@ -29,6 +30,7 @@ class Step:
     condition: list[tuple[str, str]] | None = None
     exists: bool = False  # a conditional create found its match: nothing is written
     absent: bool = False  # a conditional delete found nothing
+    patch: Patch | None = None  # of a PATCH; its resource is made inside the transaction
 
     @property
     def reference(self) -> str:
@@ -44,7 +46,7 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
         NotSupported: Its type or method is none that this server has.
     """
     if entry.method not in ACTIONS:
-        raise NotSupported("A transaction takes POST, PUT, DELETE and GET entries.")
+        raise NotSupported("A transaction takes POST, PUT, PATCH, DELETE and GET entries.")
     path, pairs = split_query(entry.url)
     type, _, id = path.strip("/").partition("/")
     if type not in types:
@@ -60,10 +62,13 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
     elif pairs:
         step.condition = pairs
     else:
-        raise BadRequest("An update or delete names an id or a condition.")
+        raise BadRequest("An update, patch or delete names an id or a condition.")
     if step.condition is not None and not step.condition:
         raise BadRequest("The condition is empty.")
-    _check_resource(step)
+    if entry.method == "PATCH":
+        step.patch = read(entry.media_type, entry.body or b"")
+    else:
+        _check_resource(step)
     return step
 
 

@@ -141,7 +141,8 @@ def test_a_read_with_the_same_tag_is_not_sent_again(hub: RunningHub) -> None:
         pytest.param("GET", "/fhir/Patient?birthdate=ge2020-99", 400, "value", id="a month that is none"),
         pytest.param("GET", "/fhir/Patient?name=%ff", 400, "invalid", id="a query that is no UTF-8"),
         pytest.param("PUT", "/fhir/Patient", 400, "invalid", id="an update of nothing"),
-        pytest.param("PATCH", "/fhir/Patient/1", 405, "not-supported", id="a method that is not there"),
+        pytest.param("PATCH", "/fhir/Patient", 400, "invalid", id="a patch of nothing"),
+        pytest.param("DELETE", "/fhir/Patient/_history", 405, "not-supported", id="a method that is not there"),
         pytest.param("FOO", "/fhir/Patient/1", 501, "not-supported", id="a method that nobody knows"),
         pytest.param("GET", "/fhir/Patient/1/2/3/4/5/6/7", 400, "invalid", id="a path too long"),
         pytest.param("GET", "/fhir/Patient/_history?_since=garbage", 400, "value", id="a moment that is none"),
@@ -335,7 +336,17 @@ def test_the_capability_statement_claims_what_the_routes_do(hub: RunningHub) -> 
     assert statement["fhirVersion"] == "4.0.1"
     observation = next(r for r in statement["rest"][0]["resource"] if r["type"] == "Observation")
     codes = {interaction["code"] for interaction in observation["interaction"]}
-    assert codes == {"read", "vread", "update", "delete", "history-instance", "history-type", "create", "search-type"}
+    assert codes == {
+        "read",
+        "vread",
+        "update",
+        "patch",
+        "delete",
+        "history-instance",
+        "history-type",
+        "create",
+        "search-type",
+    }
     for parameter in observation["searchParam"]:
         if parameter["type"] != "composite":
             answer = hub.request("GET", f"/fhir/Observation?{parameter['name']}:missing=true&_count=1")
