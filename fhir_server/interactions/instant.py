@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def system_clock() -> int:
@@ -17,17 +18,16 @@ def write_instant(micros: int) -> str:
     return f"{_second(seconds)}.{rest // 1000:03d}Z"
 
 
-_last: tuple[int, str] = (0, "1970-01-01T00:00:00")
-
-
+@lru_cache(1024)  # neighbours share their second
 def _second(seconds: int) -> str:
-    """Write whole seconds; the text of the last one is kept, since neighbours share it."""
-    global _last
-    if _last[0] != seconds:
-        _last = (seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
-    return _last[1]
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def http_date(micros: int) -> str:
     """Write an HTTP date (RFC 9110 §5.6.7)."""
-    return datetime.fromtimestamp(micros // 1_000_000, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    return _http_date(micros // 1_000_000)
+
+
+@lru_cache(1024)
+def _http_date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
