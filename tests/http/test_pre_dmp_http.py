@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fhir_server import gate
+from fhir_server import gate, xmlformat
 from fhir_server.validation import validate
 from tests.running import RunningHub
 
@@ -230,6 +230,16 @@ def test_other_formats_are_refused_by_name(story: Story) -> None:
     for accept in ("application/pdf", "application/cda+xml"):
         answer = story.hub.request("GET", f"/fhir/Patient/{story.id}/$pre-dmp", Accept=accept)
         assert answer.status_code == 406 and "application/fhir+json" in answer.text
+
+
+def test_the_document_is_the_same_in_xml(story: Story) -> None:
+    path = f"/fhir/Patient/{story.id}/$pre-dmp"
+    for query, accept in (("", "application/fhir+xml"), ("?_format=xml", "*/*")):
+        answer = story.hub.request("GET", path + query, Accept=accept)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/fhir+xml; charset=utf-8")
+        entries = xmlformat.read(answer.content)["entry"]
+        assert entries[0]["resource"]["resourceType"] == "Composition"
+        assert [e["resource"] for e in entries[1:]] == [e["resource"] for e in story.document()["entry"][1:]]
 
 
 def test_a_parameter_that_does_not_exist_is_not_ignored(story: Story) -> None:
