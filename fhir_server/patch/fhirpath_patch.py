@@ -17,7 +17,7 @@ from fhir_server.patch.marks import Place, marked, places, unmarked
 from fhir_server.patch.parameters import Content, Operation, content, place, read_operations
 from fhir_server.patch.target import unfit, worked
 
-MOST_VISITED: Final = 1_000_000  # elements walked over by one patch: operations times elements of the resource
+MOST_VISITED: Final = 200_000  # elements walked over by one patch: operations times elements of the resource
 MOST_STEPS: Final = 1_000_000  # steps of all expressions of one patch; each has an equal share
 
 
@@ -118,9 +118,16 @@ def _insert(asked: Operation, known: dict[int, Place], nodes: list[Node]) -> Non
     if asked.at > len(nodes):
         raise unfit(asked.number, "its index is behind the end of the list.")
     new = content(asked.number, asked.value or {}, _element(asked, first.type, first.key))
+    _check_kind(asked, first, new)
     first.parent[first.key].insert(asked.at, new.value)
     if new.extra is not None:
         first.parent[f"_{first.key}"].insert(asked.at, new.extra)
+
+
+def _check_kind(asked: Operation, where: Place, new: Content) -> None:
+    """Raise Unprocessable where a list holds what its type does not have: earlier values of the patch itself."""
+    if where.is_primitive != (new.extra is not None):
+        raise unfit(asked.number, "what is there already is no list of that kind.")
 
 
 def _delete(asked: Operation, known: dict[int, Place], nodes: list[Node]) -> None:
@@ -145,6 +152,7 @@ def _replace(asked: Operation, known: dict[int, Place], nodes: list[Node]) -> No
     if where.at is None:
         _substitute(where, new.key(element), new)
         return
+    _check_kind(asked, where, new)
     where.parent[where.key][where.at] = new.value
     if new.extra is not None:
         where.parent[f"_{where.key}"][where.at] = new.extra

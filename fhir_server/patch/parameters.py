@@ -139,7 +139,7 @@ def content(number: int, part: dict[str, Any], element: Element) -> Content:
     (name,) = names
     value, extra = part.get(name), part.get(f"_{name}")
     type = _type(number, name.removeprefix("value"), element)
-    if isinstance(value, list) or is_primitive(type) == isinstance(value, dict):
+    if isinstance(value, list) or is_primitive(type) == isinstance(value, dict) or not isinstance(extra or {}, dict):
         raise malformed(number, "the value is not what its name says.")
     if is_primitive(type):
         mark = marked({"value": value} if extra is None else {"value": value, "_value": extra})
@@ -181,6 +181,10 @@ def place(number: int, parent: dict[str, Any], element: Element, new: Content) -
     """Put content at the end of a list, or where nothing is yet; raise Unprocessable where something is."""
     key = new.key(element)
     if element.is_list:
+        if not isinstance(parent.get(key, []), list) or (
+            key in parent and (f"_{key}" in parent) != (new.extra is not None)
+        ):
+            raise unfit(number, "what is there already is no list of that kind.")  # earlier values of the patch itself
         parent.setdefault(key, []).append(new.value)
         if new.extra is not None:
             parent.setdefault(f"_{key}", []).append(new.extra)

@@ -73,6 +73,15 @@ def test_a_delete_of_what_is_not_there_changes_nothing() -> None:
     assert fhirpath_patch.apply(PATIENT, operation("delete", "Patient.gender")) == PATIENT
 
 
+def in_turn(*made: dict[str, Any]) -> dict[str, Any]:
+    """Return Parameters with the operations of others, in order."""
+    return {"resourceType": "Parameters", "parameter": [one for other in made for one in other["parameter"]]}
+
+
+ODD = operation("add", "Patient", name="name", value=("valueHumanName", {"given": "x"}))
+ODDER = operation("add", "Patient", name="name", value=("valueHumanName", {"given": [{"a": 1}]}))
+GIVEN = operation("add", "Patient.name[1]", name="given", value="y")
+INTO = operation("insert", "Patient.name[1].given", index=0, value="y")
 DOUBLING = [{"op": "add", "path": "/x", "value": []}, *[{"op": "copy", "from": "", "path": "/x/-"}] * 90]
 
 
@@ -122,6 +131,10 @@ DOUBLING = [{"op": "add", "path": "/x", "value": []}, *[{"op": "copy", "from": "
         pytest.param(PATH, operation("move", "name.given", source=-1, destination=0), 400, id="FHIRPath: below zero"),
         pytest.param(PATH, operation("replace", "Patient.id", value="b"), 422, id="FHIRPath: another id"),
         pytest.param(PATH, operation("delete", "Patient.meta"), 422, id="FHIRPath: the server's meta"),
+        pytest.param(PATH, in_turn(ODD, GIVEN), 422, id="FHIRPath: an add to a list that is none"),
+        pytest.param(PATH, in_turn(ODDER, GIVEN), 422, id="FHIRPath: an add to a list of another kind"),
+        pytest.param(PATH, in_turn(ODDER, INTO), 422, id="FHIRPath: an insert into a list of another kind"),
+        pytest.param(PATH, operation("replace", "birthDate", value=("_valueDate", [{}])), 400, id="FHIRPath: a list beside"),
         pytest.param("text/plain", [], 415, id="another format"),
         pytest.param(JSON + "; charset=latin1", [], 415, id="another encoding"),
         pytest.param(JSON + "; charset=UTF-8", [], 200, id="UTF-8 said aloud"),
