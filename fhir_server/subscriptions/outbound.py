@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -149,11 +150,8 @@ def _parts(url: str) -> tuple[str, int]:
 
 def _literal(host: str) -> list[Address]:
     """Return the addresses that a host that is a number, in any notation, stands for; none for a name."""
-    try:
+    with suppress(ValueError):
         return [ipaddress.ip_address(host)]
-    except ValueError:
-        pass
-    try:
+    with suppress(OSError):
         return [ipaddress.IPv4Address(socket.inet_aton(host))]
-    except OSError:
-        return [ipaddress.IPv4Address("127.0.0.1")] if host.lower().rstrip(".") == "localhost" else []
+    return [ipaddress.IPv4Address("127.0.0.1")] if host.lower().rstrip(".") == "localhost" else []
