@@ -149,12 +149,12 @@ class Writer:
                 for unit in units:
                     unit.answer()
                 await self._tidy()
-                if self._stuck and not self._units:
-                    break
+                if not self._units and (self._stuck or not self._ending):
+                    break  # rows that came meanwhile wait for company, so that reads do not meet a commit each
         finally:
             self._task = None
             if self._audits and not self._ending and self.healthy:
-                self._wake_later(_RETRY_S)
+                self._wake_later(_RETRY_S if self._stuck else _AUDIT_WAIT_S)
 
     async def _tidy(self) -> None:
         """Do what no unit waits for: have the WAL copied into the file, list whom audit rows tell of."""
