@@ -31,6 +31,7 @@ from fhir_server.interactions.instant import system_clock
 from fhir_server.interactions.sight import Sight
 from fhir_server.interface import Room
 from fhir_server.model import Actor
+from fhir_server.operations import room as operations
 from fhir_server.outcome import to_outcome
 from fhir_server.overview import addresses, overview
 from fhir_server.pages.pages import Pages
@@ -109,7 +110,7 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
 
     hub = await _core(settings, store, index, authenticate)
     subscribing, match = subscriptions.open(hub, settings)
-    rooms = (subscribing, *load_rooms(hub, settings))
+    rooms = (subscribing, operations.open(hub, settings), *load_rooms(hub, settings))
     _furnish(hub, rooms, match)
     metrics = Metrics()
     for room in rooms:

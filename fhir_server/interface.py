@@ -7,7 +7,7 @@ A room is a package with `open(core, settings) -> Room`. It may ask what `Core` 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -204,16 +204,20 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class OperationCall:
-    """A call of a FHIR operation on an instance or a type."""
+    """A call of a FHIR operation on an instance, a type or the system."""
 
     actor: Actor
-    type: str
-    id: str  # "" on type level
-    method: str  # GET or POST
+    type: str  # "" on system level
+    id: str  # "" on type and system level
+    method: str  # GET or POST, DELETE where the operation takes it
     parameters: Mapping[str, Sequence[str]]  # of the query string
-    resource: Resource | None  # the body
+    resource: Resource | None  # the body, where it is FHIR
     accept: str  # the Accept header
     language: str  # fr or en
+    body: bytes = b""  # as it was sent; `resource` is None where it is not FHIR
+    content_type: str = ""
+    preferences: Mapping[str, str] = field(default_factory=dict)  # the Prefer header: {"respond-async": ""}
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,19 +229,22 @@ class Answer:
     body: bytes = b""  # sent as it is, where `resource` is None
     media_type: str = "application/fhir+json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    chunks: AsyncIterator[bytes] | None = None  # sent one after the other in place of `body`, where it is large
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A FHIR operation: `/fhir/{type}/{id}/${name}`."""
+    """A FHIR operation: `/fhir/{type}/{id}/${name}`, `/fhir/{type}/${name}` or `/fhir/${name}`."""
 
     name: str  # without the $
-    type: str
-    instance: bool  # on an instance, else on the type
+    type: str  # "*" for every type, "" for the system level
+    instance: bool  # on an instance, else on the type or system
     methods: tuple[str, ...]
-    needs: str  # the scope action on `type`: r for one that only reads, u for one that changes
+    needs: str  # the scope action on the type called: r for one that only reads, u for one that changes
     run: Callable[[OperationCall], Awaitable[Answer]]
     documentation: str
+    definition: str = ""  # canonical url of its OperationDefinition; "" where it is the hub's own
+    takes_any_body: bool = False  # whether a body that is not FHIR JSON is handed over as it is (`body`)
 
 
 @dataclass(frozen=True, slots=True)

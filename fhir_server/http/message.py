@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import parse_qsl
 
@@ -77,7 +77,7 @@ class Response:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = "application/fhir+json"
-    resource_body: bytes = field(default=b"")  # of a batch entry: the resource, where `body` was left out
+    chunks: AsyncIterator[bytes] | None = None  # sent one after the other in place of `body`
 
 
 def read_pairs(query: str) -> list[tuple[str, str]]:

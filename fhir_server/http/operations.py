@@ -1,4 +1,4 @@
-"""FHIR operations that rooms hand in: `Patient/1/$pre-dmp`.
+"""FHIR operations: `Patient/1/$everything`, `Observation/$lastn`, `$export`.
 
 Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/operations.html
 """
@@ -7,23 +7,28 @@ from __future__ import annotations
 
 from fhir_server import gate
 from fhir_server.errors import MethodNotAllowed, NotSupported
-from fhir_server.http.message import JSON, XML_TYPES, Request, Response
+from fhir_server.http.message import JSON, JSON_TYPES, XML_TYPES, Request, Response
 from fhir_server.interactions.core import Hub
+from fhir_server.interactions.ids import check_id
 from fhir_server.interactions.steps import forbidden
 from fhir_server.interface import Operation, OperationCall
+from fhir_server.model import Resource
 
 
 async def serve_operation(hub: Hub, request: Request) -> Response:
     """Find the operation, check the scope, run it."""
     *place, name = request.segments
+    type, id = place[0] if place else "", place[1] if len(place) > 1 else ""
     operation = _find(hub, place, name[1:])
-    if request.method not in operation.methods:
+    if request.method not in operation.methods and (request.method != "HEAD" or "GET" not in operation.methods):
         error = MethodNotAllowed("The operation does not take this method.")
         error.headers["Allow"] = ", ".join(operation.methods)
         raise error
     actor = request.actor
-    if not actor.may(operation.needs, operation.type):
+    if not actor.may(operation.needs, type or "*"):
         raise forbidden()
+    if id:
+        check_id(id)
     parameters: dict[str, list[str]] = {}
     for key, value in request.pairs:
         is_xml = key == "_format" and value.lower().replace(" ", "+") in XML_TYPES  # written at the edge
@@ -31,23 +36,41 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
     answer = await operation.run(
         OperationCall(
             actor=actor,
-            type=place[0],
-            id=place[1] if len(place) == 2 else "",
+            type=type,
+            id=id,
             method=request.method,
             parameters=parameters,
-            resource=request.resource() if request.body else None,
+            resource=_resource(request, operation),
             accept=request.headers.get("accept", ""),
             language=language_of(request.headers.get("accept-language", "")),
+            body=request.body,
+            content_type=request.headers.get("content-type", ""),
+            preferences=request.preferences,
+            request_id=request.id,
         )
     )
     body = gate.write(answer.resource) if answer.resource is not None else answer.body
-    return Response(answer.status, body, tuple(answer.headers.items()), answer.media_type)
+    return Response(
+        answer.status, body, tuple(answer.headers.items()), answer.media_type, chunks=answer.chunks
+    )
+
+
+def _resource(request: Request, operation: Operation) -> Resource | None:
+    if not request.body:
+        return None
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if operation.takes_any_body and kind not in JSON_TYPES - {"application/json", "text/json"}:
+        return None
+    return request.resource()
 
 
 def _find(hub: Hub, place: list[str], name: str) -> Operation:
-    for operation in hub.operations:
-        if operation.name == name and place and operation.type == place[0] and operation.instance == (len(place) == 2):
-            return operation
+    type, is_instance = place[0] if place else "", len(place) == 2
+    if len(place) <= 2 and (not type or type in hub.types):
+        levels = (type, "*") if type else ("",)
+        for operation in hub.operations:
+            if operation.name == name and operation.instance == is_instance and operation.type in levels:
+                return operation
     raise NotSupported("There is no such operation here.")
 
 

@@ -13,9 +13,12 @@ def system_clock() -> int:
 
 
 def write_instant(micros: int) -> str:
-    """Write an instant in UTC with milliseconds, e.g. `2026-11-20T07:00:00.000Z`."""
+    """Write an instant in UTC with all its digits, e.g. `2026-11-20T07:00:00.000000Z`.
+
+    With fewer digits two versions could bear the same instant, and `_at` would name both.
+    """
     seconds, rest = divmod(micros, 1_000_000)
-    return f"{_second(seconds)}.{rest // 1000:03d}Z"
+    return f"{_second(seconds)}.{rest:06d}Z"
 
 
 @lru_cache(1024)  # neighbours share their second

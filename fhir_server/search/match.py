@@ -12,7 +12,7 @@ from math import asin, cos, radians, sin, sqrt
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from fhir_server.search.fold import fold
-from fhir_server.search.query import Ask, Chain, Clause, Has, Match
+from fhir_server.search.query import AllOf, Ask, Chain, Clause, Has, Match, Not
 from fhir_server.search.values import (
     Composite,
     Number,
@@ -70,7 +70,12 @@ def matches(clause: Clause, node: Node, around: Around) -> bool:
         return _holds(clause, node.values.get(clause.parameter.code, ()))
     if isinstance(clause, Chain):
         return _chain(clause, node, around)
-    return _has(clause, node, around)
+    if isinstance(clause, Has):
+        return _has(clause, node, around)
+    if isinstance(clause, Not):
+        return not matches(clause.clause, node, around)
+    joined = all if isinstance(clause, AllOf) else any
+    return joined(matches(one, node, around) for one in clause.clauses)
 
 
 def _holds(clause: Match, values: tuple[Value, ...]) -> bool:

@@ -78,15 +78,42 @@ class Has:
     then: Clause
 
 
-Clause: TypeAlias = Union[Match, "Chain", "Has"]
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every one of these holds for the same resource: `and` of `_filter`."""
+
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one of these holds; none does where there are none: `or` of `_filter`."""
+
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The clause does not hold: `not` of `_filter`."""
+
+    clause: Clause
+
+
+Clause: TypeAlias = Union[Match, "Chain", "Has", "AllOf", "AnyOf", "Not"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One sort key; a resource without a value comes last in either direction."""
+    """One sort key; a resource without a value comes last in either direction.
+
+    With a `path` the key is the value of the resource that a chain of references leads to:
+    `_sort=subject:Patient.family` is Sort(family, path=((Observation.subject, "Patient"),)). Of several, the
+    least counts when ascending and the greatest when descending, as for a parameter of the resource itself.
+    """
 
     parameter: Parameter
     descending: bool = False
+    path: tuple[tuple[Parameter, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

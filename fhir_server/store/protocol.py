@@ -38,6 +38,7 @@ class Found(NamedTuple):
     versions: list[Version]
     after: tuple[object, ...] | None  # cursor of the next page; None on the last one
     total: int | None  # None where it was not asked for
+    estimated: bool = False  # whether `total` is a guess, as `_total=estimate` allows; a guess is shown as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,14 @@ class View(Protocol):
         """Return how many resources match and may be seen."""
         ...
 
+    async def explain(self, query: Query, *, see: Visibility = EVERYTHING) -> dict[str, object]:
+        """Return how a search would be run, as JSON: the steps, the indexes, the expected rows; no resource's values."""
+        ...
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> list[Version]:
+        """Return versions of all types with seq > after, oldest first, deletions among them: for copies and moves."""
+        ...
+
     async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
         """Return a page of versions, newest first, and the total number."""
         ...
@@ -123,6 +132,17 @@ class Transaction(View, Protocol):
 
     async def put(self, write: Write) -> Version:
         """Store a version and make it the current one; raise VersionConflict unless it follows the current."""
+        ...
+
+    async def reindex(self, type: str, id: str, indexed: Indexed) -> None:
+        """Replace the index values of a current resource; its version and body stay as they are."""
+        ...
+
+    async def erase(self, type: str, id: str) -> int:
+        """Remove every version of a resource, its index values too, as if it had never been; return how many.
+
+        Afterwards the id is free: reading it finds nothing, and a new resource may take it at version 1.
+        """
         ...
 
     async def put_record(self, kind: str, key: str, state: str, body: bytes, *, lane: str = "") -> Record:

@@ -1,0 +1,1 @@
+"""R4's own operations: `$everything`, `$lastn`, `$validate` and the others."""

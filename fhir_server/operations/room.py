@@ -1,0 +1,18 @@
+"""The operations of the core as one room."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Final
+
+from fhir_server.interactions.core import Hub
+from fhir_server.interface import Room
+from fhir_server.settings import Settings
+
+MODULES: Final[tuple[ModuleType, ...]] = ()
+"""Modules with `operations(hub, settings) -> tuple[Operation, ...]`."""
+
+
+def open(hub: Hub, settings: Settings) -> Room:
+    """Return all operations of the core."""
+    return Room("operations", operations=tuple(made for module in MODULES for made in module.operations(hub, settings)))
