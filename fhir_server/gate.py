@@ -188,3 +188,8 @@ def load(body: bytes) -> Resource:
 def write(value: Any) -> bytes:
     """Write JSON, compact, decimals as they were read."""
     return _encode(value)
+
+
+def laid_out(body: bytes) -> bytes:
+    """Return JSON with line ends and indents, all else as it was."""
+    return msgspec.json.format(body, indent=2)

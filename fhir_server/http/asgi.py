@@ -11,14 +11,16 @@ import logging
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from fhir_server import gate
-from fhir_server.errors import BadRequest, FhirError, TooLarge, Unauthorized, Unavailable, UnsupportedMediaType
+from fhir_server import gate, xmlformat
+from fhir_server.errors import BadRequest, FhirError, TooLarge, Unauthorized, Unavailable
+from fhir_server.http import compression
 from fhir_server.http.capability import capability_statement
 from fhir_server.http.formats import in_json, in_xml, wants_xml
-from fhir_server.http.message import JSON, XML, Request, Response, is_xml, wanted_format
+from fhir_server.http.message import JSON, XML, Request, Response, is_xml, read_pairs, wanted_format
 from fhir_server.http.metrics import Metrics
 from fhir_server.http.routes import serve
 from fhir_server.interactions.core import Hub
@@ -78,8 +80,11 @@ class FhirApp:
             response = failure(error, id)
             if wants_xml(scope["query_string"], headers):
                 response = await in_xml(response, may_refuse=False)
+        if b"_pretty=" in scope["query_string"]:
+            response = pretty(response, scope["query_string"])
         self._metrics.count(scope["method"], response.status)
-        await answer(send, response, id, is_head=scope["method"] == "HEAD")
+        coding = compression.wanted(headers["accept-encoding"]) if "accept-encoding" in headers else ""
+        await answer(send, response, id, is_head=scope["method"] == "HEAD", coding=coding)
 
     async def _serve(self, scope: Scope, receive: Receive, headers: Mapping[str, str], id: str) -> Response:
         segments = read_segments(scope["raw_path"], len(self._prefix))
@@ -94,6 +99,8 @@ class FhirApp:
             request.headers = {**headers, "accept": JSON}  # inside there is JSON only
         if request.method in ("POST", "PUT", "PATCH"):
             request.body = await read_body(headers, receive, self._max_body)
+            if "content-encoding" in headers:
+                request.body = await compression.decode(request.body, headers["content-encoding"], self._max_body)
             if is_xml(headers.get("content-type", "")):
                 request.body = await in_json(request.body) if request.body else b""
                 request.headers = {**request.headers, "content-type": JSON}
@@ -140,8 +147,6 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) ->
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
-    if headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaType("Compressed bodies are not read here.")
     parts, size = [], 0
     try:
         async with asyncio.timeout(BODY_S):
@@ -185,15 +190,40 @@ def where(error: BaseException) -> str:
     return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
 
 
-async def answer(send: Send, response: Response, id: str, *, is_head: bool) -> None:
-    """Send a response."""
+async def answer(send: Send, response: Response, id: str, *, is_head: bool, coding: str = "") -> None:
+    """Send a response, in a content coding where the caller likes one and the body is worth it."""
+    body, chunks = response.body, response.chunks
     headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers]
     headers.append((b"x-request-id", id.encode()))
-    if response.status not in (204, 304):
-        headers.append((b"content-length", str(len(response.body)).encode()))
-        if response.body:
-            media_type = response.media_type
-            is_text = "json" in media_type or media_type == XML
-            headers.append((b"content-type", (media_type + "; charset=utf-8" if is_text else media_type).encode()))
+    if response.status not in (204, 304) and (body or chunks is not None):
+        headers.append((b"content-type", _content_type(response.media_type)))
+        headers.append((b"vary", b"Accept, Accept-Encoding"))
+        if coding and (chunks is not None or len(body) >= compression.SMALL):
+            headers.append((b"content-encoding", coding.encode()))
+            if chunks is None:
+                body = await compression.encode(body, coding)
+            else:
+                chunks = compression.encode_chunks(chunks, coding)
+    if chunks is None and response.status not in (204, 304):
+        headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if is_head else response.body})
+    if chunks is not None and not is_head:
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        body = b""
+    await send({"type": "http.response.body", "body": b"" if is_head else body})
+
+
+def _content_type(media_type: str) -> bytes:
+    is_text = media_type in (JSON, XML, "application/json")
+    return (media_type + "; charset=utf-8" if is_text else media_type).encode()
+
+
+def pretty(response: Response, query: bytes) -> Response:
+    """Return a response laid out for people where `_pretty=true` asks for it (https://hl7.org/fhir/R4/http.html)."""
+    asked = [value for name, value in read_pairs(query.decode("latin-1")) if name == "_pretty"]
+    if asked[-1:] != ["true"] or not response.body or response.chunks is not None:
+        return response
+    if "json" in response.media_type:
+        return replace(response, body=gate.laid_out(response.body))
+    return replace(response, body=xmlformat.laid_out(response.body)) if response.media_type == XML else response

@@ -50,9 +50,7 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
         )
     )
     body = gate.write(answer.resource) if answer.resource is not None else answer.body
-    return Response(
-        answer.status, body, tuple(answer.headers.items()), answer.media_type, chunks=answer.chunks
-    )
+    return Response(answer.status, body, tuple(answer.headers.items()), answer.media_type, chunks=answer.chunks)
 
 
 def _resource(request: Request, operation: Operation) -> Resource | None:
