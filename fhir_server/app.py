@@ -29,6 +29,7 @@ from fhir_server.interactions.cursor import Cursors
 from fhir_server.interactions.ids import new_id
 from fhir_server.interactions.instant import system_clock
 from fhir_server.interactions.sight import Sight
+from fhir_server.interactions.steps import MOST_DELETED
 from fhir_server.interface import Room
 from fhir_server.model import Actor
 from fhir_server.operations import room as operations
@@ -111,7 +112,7 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
     hub = await _core(settings, store, index, authenticate)
     subscribing, match = subscriptions.open(hub, settings)
     rooms = (subscribing, operations.open(hub, settings), *load_rooms(hub, settings))
-    _furnish(hub, rooms, match)
+    _furnish(hub, settings, rooms, match)
     metrics = Metrics()
     for room in rooms:
         hub.pages.add_room(room.name, room.templates, room.menu)
@@ -142,6 +143,7 @@ async def _core(settings: Settings, store: Store, index: Indexer, authenticate: 
         index=index,
         tenant=settings.tenant,
         types=resource_types(),
+        update_create=settings.update_create == "on",
     )
     hub.pages = Pages(
         hub.authenticate,
@@ -153,7 +155,7 @@ async def _core(settings: Settings, store: Store, index: Indexer, authenticate: 
     return hub
 
 
-def _furnish(hub: Hub, rooms: Sequence[Room], match: subscriptions.Matcher) -> None:
+def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscriptions.Matcher) -> None:
     """Give the core what the rooms hand in."""
     hub.sight = Sight([guard for room in rooms for guard in room.guards], hub.query, system_clock)
     hub.applier = Applier(
@@ -167,6 +169,7 @@ def _furnish(hub: Hub, rooms: Sequence[Room], match: subscriptions.Matcher) -> N
             checks=tuple(check for room in rooms for check in room.checks),
             enrichers=tuple(enricher for room in rooms for enricher in room.enrichers),
             watched=hub.sight.types | {"Subscription"},
+            most_deleted=MOST_DELETED if settings.conditional_delete == "multiple" else 1,
             matchers=(match,),
         )
     )

@@ -105,6 +105,7 @@ class Entry:
     if_none_exist: str = ""
     body: bytes | None = None  # of a patch: the patch document
     media_type: str = ""  # of `body`
+    must_exist: bool = False  # of a PUT: refused where its id was never used (update as create is off)
 
 
 class Outcome(NamedTuple):
@@ -113,6 +114,7 @@ class Outcome(NamedTuple):
     status: int  # 200 201 204
     version: Version | None  # None where nothing was there to delete
     changed: bool = True  # False where an existing match was answered, or the update changed nothing
+    written: int = 1  # resources that it wrote: a conditional delete may delete several
 
 
 class Change(NamedTuple):

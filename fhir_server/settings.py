@@ -80,6 +80,14 @@ class Settings:
     base_url: str = _var("", str, "Root of every link, e.g. https://hub.example; empty: http://HOST:PORT of http")
     tenant: str = _var("default", str, "Tenant of callers and feeds that name none")
     zone: str = _var("Europe/Paris", _zone, "Zone of a date that has none")
+    update_create: str = _var(
+        "on", _choice("on", "off"), "off refuses a PUT over HTTP under an id that was never used: the hub gives the ids"
+    )
+    conditional_delete: str = _var(
+        "single",
+        _choice("single", "multiple"),
+        "Whether a conditional delete takes one match, or up to 1,000; a request may say its own bound by _count",
+    )
     max_body: int = _var(33_554_432, _positive, "Largest request body, in bytes")
     max_message: int = _var(16_777_216, _positive, "Largest HL7 v2 message, in bytes")
     outbound_allow: tuple[str, ...] = _var((), _networks, "Networks that outbound calls may reach beside public https")

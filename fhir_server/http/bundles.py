@@ -78,7 +78,7 @@ async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]]
     made: dict[int, bytes] = {}
     if writes:
         wanted = request.preferences.get("return", "minimal")
-        steps = [_step(entries[n], f"Bundle.entry[{n}]") for n in writes]
+        steps = [_step(hub, entries[n], f"Bundle.entry[{n}]") for n in writes]
         outcomes = await hub.write(
             steps, actor=request.actor, interaction="transaction", bundled=True, request_id=request.id
         )
@@ -89,7 +89,7 @@ async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]]
     return _answer("transaction-response", [made[n] for n in range(len(entries))])
 
 
-def _step(entry: dict[str, Any], place: str) -> Entry:
+def _step(hub: Hub, entry: dict[str, Any], place: str) -> Entry:
     asked = entry["request"]
     if asked["method"] == "PATCH":
         kind, body = _patch(entry, place)
@@ -104,6 +104,7 @@ def _step(entry: dict[str, Any], place: str) -> Entry:
         if_match=asked.get("ifMatch", ""),
         if_none_match=asked.get("ifNoneMatch", ""),
         if_none_exist=asked.get("ifNoneExist", ""),
+        must_exist=not hub.update_create and asked["method"] == "PUT",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 
 from fhir_server import gate
@@ -42,13 +43,25 @@ async def vread(hub: Hub, request: Request) -> Response:
 
 def _versioned(request: Request, version: Version) -> Response:
     headers = (("etag", version.etag), ("last-modified", http_date(version.at)))
-    tags = request.headers.get("if-none-match")
-    if tags and (tags.strip() == "*" or version.etag in [tag.strip() for tag in tags.split(",")]):
+    if _is_known(request, version):
         return Response(304, headers=headers)
     body = version.body
     if "_summary=" in request.query or "_elements=" in request.query:
         body = _part(request, body)
     return Response(200, body, headers)
+
+
+def _is_known(request: Request, version: Version) -> bool:
+    """Whether the caller has this version already (https://hl7.org/fhir/R4/http.html#cread)."""
+    if tags := request.headers.get("if-none-match"):
+        return tags.strip() == "*" or version.etag in [tag.strip() for tag in tags.split(",")]
+    since = request.headers.get("if-modified-since")
+    if since is None:
+        return False
+    try:  # a date that cannot be read is ignored (RFC 9110 §13.1.3)
+        return version.at // 1_000_000 <= parsedate_to_datetime(since).timestamp()
+    except ValueError:
+        return False
 
 
 def _part(request: Request, body: bytes) -> bytes:
@@ -68,17 +81,25 @@ async def create(hub: Hub, request: Request) -> Response:
 async def update(hub: Hub, request: Request) -> Response:
     """Serve update, update as create, version-aware update (https://hl7.org/fhir/R4/http.html#update)."""
     type, id = request.segments
-    entry = Entry("PUT", f"{type}/{id}", request.resource(), if_match=request.headers.get("if-match", ""))
-    return await _write(hub, request, entry, "update")
+    return await _write(hub, request, _update_entry(hub, request, f"{type}/{id}"), "update")
 
 
 async def conditional_update(hub: Hub, request: Request) -> Response:
     """Serve conditional update (https://hl7.org/fhir/R4/http.html#cond-update)."""
     if not request.query:
         raise BadRequest("An update names an id in its url, or a condition.")
-    url = f"{request.segments[0]}?{request.query}"
-    entry = Entry("PUT", url, request.resource(), if_match=request.headers.get("if-match", ""))
-    return await _write(hub, request, entry, "update")
+    return await _write(hub, request, _update_entry(hub, request, f"{request.segments[0]}?{request.query}"), "update")
+
+
+def _update_entry(hub: Hub, request: Request, url: str) -> Entry:
+    return Entry(
+        "PUT",
+        url,
+        request.resource(),
+        if_match=request.headers.get("if-match", ""),
+        if_none_match=request.headers.get("if-none-match", ""),
+        must_exist=not hub.update_create,
+    )
 
 
 async def patch(hub: Hub, request: Request) -> Response:
@@ -107,7 +128,7 @@ async def delete(hub: Hub, request: Request) -> Response:
 
 
 async def conditional_delete(hub: Hub, request: Request) -> Response:
-    """Serve conditional delete of a single match (https://hl7.org/fhir/R4/http.html#2.2.0.2)."""
+    """Serve conditional delete, of several where `_count` or a setting allows (https://hl7.org/fhir/R4/http.html#3.1.0.7.1)."""
     if not request.query:
         raise BadRequest("A delete names an id in its url, or a condition.")
     return await _write(hub, request, Entry("DELETE", f"{request.segments[0]}?{request.query}"), "delete")
@@ -122,6 +143,9 @@ def written(hub: Hub, wanted: str, made: Outcome) -> Response:
     """Answer a write as Prefer asks: minimal, representation or OperationOutcome."""
     version = made.version
     if version is None or version.is_deleted:
+        if wanted == "OperationOutcome":
+            text = f"Deleted: {made.written if made.changed else 0}."
+            return Response(200, gate.write(outcome([Issue("informational", text, severity="information")])))
         return Response(204, headers=(("etag", version.etag),) if version is not None else ())
     headers = [("etag", version.etag), ("last-modified", http_date(version.at))]
     if made.status == 201 or not made.changed:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fhir_server import gate
 from fhir_server.errors import MethodNotAllowed, NotSupported
-from fhir_server.http.message import JSON, JSON_TYPES, XML_TYPES, Request, Response
+from fhir_server.http.message import JSON, JSON_TYPES, XML_TYPES, Request, Response, check_content_type
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.ids import check_id
 from fhir_server.interactions.steps import forbidden
@@ -57,6 +57,9 @@ def _resource(request: Request, operation: Operation) -> Resource | None:
     if not request.body:
         return None
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if operation.reads_body:
+        check_content_type(request.headers.get("content-type", ""))
+        return None
     if operation.takes_any_body and kind not in JSON_TYPES - {"application/json", "text/json"}:
         return None
     return request.resource()

@@ -15,6 +15,7 @@ from fhir_server.errors import (
     FhirError,
     Forbidden,
     Issue,
+    MethodNotAllowed,
     MultipleMatches,
     NotFound,
     Unprocessable,
@@ -56,6 +57,7 @@ class Parts:
     checks: tuple[Check, ...] = ()
     enrichers: tuple[Enricher, ...] = ()
     watched: frozenset[str] = frozenset()  # types whose writes change what is kept in memory of a tenant
+    most_deleted: int = 1  # resources that a conditional delete may delete where it does not say how many
     matchers: tuple[Matcher, ...] = ()  # told inside the transaction, after all its writes: subscriptions
 
 
@@ -160,6 +162,10 @@ class Applier:
         if step.condition is None:
             step.id = step.id or self._parts.new_id()
             return
+        if step.method == "DELETE":
+            step.id, *others = await self._deletable(tx, step, see) or [""]
+            step.others, step.absent = tuple(others), not step.id
+            return
         found = await self._matches(tx, step.type, step.condition, see)
         given = str((step.entry.resource or {}).get("id", ""))
         if found:
@@ -167,8 +173,6 @@ class Applier:
             step.exists = step.method == "POST"
             if step.method == "PUT" and given and given != found:
                 raise BadRequest("The resource's id is not the one of the resource that matches.")
-        elif step.method == "DELETE":
-            step.absent = True
         elif step.method == "PATCH":
             raise NotFound("There is no such resource.")
         else:
@@ -185,6 +189,17 @@ class Applier:
             raise Unprocessable("The condition cannot be met.")
         return found.versions[0].id
 
+    async def _deletable(self, tx: Transaction, step: Step, see: Visibility) -> list[str]:
+        """Return the ids that a conditional delete is about; the actor must be able to see each of them."""
+        most = max(step.most, self._parts.most_deleted)
+        found = await tx.search(self._parts.ask(step.type, [*(step.condition or ()), ("_count", str(most + 1))]))
+        if len(found.versions) > most:
+            number = "one resource" if most == 1 else f"{most} resources"
+            raise MultipleMatches(f"The condition matches more than {number}; _count says how many may be deleted.")
+        if not all(is_visible(version, see) for version in found.versions):
+            raise Unprocessable("The condition cannot be met.")
+        return [version.id for version in found.versions]
+
     async def _put(self, tx: Transaction, step: Step, done: Applied) -> Outcome:
         current = None if step.method == "POST" and not step.exists else await tx.read(step.type, step.id)
         if step.exists:
@@ -195,8 +210,12 @@ class Applier:
             raise NotFound("There is no such resource.")
         if step.entry.if_match:
             _check_version(step.entry.if_match, current)
+        if step.entry.if_none_match and step.method == "PUT":
+            _check_none(step.entry.if_none_match, current)
         if step.method == "DELETE":
             return await self._delete(tx, step, current, done)
+        if step.entry.must_exist and current is None and step.id == (step.entry.resource or {}).get("id"):
+            raise MethodNotAllowed("This server gives the ids: an update needs a resource that was there before.")
         if step.patch is not None and current is not None:
             self._patch(step, current)
         return await self._store(tx, step, current, done)
@@ -211,10 +230,18 @@ class Applier:
     async def _delete(self, tx: Transaction, step: Step, current: Version | None, done: Applied) -> Outcome:
         if step.absent or current is None or current.is_deleted:
             return Outcome(204, None, changed=False)
+        version = await self._remove(tx, current, done)
+        for id in step.others:
+            other = await tx.read(step.type, id)
+            assert other is not None, "what a condition found is there"
+            await self._remove(tx, other, done)
+        return Outcome(204, version if not step.others else None, written=1 + len(step.others))
+
+    async def _remove(self, tx: Transaction, current: Version, done: Applied) -> Version:
         before = gate.load(current.body)
-        version = await tx.put(Write(step.type, step.id, current.version + 1, tx.now, "DELETE", b"", NOTHING))
+        version = await tx.put(Write(current.type, current.id, current.version + 1, tx.now, "DELETE", b"", NOTHING))
         done.changes.append(Change(version._replace(owners=current.owners), before, before))
-        return Outcome(204, version)
+        return version
 
     async def _store(self, tx: Transaction, step: Step, current: Version | None, done: Applied) -> Outcome:
         resource = step.entry.resource
@@ -276,6 +303,14 @@ def _check_version(if_match: str, current: Version | None) -> None:
     expected = etag_version(if_match)
     if current is None or current.is_deleted or current.version != expected:
         raise VersionConflict("The resource is at another version than If-Match says.")
+
+
+def _check_none(if_none_match: str, current: Version | None) -> None:
+    """Refuse an update of what is there (`*`), or is at one of the versions named (RFC 9110 §13.1.2)."""
+    if current is None or current.is_deleted:
+        return
+    if if_none_match.strip() == "*" or current.etag in [tag.strip() for tag in if_none_match.split(",")]:
+        raise VersionConflict("The resource is there already, at a version that If-None-Match excludes.")
 
 
 def _audit_row(

@@ -50,6 +50,7 @@ class Hub:
         index: Resource -> index values.
         tenant: The tenant that feeds without one belong to.
         types: The resource types of R4.
+        update_create: Whether a PUT over HTTP may make a resource under an id that was never used.
     """
 
     pages: Any
@@ -71,10 +72,11 @@ class Hub:
         index: Callable[[Resource], Indexed],
         tenant: str,
         types: frozenset[str],
+        update_create: bool = True,
     ) -> None:
         self.store, self.query = store, ask
         self.cursors, self.base_url, self.validate, self.index = cursors, base_url, validate, index
-        self.types = types
+        self.types, self.update_create = types, update_create
         self._authenticate, self._clock, self._tenant = authenticate, clock, tenant
 
     def internal(self, tenant: str, name: str) -> Actor:

@@ -15,6 +15,7 @@ from fhir_server.model import Actor, Entry, Resource
 from fhir_server.patch import Patch, read
 
 ACTIONS = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
+MOST_DELETED = 1_000  # resources of one conditional delete
 CODES_422 = frozenset({"invariant", "business-rule", "required", "code-invalid", "value", "invalid", "not-found"})
 
 
@@ -30,6 +31,8 @@ class Step:
     condition: list[tuple[str, str]] | None = None
     exists: bool = False  # a conditional create found its match: nothing is written
     absent: bool = False  # a conditional delete found nothing
+    most: int = 1  # resources that a conditional delete may delete
+    others: tuple[str, ...] = ()  # ids that it found beside `id`
     patch: Patch | None = None  # of a PATCH; its resource is made inside the transaction
 
     @property
@@ -61,6 +64,8 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
         step.id = check_id(id)
     elif pairs:
         step.condition = pairs
+        if entry.method == "DELETE":
+            _read_most(step, pairs)
     else:
         raise BadRequest("An update, patch or delete names an id or a condition.")
     if step.condition is not None and not step.condition:
@@ -70,6 +75,16 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
     else:
         _check_resource(step)
     return step
+
+
+def _read_most(step: Step, pairs: list[tuple[str, str]]) -> None:
+    """Take `_count` out of the condition of a delete: how many resources it may delete."""
+    counts = [value for name, value in pairs if name == "_count"]
+    step.condition = [pair for pair in pairs if pair[0] != "_count"]
+    if counts:
+        if len(counts) > 1 or not counts[0].isdigit() or not 1 <= int(counts[0][:9]) <= MOST_DELETED:
+            raise BadRequest(f"_count of a conditional delete is a number from 1 to {MOST_DELETED:,}.")
+        step.most = int(counts[0])
 
 
 def _check_resource(step: Step) -> None:
@@ -117,7 +132,12 @@ def _placed(issue: Issue, step: Step) -> Issue:
 
 def check_overlap(steps: Sequence[Step]) -> None:
     """Raise BadRequest when two steps write the same resource, or two entries carry the same fullUrl."""
-    written = [step.reference for step in steps if step.id and not step.exists and not step.absent]
+    written = [
+        f"{step.type}/{id}"
+        for step in steps
+        if step.id and not step.exists and not step.absent
+        for id in (step.id, *step.others)
+    ]
     if len(set(written)) != len(written):
         raise BadRequest("Two entries of the transaction write the same resource.")
     named = [step.entry.full_url for step in steps if step.entry.full_url]

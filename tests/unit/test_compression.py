@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import AsyncIterator
 
 import pytest
 import zstandard
@@ -50,7 +51,7 @@ async def test_what_is_encoded_is_decoded(body: bytes, coding: str) -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=9), st.sampled_from(compression.CODINGS))
 async def test_a_body_in_parts_is_one_stream(parts: list[bytes], coding: str) -> None:
-    async def chunks():  # type: ignore[no-untyped-def]
+    async def chunks() -> AsyncIterator[bytes]:
         for part in parts:
             yield part
 
