@@ -245,6 +245,7 @@ class Operation:
     documentation: str
     definition: str = ""  # canonical url of its OperationDefinition; "" where it is the hub's own
     takes_any_body: bool = False  # whether a body that is not FHIR JSON is handed over as it is (`body`)
+    reads_body: bool = False  # whether FHIR JSON is handed over unread (`body`): $validate says itself what is wrong
 
 
 @dataclass(frozen=True, slots=True)

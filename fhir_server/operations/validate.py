@@ -1,0 +1,142 @@
+"""`$validate`: whether a resource would be accepted, without storing it.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/resource-operation-validate.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fhir_server import gate
+from fhir_server.errors import BadParameter, BadRequest, FhirError, Issue
+from fhir_server.interactions.core import Hub
+from fhir_server.interface import Answer, Operation, OperationCall
+from fhir_server.model import Resource
+from fhir_server.outcome import outcome
+from fhir_server.settings import Settings
+
+MODES: Final = ("create", "update", "delete", "profile")
+NEEDS: Final = {"create": "c", "update": "u", "delete": "d"}
+DEFINITION: Final = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
+DOCUMENTATION: Final = (
+    "Says what R4, the profiles of meta.profile and the profile named find in a resource, as an OperationOutcome "
+    "with status 200; nothing is stored."
+)
+ALL_OK: Final = Issue("informational", "All OK: nothing was found.", severity="information")
+
+
+def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
+    """Return `$validate` on the system, on each type and on each instance."""
+    validating = Validating(hub)
+    return tuple(
+        Operation(
+            name="validate",
+            type=type,
+            instance=instance,
+            methods=("GET", "POST") if instance else ("POST",),
+            needs="r",
+            run=validating.run,
+            documentation=DOCUMENTATION,
+            definition=DEFINITION,
+            reads_body=True,
+        )
+        for type, instance in (("", False), ("*", False), ("*", True))
+    )
+
+
+class Validating:
+    """Answers `$validate`."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def run(self, call: OperationCall) -> Answer:
+        """Validate the body, or the stored resource where there is none.
+
+        Raises:
+            BadParameter: There is no such mode.
+            BadRequest: There is nothing to validate.
+            NotFound: The instance is not there for the caller.
+        """
+        try:
+            resource, mode, _profiles = read_call(call)
+        except MalformedBody as error:
+            return Answer(200, outcome(error.issues))
+        issues = self._mode_issues(call, resource, mode)
+        if resource is None:
+            if not call.id:
+                raise BadRequest("Send the resource, or Parameters with one; or name a stored one by its id.")
+            version = await self._hub.read_one(call.type, call.id, actor=call.actor, request_id=call.request_id)
+            resource = gate.load(version.body)
+        if mode != "delete":
+            issues += self._hub.validate(resource)
+        return Answer(200, outcome(issues or [ALL_OK]))
+
+    def _mode_issues(self, call: OperationCall, resource: Resource | None, mode: str) -> list[Issue]:
+        """Return what is wrong with the call itself: its type, its id, the caller's scopes for what is planned."""
+        issues = []
+        type = resource.get("resourceType") if resource is not None else call.type
+        if call.type and type != call.type:
+            issues.append(Issue("invalid", "The resource is of another type than its url says.", call.type))
+        if resource is not None and mode == "update":
+            if not call.id and "id" not in resource:
+                issues.append(Issue("required", "An update needs the resource's id.", f"{call.type}.id"))
+            if call.id and resource.get("id") != call.id:
+                issues.append(Issue("value", "The resource's id is not the one of the url.", f"{call.type}.id"))
+        if mode in NEEDS and type.__class__ is str and not call.actor.may(NEEDS[mode], str(type)):
+            issues.append(Issue("forbidden", f"The token's scopes do not allow a {mode} of this type."))
+        return issues
+
+
+class MalformedBody(FhirError):
+    """The body is no FHIR JSON: for `$validate` a finding, not a failure."""
+
+    status, code = 200, "structure"
+
+
+def read_call(call: OperationCall) -> tuple[Resource | None, str, list[str]]:
+    """Return the resource (None without a body), the mode ("" without one) and the profiles asked for.
+
+    Raises:
+        MalformedBody: The body is no JSON object that says its resourceType.
+        BadParameter: The mode is none of R4's, or a parameter is unknown.
+    """
+    modes, profiles = list(call.parameters.get("mode", ())), list(call.parameters.get("profile", ()))
+    resource = _resource(call.body)
+    # A Parameters is the envelope, unless Parameters are what is to be validated.
+    if resource is not None and resource.get("resourceType") == "Parameters" and call.type != "Parameters":
+        given = _given(resource)
+        if given:
+            resource = next((p["resource"] for p in given if p["name"] == "resource" and "resource" in p), None)
+            modes += _texts(given, "mode")
+            profiles += _texts(given, "profile")
+    mode = modes[0] if modes else ""
+    if len(set(modes)) > 1 or mode not in ("", *MODES):
+        raise BadParameter(f"The mode is one of {', '.join(MODES)}.")
+    return resource, mode, list(dict.fromkeys(profiles))
+
+
+def _resource(body: bytes) -> Resource | None:
+    if not body:
+        return None
+    try:
+        return gate.parse_resource(body)
+    except FhirError as error:
+        raise MalformedBody(error.text, issues=error.issues) from None
+
+
+def _given(envelope: Resource) -> Sequence[dict[str, Any]]:
+    """Return the parameters of `$validate` in a Parameters; none where it is not an envelope."""
+    items = envelope.get("parameter")
+    if items.__class__ is not list:
+        return ()
+    known = [p for p in items if p.__class__ is dict and p.get("name") in ("resource", "mode", "profile")]
+    return known if len(known) == len(items) else ()
+
+
+def _texts(given: Sequence[dict[str, Any]], name: str) -> list[str]:
+    values = [p[key] for p in given if p["name"] == name for key in p if key.startswith("value")]
+    if any(value.__class__ is not str for value in values):
+        raise BadParameter(f"The parameter {name} is text.")
+    return [str(value) for value in values]
