@@ -21,6 +21,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from fhir_server.definitions import resource_types
 from fhir_server.errors import BadRequest, FhirError, NotFound
 from fhir_server.http.asgi import FhirApp, failure, where
+from fhir_server.http.capability import capability_statement
+from fhir_server.http.metadata import Metadata
 from fhir_server.http.metrics import Metrics
 from fhir_server.http.openapi import add_fhir, by_tag
 from fhir_server.interactions.apply import Applier, Parts
@@ -125,7 +127,7 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
         max_body=settings.max_body,
         metrics=metrics,
         prefix=FHIR,
-        root_url=settings.root_url,
+        metadata=_metadata(hub, settings),
     )
     return Composed(settings, store, hub, tokens, rooms, metrics, _split(fhir, _web(settings, hub, rooms, metrics)))
 
@@ -175,6 +177,12 @@ def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscri
     )
     hub.listeners = tuple(listener for room in rooms for listener in room.listeners)
     hub.operations = tuple(operation for room in rooms for operation in room.operations)
+
+
+def _metadata(hub: Hub, settings: Settings) -> Metadata:
+    full = partial(capability_statement, hub, settings)
+    # R4's normative part is the interactions and formats; nothing is said here that is not of them.
+    return Metadata({"full": full, "normative": full}, lambda: len(hub.operations))
 
 
 def _parsed(settings: Settings, types: str, pairs: list[tuple[str, str]], lenient: bool = False) -> Any:

@@ -18,9 +18,9 @@ from urllib.parse import unquote_to_bytes
 from fhir_server import gate, xmlformat
 from fhir_server.errors import BadRequest, FhirError, TooLarge, Unauthorized, Unavailable
 from fhir_server.http import compression
-from fhir_server.http.capability import capability_statement
 from fhir_server.http.formats import in_json, in_xml, wants_xml
 from fhir_server.http.message import JSON, XML, Request, Response, is_xml, read_pairs, wanted_format
+from fhir_server.http.metadata import Metadata
 from fhir_server.http.metrics import Metrics
 from fhir_server.http.routes import serve
 from fhir_server.interactions.core import Hub
@@ -49,7 +49,7 @@ class FhirApp:
         max_body: Largest body, in bytes.
         metrics: Counts requests.
         prefix: Path of the base, "/fhir".
-        root_url: Address of the hub.
+        metadata: Answers what the server can do.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class FhirApp:
         max_body: int,
         metrics: Metrics,
         prefix: str,
-        root_url: str,
+        metadata: Metadata,
     ) -> None:
         self._hub, self._authenticate, self._anyone = hub, authenticate, anyone
-        self._max_body, self._metrics, self._prefix, self._root_url = max_body, metrics, prefix, root_url
+        self._max_body, self._metrics, self._prefix, self._metadata = max_body, metrics, prefix, metadata
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
@@ -110,7 +110,7 @@ class FhirApp:
         """Answer what needs no token."""
         if request.segments == ("metadata",) and request.method in ("GET", "HEAD"):
             wanted_format(request.query, request.headers)
-            return Response(200, gate.write(capability_statement(self._hub, self._root_url)))
+            return self._metadata.answer(request)
         return None
 
     def _actor(self, headers: Mapping[str, str]) -> Actor | None:

@@ -1,74 +1,130 @@
-"""The CapabilityStatement, made from the same table as the routes, so that it cannot claim more.
+"""The CapabilityStatement, made from the tables that serve requests, so that it cannot claim more.
 
 Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/capabilitystatement.html
 """
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
-from fhir_server.definitions import FHIR_VERSION
+from fhir_server.definitions import FHIR_VERSION, resource_types, search_parameters
 from fhir_server.http.routes import ROUTES
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
+from fhir_server.interface import Operation
 from fhir_server.model import Resource
+from fhir_server.patch import MEDIA_TYPES
 from fhir_server.search.parameters import parameters_of
+from fhir_server.search.query import Parameter
+from fhir_server.settings import Settings
 
-_SYSTEM = ("transaction", "batch", "search-system", "history-system")
-_kept: dict[tuple[str, int], Resource] = {}
-
-
-def capability_statement(hub: Hub, root_url: str) -> Resource:
-    """Return what this server can do; built once for each base and set of operations."""
-    key = (hub.base_url, len(hub.operations))
-    if key not in _kept:
-        _kept[key] = _build(hub, root_url)
-    return _kept[key]
+_SYSTEM: Final = ("transaction", "batch", "search-system", "history-system")
+_COMPARTMENTS: Final = ("patient", "encounter", "relatedPerson", "practitioner", "device")
+_FORMATS: Final = ("application/fhir+json", "application/fhir+xml", "json", "xml")
 
 
-def _build(hub: Hub, root_url: str) -> Resource:
+def capability_statement(hub: Hub, settings: Settings) -> Resource:
+    """Return what this server can do, as R4 says it; it is built anew, so keep it."""
     known = {route.interaction for route in ROUTES}
+    rest: dict[str, Any] = {
+        "mode": "server",
+        "security": {
+            "cors": False,
+            "description": "Bearer tokens; patients' consent decides what a caller sees.",
+        },
+        "resource": [_resource(hub, settings, type, known) for type in sorted(hub.types)],
+        "interaction": [{"code": code} for code in _SYSTEM if code in known or code == "batch"],
+        "searchParam": [_parameter(parameter) for parameter in _shared(hub)],
+        "operation": _operations(hub, ""),
+        "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{name}" for name in _COMPARTMENTS],
+    }
     return {
         "resourceType": "CapabilityStatement",
+        "url": f"{hub.base_url}/metadata",
+        "version": version("predmp"),
+        "name": "PreDmpHub",
+        "title": "Pre-DMP hub",
         "status": "active",
+        "experimental": False,
         "date": write_instant(hub.now()),
         "kind": "instance",
         "software": {"name": "predmp", "version": version("predmp")},
         "implementation": {"description": "Pre-DMP hub", "url": hub.base_url},
         "fhirVersion": FHIR_VERSION,
-        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
-        "rest": [
-            {
-                "mode": "server",
-                "security": {
-                    "cors": False,
-                    "description": "Bearer tokens; patients' consent decides what a caller sees.",
-                },
-                "resource": [_resource(hub, type, known) for type in sorted(hub.types)],
-                "interaction": [{"code": code} for code in _SYSTEM if code in known or code == "batch"],
-            }
-        ],
+        "format": list(_FORMATS),
+        "patchFormat": list(MEDIA_TYPES),
+        "rest": [{name: value for name, value in rest.items() if value != []}],
     }
 
 
-def _resource(hub: Hub, type: str, known: set[str]) -> dict[str, Any]:
+def _resource(hub: Hub, settings: Settings, type: str, known: set[str]) -> dict[str, Any]:
+    references = [p.code for p in parameters_of(type).values() if p.type == "reference"]
     made: dict[str, Any] = {
         "type": type,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
         "interaction": [{"code": code} for code in sorted(known - set(_SYSTEM))],
         "versioning": "versioned-update",
         "readHistory": True,
-        "updateCreate": True,
+        "updateCreate": hub.update_create,
         "conditionalCreate": True,
-        "conditionalRead": "not-match",
+        "conditionalRead": "full-support",
         "conditionalUpdate": True,
-        "conditionalDelete": "single",
-        "searchInclude": ["*", *(f"{type}:{p.code}" for p in parameters_of(type).values() if p.type == "reference")],
-        "searchParam": [{"name": parameter.code, "type": parameter.type} for parameter in parameters_of(type).values()],
+        "conditionalDelete": settings.conditional_delete,
+        "referencePolicy": ["literal", "logical", "local"],
+        "searchInclude": ["*", *(f"{type}:{code}" for code in references)],
+        "searchRevInclude": _referring(type),
+        "searchParam": [_parameter(parameter) for parameter in parameters_of(type).values()],
+        "operation": _operations(hub, type),
     }
-    operations = [
-        {"name": o.name, "definition": f"{hub.base_url}/OperationDefinition/{o.name}", "documentation": o.documentation}
-        for o in hub.operations
-        if o.type == type
+    return {name: value for name, value in made.items() if value != []}
+
+
+def _shared(hub: Hub) -> list[Parameter]:
+    """Return the parameters that every type has; a search of the system knows these."""
+    common = set.intersection(*(set(parameters_of(type)) for type in hub.types))
+    return [parameter for code, parameter in parameters_of("Basic").items() if code in common]
+
+
+def _parameter(parameter: Parameter) -> dict[str, str]:
+    made = {"name": parameter.code, "type": parameter.type}
+    definition = _definitions().get((parameter.base, parameter.code))
+    return made | ({"definition": definition} if definition else {})
+
+
+@cache
+def _definitions() -> dict[tuple[str, str], str]:
+    """Return the canonical url of each of R4's search parameters, by type and code."""
+    found = {}
+    for definition in search_parameters():
+        everywhere = {"Resource", "DomainResource"} & set(definition.base)
+        for type in resource_types() if everywhere else definition.base:
+            found[type, definition.code] = definition.url
+    return found
+
+
+def _referring(type: str) -> list[str]:
+    """Return what `_revinclude` can follow to a type."""
+    return [
+        f"{source}:{parameter.code}"
+        for source in sorted(resource_types())
+        for parameter in parameters_of(source).values()
+        if parameter.type == "reference" and type in parameter.targets
     ]
-    return made | ({"operation": operations} if operations else {})
+
+
+def _operations(hub: Hub, type: str) -> list[dict[str, str]]:
+    """Return the operations of a type, each name once; "" for those of the system."""
+    found: dict[str, Operation] = {}
+    for operation in hub.operations:
+        if operation.type == type or (type and operation.type == "*"):
+            found.setdefault(operation.name, operation)
+    return [
+        {
+            "name": operation.name,
+            "definition": operation.definition or f"{hub.base_url}/OperationDefinition/{operation.name}",
+            "documentation": operation.documentation,
+        }
+        for operation in found.values()
+    ]
