@@ -23,7 +23,6 @@ from fhir_server.fhirpath.nodes import (
     node,
 )
 from fhir_server.fhirpath.operators import OPERATORS
-from fhir_server.fhirpath.quantity import UCUM
 from fhir_server.fhirpath.syntax import (
     Call,
     Expression,
@@ -38,6 +37,7 @@ from fhir_server.fhirpath.syntax import (
     Variable,
 )
 from fhir_server.fhirpath.types import TypeName, ancestors, find_type
+from fhir_server.ucum import UCUM
 
 MAX_HEIGHT: Final = 150  # of the syntax tree
 _CONSTANTS: Final = {"ucum": UCUM, "sct": "http://snomed.info/sct", "loinc": "http://loinc.org"}

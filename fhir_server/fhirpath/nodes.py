@@ -32,6 +32,7 @@ from fhir_server.fhirpath.types import (
     slots,
     suffixes,
 )
+from fhir_server.ucum import UCUM
 
 MAX_STEPS: Final = 1_000_000  # items that one evaluation may touch
 MAX_TEXT: Final = 1_000_000  # characters of a string that an expression makes
@@ -266,7 +267,7 @@ def to_json(item: Any) -> Any:
     if isinstance(item, Quantity):
         if item.calendar:
             return {"value": item.value, "unit": item.unit}
-        return {"value": item.value, "unit": item.unit, "system": quantities.UCUM, "code": item.unit}
+        return {"value": item.value, "unit": item.unit, "system": UCUM, "code": item.unit}
     return item
 
 

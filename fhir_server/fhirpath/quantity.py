@@ -11,24 +11,24 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
-from fhir_server.fhirpath.units import Measure, measure
+from fhir_server.ucum import UCUM, Scale, scale
 
-UCUM: Final = "http://unitsofmeasure.org"
 CALENDAR: Final[Mapping[str, str]] = {
     word + plural: word
     for word in ("year", "month", "week", "day", "hour", "minute", "second", "millisecond")
     for plural in ("", "s")
 }
+_NO_OFFSET: Final = Fraction(0)
 # Weeks and shorter are the same as UCUM's; a calendar month or year is no fixed time.
-_CALENDAR_MEASURE: Final = {
-    "year": Measure(Fraction(12), (("month", 1),)),
-    "month": Measure(Fraction(1), (("month", 1),)),
-    "week": Measure(Fraction(604800), (("s", 1),)),
-    "day": Measure(Fraction(86400), (("s", 1),)),
-    "hour": Measure(Fraction(3600), (("s", 1),)),
-    "minute": Measure(Fraction(60), (("s", 1),)),
-    "second": Measure(Fraction(1), (("s", 1),)),
-    "millisecond": Measure(Fraction(1, 1000), (("s", 1),)),
+_CALENDAR_SCALE: Final = {
+    "year": Scale(Fraction(12), _NO_OFFSET, (("month", 1),)),
+    "month": Scale(Fraction(1), _NO_OFFSET, (("month", 1),)),
+    "week": Scale(Fraction(604800), _NO_OFFSET, (("s", 1),)),
+    "day": Scale(Fraction(86400), _NO_OFFSET, (("s", 1),)),
+    "hour": Scale(Fraction(3600), _NO_OFFSET, (("s", 1),)),
+    "minute": Scale(Fraction(60), _NO_OFFSET, (("s", 1),)),
+    "second": Scale(Fraction(1), _NO_OFFSET, (("s", 1),)),
+    "millisecond": Scale(Fraction(1, 1000), _NO_OFFSET, (("s", 1),)),
 }
 _TEXT = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)\s*(?:'([^']+)'|([a-zA-Z]+))?")
 PRECISION: Final = 28
@@ -46,18 +46,16 @@ class Quantity(NamedTuple):
         return f"{self.value:f} {self.unit}" if self.calendar else f"{self.value:f} '{self.unit}'"
 
 
-def measure_of(quantity: Quantity) -> Measure | None:
+def scale_of(quantity: Quantity) -> Scale | None:
     """Return what the unit comes to; None for an unknown one."""
-    if quantity.calendar:
-        return _CALENDAR_MEASURE[quantity.unit]
-    return measure("" if quantity.unit == "1" else quantity.unit)
+    return _CALENDAR_SCALE[quantity.unit] if quantity.calendar else scale(quantity.unit)
 
 
 def comparable(left: Quantity, right: Quantity) -> bool:
     """Whether one can be converted to the unit of the other."""
     if left.unit == right.unit and left.calendar == right.calendar:
         return True
-    a, b = measure_of(left), measure_of(right)
+    a, b = scale_of(left), scale_of(right)
     return a is not None and b is not None and a.dimension == b.dimension
 
 
@@ -72,13 +70,13 @@ def compare(left: Quantity, right: Quantity) -> int | None:
 
 
 def _in_base(quantity: Quantity) -> Fraction:
-    found = measure_of(quantity)
-    return Fraction(quantity.value) * (found.factor if found else 1)
+    found = scale_of(quantity)
+    return Fraction(quantity.value) * found.factor + found.offset if found else Fraction(quantity.value)
 
 
 def key(quantity: Quantity) -> Hashable:
     """Return what equal quantities have in common."""
-    found = measure_of(quantity)
+    found = scale_of(quantity)
     return (_in_base(quantity), found.dimension) if found else (quantity.value, quantity.unit)
 
 
@@ -86,9 +84,9 @@ def convert(quantity: Quantity, like: Quantity) -> Quantity:
     """Return the same in the unit of `like`, which must be comparable."""
     if (quantity.unit, quantity.calendar) == (like.unit, like.calendar):
         return quantity
-    target = measure_of(like)
+    target = scale_of(like)
     assert target is not None
-    return Quantity(to_decimal(_in_base(quantity) / target.factor), like.unit, like.calendar)
+    return Quantity(to_decimal((_in_base(quantity) - target.offset) / target.factor), like.unit, like.calendar)
 
 
 def to_decimal(number: Fraction) -> Decimal:
@@ -99,9 +97,9 @@ def to_decimal(number: Fraction) -> Decimal:
 
 
 def multiply(left: Quantity, right: Quantity, *, divide: bool) -> Quantity | None:
-    """Return the product or quotient in base units; None for unknown units or a zero divisor."""
-    a, b = measure_of(left), measure_of(right)
-    if a is None or b is None or (divide and not right.value):
+    """Return the product or quotient in base units; None for units that are unknown or take no part in products."""
+    a, b = scale_of(left), scale_of(right)
+    if a is None or b is None or a.offset or b.offset or (divide and not right.value):
         return None
     sign = -1 if divide else 1
     powers = dict(a.dimension)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from fhir_server.fhirpath.quantity import UCUM
 from fhir_server.fhirpath.straight.parts import Choice, Constant, Many, One, Part, Rare, Truth, Unknown, pointed
 from fhir_server.fhirpath.syntax import (
     Call,
@@ -19,6 +18,7 @@ from fhir_server.fhirpath.syntax import (
     type_name,
 )
 from fhir_server.fhirpath.types import Slot, ancestors, find_type, is_primitive, slots
+from fhir_server.ucum import UCUM
 
 _QUESTIONS: Final = frozenset(
     {"exists", "empty", "all", "not", "hasValue", "isDistinct", "is", "startsWith", "endsWith", "contains", "matches"}
