@@ -18,7 +18,7 @@ from fhir_server.errors import Unavailable, VersionConflict
 from fhir_server.model import Record, Resource, Version
 from fhir_server.search.values import NOTHING, Indexed
 from fhir_server.store.protocol import AuditRow, Transaction, View, Write
-from fhir_server.store.scan import Chained, MemoryView, State, first_broken, keep, link
+from fhir_server.store.scan import Chained, Kept, MemoryView, State, first_broken, keep, link
 
 T = TypeVar("T")
 
@@ -150,12 +150,29 @@ class MemoryTransaction(MemoryView):
         made = Version(
             write.type, write.id, write.version, write.at, write.method, write.body, self._next(), tuple(owners)
         )
+        earlier = kept.versions if kept else ()
+        self._own_resources()[write.type, write.id] = keep(earlier, made, write.indexed.values)
+        return made
+
+    async def reindex(self, type: str, id: str, indexed: Indexed) -> None:
+        """Replace the index values and owners of a current resource; nothing happens where there is none."""
+        kept = self.state.resources.get((type, id))
+        if kept is not None and not kept.versions[-1].is_deleted:
+            *earlier, current = kept.versions
+            current = current._replace(owners=tuple(indexed.owners))
+            self._own_resources()[type, id] = keep(tuple(earlier), current, indexed.values)
+
+    async def erase(self, type: str, id: str) -> int:
+        """Remove every version of a resource and its index values; return how many versions there were."""
+        if (type, id) not in self.state.resources:
+            return 0
+        return len(self._own_resources().pop((type, id)).versions)
+
+    def _own_resources(self) -> dict[tuple[str, str], Kept]:
         if not self._changed.resources:
             self.state = self.state._replace(resources=dict(self.state.resources))
             self._changed.resources = True
-        earlier = kept.versions if kept else ()
-        self.state.resources[write.type, write.id] = keep(earlier, made, write.indexed.values)
-        return made
+        return self.state.resources
 
     async def put_record(self, kind: str, key: str, state: str, body: bytes, *, lane: str = "") -> Record:
         """Insert or replace a room's row; a replaced row keeps its seq."""

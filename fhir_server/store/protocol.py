@@ -95,7 +95,7 @@ class View(Protocol):
         ...
 
     async def explain(self, query: Query, *, see: Visibility = EVERYTHING) -> dict[str, object]:
-        """Return how a search would be run, as JSON: the steps, the indexes, the expected rows; no resource's values."""
+        """Return how a search would be run, as JSON: steps, indexes, expected rows; never a resource's values."""
         ...
 
     async def log(self, *, after: int = 0, limit: int = 1000) -> list[Version]:

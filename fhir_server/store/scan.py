@@ -64,7 +64,7 @@ def keep(earlier: tuple[Version, ...], made: Version, values: Values) -> Kept:
 
 
 def _node(kept: Kept) -> Node:
-    return Node(kept.versions[-1].type, kept.versions[-1].id, kept.values)
+    return Node(kept.versions[-1].type, kept.versions[-1].id, kept.values, kept.versions[-1].body)
 
 
 class _Visible:
@@ -137,6 +137,21 @@ class MemoryView:
     def _matching(self, types: Sequence[str], where: Sequence[Clause], see: Visibility) -> list[Kept]:
         around = _Visible(self.state, see)
         return [kept for kept in around.of(types) if all(matches(clause, _node(kept), around) for clause in where)]
+
+    async def explain(self, query: Query, *, see: Visibility = EVERYTHING) -> dict[str, object]:
+        """Return how a search would be run: every resource of the types is looked at."""
+        seen = _Visible(self.state, see)
+        return {
+            "engine": "memory",
+            "types": list(query.types),
+            "steps": [{"step": "scan", "rows": sum(1 for _ in seen.of(query.types)), "checks": len(query.where)}],
+            "sort": [{"parameter": sort.parameter.code, "by": "values"} for sort in query.sort],
+        }
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> list[Version]:
+        """Return versions of all types with seq > after, oldest first, deletions among them."""
+        every = (v for kept in self.state.resources.values() for v in kept.versions if v.seq > after)
+        return sorted(every, key=lambda version: version.seq)[:limit]
 
     async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
         """Return a page of versions, newest first, and the total number."""

@@ -52,6 +52,7 @@ class Batch:
         self.chain = Chain(known.head, audit_key)
         self._chain_before = self.chain.head
         self.wrote = False
+        self.erases = False
 
     # --- units ---------------------------------------------------------------------------------------------
 
@@ -147,6 +148,12 @@ class Batch:
             self._saved, self._chain_before = True, self.chain.head
         self.connection.execute(sql, values)
         self.wrote = True
+
+    def will_erase(self) -> None:
+        """Have all that is deleted from now on, to the end of the batch, overwritten with zeros."""
+        if not self.erases:
+            self.connection.execute("PRAGMA secure_delete = ON").fetchall()
+            self.erases = True
 
     def _write(self) -> None:
         for table, rows in self.lists.items():

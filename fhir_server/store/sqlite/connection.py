@@ -25,6 +25,9 @@ BUSY_MS: Final = 10_000  # how long a writer waits for another process
 _READ_BUSY_MS: Final = 2_000  # a reader waits only while another process recovers the file
 _CACHE_KIB: Final = 2_000  # page cache of one reader; the system's cache holds the rest
 
+SECURE_DELETE: Final = "PRAGMA secure_delete = FAST"
+"""Deleted content is overwritten where that costs no write of its own; erasing goes further (see removal.py)."""
+
 
 def check_engine(version: str | None = None) -> None:
     """Raise Unavailable unless the SQLite library is safe with several connections.
@@ -81,7 +84,7 @@ def _set_up(connection: apsw.Connection, writer: bool) -> None:
     if _wal(connection) != "wal":
         raise Unavailable("The store's file system does not allow a WAL database.")
     connection.execute(
-        f"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST;"
+        f"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; {SECURE_DELETE};"
         f"PRAGMA cache_size = -{_CACHE_KIB * (8 if writer else 1)};"
         # Checkpoints are the keeper's work, not a commit's (see writer.py); the file shrinks after a large one.
         "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"

@@ -9,10 +9,13 @@ from typing import Final
 
 import apsw
 
+from fhir_server.store.sqlite.connection import BUSY_MS
+
 _log = logging.getLogger(__name__)
 
 PAGES: Final = 4_000  # of the WAL (16 MB) at which the keeper is called
 MOST_PAGES: Final = 16_000  # at which the writer waits for it
+_EMPTY_MS: Final = 200  # how long emptying the WAL waits for readers, while writers wait for it
 
 
 class Keeper:
@@ -36,13 +39,28 @@ class Keeper:
             self._called.set()
         return pages >= MOST_PAGES
 
-    def checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
-        """Copy what can be copied; what is busy, or finds no room, is left for the next time."""
+    def empty(self) -> bool:
+        """Copy all into the file and empty the WAL; return False where readers or writers were in the way."""
+        with self._lock:
+            self._connection.set_busy_timeout(_EMPTY_MS)
+        try:
+            return self.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        finally:
+            with self._lock:
+                self._connection.set_busy_timeout(BUSY_MS)
+
+    def checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> bool:
+        """Copy what can be copied; what is busy, or finds no room, is left for the next time.
+
+        Returns:
+            Whether it was done.
+        """
         with self._lock:
             if self.failed:
-                return
+                return False
             try:
                 self._connection.wal_checkpoint(mode=mode)
+                return True
             except apsw.BusyError:
                 _log.debug("checkpoint put off: others are in the way")
             except apsw.FullError:
@@ -52,6 +70,7 @@ class Keeper:
                 # reused then takes the only copy with it. https://wiki.postgresql.org/wiki/Fsync_Errors
                 self.failed = True
                 _log.error("checkpoint failed: %s", type(error).__name__)
+            return False
 
     def _run(self) -> None:
         while True:

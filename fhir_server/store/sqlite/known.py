@@ -45,13 +45,20 @@ class Known:
         row: Any = connection.execute(
             "SELECT (SELECT max(seq) FROM version), (SELECT n FROM counter WHERE tenant = 0 AND name = 'record'),"
             " (SELECT n FROM counter WHERE tenant = 0 AND name = 'now'),"
-            " (SELECT n FROM counter WHERE tenant = 0 AND name = 'at')"
+            " (SELECT n FROM counter WHERE tenant = 0 AND name = 'at'),"
+            " (SELECT n FROM counter WHERE tenant = 0 AND name = 'seq')"
         ).fetchone()
-        self.seq, self.record_seq = row[0] or 0, row[1] or 0
+        self.seq = max(row[0] or 0, row[4] or 0)  # the newest versions may have been erased
+        self.record_seq = row[1] or 0
         self.now = max(self.now, row[2] or 0)
         self.at = -(2**63) if row[3] is None else row[3]
         self.head, self.listed = last_head(connection), listed(connection)
         self._state = state
+
+    def has_erased(self, connection: apsw.Connection) -> bool:
+        """Return whether anything was ever erased in the file."""
+        found = connection.execute("SELECT 1 FROM counter WHERE tenant = 0 AND name = 'seq'").fetchone()
+        return found is not None
 
     def forget(self) -> None:
         """Forget everything but the time: what was written is undone, or the file has changed."""

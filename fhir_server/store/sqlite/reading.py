@@ -57,6 +57,17 @@ class Snapshot:
         row = self.connection.execute(_NUMBERED, (self.type_term(type), id, version)).fetchone()
         return read_row(type, row) if row else None
 
+    def log(self, after: int, limit: int) -> list[Version]:
+        """Return versions of all types with seq > after, oldest first."""
+        self.terms.refresh(self.connection)
+        names = {k: name for name, k in self.terms.types(self.tenant).items()}
+        ks = ",".join(map(str, names))
+        rows = self.connection.execute(
+            f"SELECT {COLUMNS}, v.k FROM version v WHERE v.seq > ? AND v.k IN ({ks}) ORDER BY v.seq LIMIT ?",  # noqa: S608
+            (after, limit),
+        )
+        return [read_row(names[row[-1]], row[:-1]) for row in rows]
+
     def record(self, kind: str, key: str) -> Record | None:
         """Return a room's row."""
         row = self.connection.execute(

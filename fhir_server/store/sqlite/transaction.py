@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from fhir_server import gate
 from fhir_server.errors import VersionConflict
 from fhir_server.model import EVERYTHING, Record, Resource, Version, Visibility
 from fhir_server.search.query import Clause, Query
@@ -20,6 +19,7 @@ from fhir_server.store.sqlite.find.search import Search, Tenant
 from fhir_server.store.sqlite.find.sight import NOBODY, SEVERAL
 from fhir_server.store.sqlite.job import BREATH, Job
 from fhir_server.store.sqlite.reading import Snapshot, tenant_number, write_audit
+from fhir_server.store.sqlite.removal import Removal
 from fhir_server.store.sqlite.session import Interrupted
 
 T = TypeVar("T")
@@ -92,6 +92,14 @@ class SqliteTransaction:
     async def count(self, types: tuple[str, ...], where: Sequence[Clause], *, see: Visibility = EVERYTHING) -> int:
         """Return how many resources match and may be seen."""
         return await self._bounded(lambda place: Search(place, types, where, see).count())
+
+    async def explain(self, query: Query, *, see: Visibility = EVERYTHING) -> dict[str, object]:
+        """Return how a search would be run, as JSON."""
+        return await self._bounded(lambda place: Search(place, query.types, query.where, see).explain(query))
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> list[Version]:
+        """Return versions of all types with seq > after, oldest first."""
+        return self._written("version", "term").log(after, limit)
 
     async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
         """Return a page of versions, newest first, and the total number."""
@@ -178,15 +186,34 @@ class SqliteTransaction:
             return
         history = batch.term(self._number, before.type, terms.HISTORY, "", "")
         lists["token"].append((history, 0, before.seq))
-        indexed = self._index(gate.load(before.body))
-        rows = batch.rows.build(k, before.type, indexed, before.seq, before.at, self._term_of(before.type))
-        lists["no_token"].append((k, 0, before.seq))
-        lists["no_token"] += rows.token
-        lists["no_span"] += rows.span
-        lists["no_timeline"] += rows.timeline
-        lists["no_head"].append((before.seq,))
-        lists["no_fact"].append((before.seq,))
-        batch.count(k, "current", -1)
+        self._removal().rows(k, before)
+
+    def _removal(self) -> Removal:
+        return Removal(self._batch, self._number, self._index)
+
+    async def reindex(self, type: str, id: str, indexed: Indexed) -> None:
+        """Replace the index values and owners of a current resource; nothing happens where there is none."""
+        batch, current = self._batch, self._current(type, id)
+        if current is None or current.is_deleted:
+            return
+        if batch.session.is_tired():
+            await BREATH
+        k = self._snapshot.type_term(type)
+        self._removal().rows(k, current)
+        batch.flush()  # what is removed and what is added may be the same rows
+        if current.owners != tuple(indexed.owners):
+            current = current._replace(owners=tuple(indexed.owners))
+            batch.statement("UPDATE version SET owners = ? WHERE seq = ?", (" ".join(current.owners), current.seq))
+            batch.set(batch.overlay, (self._number, type, id), current)
+        self._add_rows(k, current, indexed)
+
+    async def erase(self, type: str, id: str) -> int:
+        """Remove every version of a resource and its index values; return how many versions there were."""
+        if self._current(type, id) is None:
+            return 0
+        erased = self._removal().erase(self._snapshot.type_term(type), type, id)
+        self._batch.set(self._batch.overlay, (self._number, type, id), None)
+        return erased
 
     def _term_of(self, type: str) -> Callable[[str, str, str], int]:
         batch, tenant = self._batch, self._number

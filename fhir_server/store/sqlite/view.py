@@ -174,6 +174,14 @@ class SqliteView:
         """Return how many resources match and may be seen."""
         return await self._bounded(lambda: Search(self._place, types, where, see).count())
 
+    async def explain(self, query: Query, *, see: Visibility = EVERYTHING) -> dict[str, object]:
+        """Return how a search would be run, as JSON."""
+        return await self._bounded(lambda: Search(self._place, query.types, query.where, see).explain(query))
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> list[Version]:
+        """Return versions of all types with seq > after, oldest first."""
+        return await self._bounded(lambda: self._snapshot.log(after, limit))
+
     async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
         """Return a page of versions, newest first, and the total number."""
         return await self._bounded(lambda: History(self._place, query, see).page())

@@ -89,6 +89,8 @@ class Writer:
         self._timer: asyncio.TimerHandle | None = None
         self._ending = self._failed = False
         self._stuck = False  # whether audit rows could not be written
+        self._erased = known.has_erased(self._connection)  # whether the WAL may hold what was erased
+        self._empty_after = 0.0  # when it is tried to empty it
 
     @property
     def healthy(self) -> bool:
@@ -143,9 +145,12 @@ class Writer:
 
     async def _run(self) -> None:
         try:
+            if not self._units and not self._audits:
+                await self._tidy()  # what could not be done before
             while self._units or self._audits:
                 units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
                 await self._batch(units)
+                await self._empty()
                 for unit in units:
                     unit.answer()
                 await self._tidy()
@@ -153,13 +158,14 @@ class Writer:
                     break  # rows that came meanwhile wait for company, so that reads do not meet a commit each
         finally:
             self._task = None
-            if self._audits and not self._ending and self.healthy:
-                self._wake_later(_RETRY_S if self._stuck else _AUDIT_WAIT_S)
+            if (self._audits or self._erased) and not self._ending and self.healthy:
+                self._wake_later(_RETRY_S if self._stuck or not self._audits else _AUDIT_WAIT_S)
 
     async def _tidy(self) -> None:
         """Do what no unit waits for: have the WAL copied into the file, list whom audit rows tell of."""
         if not self.healthy:
             return
+        await self._empty()
         if self._keeper.call(self._pages):
             await self._loop.run_in_executor(self._thread, self._keeper.checkpoint)
         known = self._known
@@ -169,6 +175,13 @@ class Writer:
             except _REFUSED as error:
                 self._undo()
                 _log.warning("audit rows are not listed by patient: %s", type(error).__name__)
+
+    async def _empty(self) -> None:
+        """Empty the WAL where it may hold what was erased; where readers are in the way, again a second later."""
+        if self._erased and self.healthy and self._loop.time() >= self._empty_after:
+            if await self._loop.run_in_executor(self._thread, self._keeper.empty):
+                self._erased = False
+            self._empty_after = self._loop.time() + _RETRY_S
 
     async def _batch(self, units: list[Unit]) -> None:
         """Run units and waiting audit rows in one transaction; each unit has its result or error then."""
@@ -222,6 +235,9 @@ class Writer:
             await self._loop.run_in_executor(self._thread, self._commit)
         else:
             self._commit()
+        if batch.erases:
+            self._erased, self._empty_after = True, 0.0
+            self._connection.execute(connections.SECURE_DELETE).fetchall()
         self._known.trim()
 
     async def _begin(self) -> None:

@@ -9,7 +9,7 @@ from fhir_server import gate
 from fhir_server.model import Resource
 from fhir_server.search import match
 from fhir_server.search.fold import fold
-from fhir_server.search.query import Ask, Chain, Clause, Has, Match
+from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not
 from fhir_server.search.values import (
     Composite,
     Indexed,
@@ -81,8 +81,19 @@ class Compiler:
             return self._chain(clause, types)
         if isinstance(clause, Has):
             return self._has(clause, types)
+        if isinstance(clause, AnyOf):
+            return either([self.node(one, types) for one in clause.clauses])
+        if isinstance(clause, AllOf):
+            return self._all([self.node(one, types) for one in clause.clauses], types)
+        if isinstance(clause, Not):
+            return Except(self.node(clause.clause, types), everything(types))
         found = self._match(clause, types)
         return Except(found, everything(types)) if clause.modifier == "not" else found
+
+    def _all(self, nodes: list[Node], types: Sequence[Typed]) -> Node:
+        if len(nodes) <= 1:
+            return nodes[0] if nodes else everything(types)
+        return NOTHING if NOTHING in nodes else Both(tuple(nodes))
 
     def level(self, clause: Clause, types: Sequence[Typed]) -> Node:
         """Return what answers a clause and may be seen."""

@@ -237,6 +237,10 @@ class Search:
         )
         return [Cursor(tuple(row[1:]), row[0]) for row in self._run(made)]
 
+    def explain(self, query: Query) -> dict[str, object]:
+        """Return how the search would be run."""
+        return {"engine": "sqlite", "types": [type.name for type in self._types]}
+
     # --- the total -----------------------------------------------------------------------------------------
 
     def count(self) -> int:
