@@ -11,6 +11,9 @@ from decimal import Decimal
 from math import asin, cos, radians, sin, sqrt
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from fhir_server import gate
+from fhir_server.model import Resource
+from fhir_server.search import words
 from fhir_server.search.fold import fold
 from fhir_server.search.query import AllOf, Ask, Chain, Clause, Has, Match, Not
 from fhir_server.search.values import (
@@ -38,6 +41,7 @@ class Node(NamedTuple):
     type: str
     id: str
     values: Values
+    body: bytes = b""  # JSON, for `_text` and `_content`
 
 
 class Around(Protocol):
@@ -67,7 +71,7 @@ class Alone:
 def matches(clause: Clause, node: Node, around: Around) -> bool:
     """Return whether a clause holds for a resource."""
     if isinstance(clause, Match):
-        return _holds(clause, node.values.get(clause.parameter.code, ()))
+        return _holds(clause, _values(clause, node))
     if isinstance(clause, Chain):
         return _chain(clause, node, around)
     if isinstance(clause, Has):
@@ -76,6 +80,22 @@ def matches(clause: Clause, node: Node, around: Around) -> bool:
         return not matches(clause.clause, node, around)
     joined = all if isinstance(clause, AllOf) else any
     return joined(matches(one, node, around) for one in clause.clauses)
+
+
+def _values(clause: Match, node: Node) -> tuple[Value, ...]:
+    """Return what a parameter finds in a resource; two are read from what the resource is, not from an index."""
+    if clause.is_open:
+        raise ValueError("a terminology must resolve the clause first")
+    if clause.is_full_text:
+        return full_text(clause, gate.load(node.body)) if node.body else ()
+    if clause.parameter.code == "_type":
+        return (Token("", node.type),)
+    return node.values.get(clause.parameter.code, ())
+
+
+def full_text(clause: Match, resource: Resource) -> tuple[Value, ...]:
+    """Return the text of a resource that `_text` or `_content` asks of, as one value."""
+    return (Text(words.text_of(clause.parameter.code, resource)),)
 
 
 def _holds(clause: Match, values: tuple[Value, ...]) -> bool:
@@ -143,8 +163,14 @@ def _fits_string(modifier: str, ask: Ask, value: Text) -> bool:
     asked = _of(Text, ask).value
     if modifier == "exact":
         return value.value == asked
+    if modifier == "words":
+        return words.holds(words.read(asked), value.value)
     if modifier == "contains":
         return fold(asked) in fold(value.value)
+    if modifier == "equals":
+        return fold(asked) == fold(value.value)
+    if modifier == "ends":
+        return bool(value.value) and fold(value.value).endswith(fold(asked))
     return _starts(fold(value.value), fold(asked))
 
 

@@ -56,8 +56,22 @@ class Match:
 
     parameter: Parameter
     asks: tuple[Ask, ...]
-    modifier: str = ""  # missing exact contains not text in not-in above below identifier of-type
+    # missing exact contains not text in not-in above below identifier of-type; of `_filter`: equals ends; of
+    # full text: words
+    modifier: str = ""
     missing: bool | None = None  # of :missing
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a terminology must say first what is asked for; no store answers it before."""
+        if self.modifier in ("in", "not-in"):
+            return True
+        return self.modifier in ("above", "below") and self.parameter.type == "token"
+
+    @property
+    def is_full_text(self) -> bool:
+        """Whether it asks for words of the whole resource, which no index holds (`search.words`)."""
+        return self.modifier == "words"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +156,5 @@ class Query:
     elements: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()  # parameters that lenient handling left out
     text: tuple[tuple[str, str], ...] = ()  # the parameters that ran, for the self link
+    within: str = ""  # `Patient/1` of a search in its compartment, whose clause is in `where`
+    explain: bool = False  # whether the plan is to be shown beside the results

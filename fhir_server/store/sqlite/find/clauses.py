@@ -131,6 +131,8 @@ class Compiler:
 
     def _match(self, clause: Match, types: Sequence[Typed]) -> Node:
         code = clause.parameter.code
+        if clause.is_open:
+            raise ValueError("a terminology must resolve the clause first")
         if clause.modifier == "missing":
             return self._given(code, types) if not clause.missing else self.missing(code, types)
         return either([self._ask(clause, ask, code, types) for ask in clause.asks])
@@ -149,6 +151,8 @@ class Compiler:
         return Shapes(ts) if ts else NOTHING
 
     def _ask(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
+        if clause.is_full_text:
+            return self._checked(everything(types), clause, ask)
         match ask.value:
             case Token():
                 return self._token(clause.modifier, ask.value, code, types)
@@ -172,6 +176,9 @@ class Compiler:
     def _token(self, modifier: str, asked: Token, code: str, types: Sequence[Typed]) -> Node:
         if code == "_id":
             return self._id(asked, types)
+        if code == "_type":
+            of_type = [type for type in types if type.name == asked.code]
+            return everything(of_type) if of_type else NOTHING
         if modifier == "of-type":
             system, kind = asked.kind or ("", "")
             c = self._hash(coded(kind, asked.code or ""))
@@ -272,7 +279,9 @@ class Compiler:
         code, modifier = clause.parameter.code, clause.modifier
 
         def holds(k: int, id: str, at: int, owners: tuple[str, ...], body: bytes) -> bool:
-            values = self._index(gate.load(body)).values.get(code, ())
+            resource = gate.load(body)
+            full = clause.is_full_text
+            values = match.full_text(clause, resource) if full else self._index(resource).values.get(code, ())
             return any(match.fits(modifier, ask, value) for value in values)
 
         self._session.checks.append(holds)

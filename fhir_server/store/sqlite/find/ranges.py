@@ -166,8 +166,12 @@ def prefix_condition(column: str, prefix: str) -> Sql:
 
 
 def text_range(found: Iterable[Term], modifier: str, folded: str) -> Range:
-    """Return where folded strings start with, or contain, a text."""
+    """Return where folded strings start with a text, contain it, end with it or are equal to it."""
     ts = [term.id for term in found]
+    if modifier == "equals":
+        return Range(tuple(ts), sql("{x}.lo = ?", folded))
+    if modifier == "ends":
+        return Range(tuple(ts), sql("substr({x}.lo, -length(?)) = ?", folded, folded))
     if modifier == "contains":
         return Range(tuple(ts), sql("instr({x}.lo, ?) > 0", folded))
     return Range(tuple(ts), prefix_condition("{x}.lo", folded))

@@ -1,0 +1,176 @@
+"""Full text: what `_text` and `_content` ask, and the text of a resource that they ask it of.
+
+R4 leaves the language of these parameters to the server (https://hl7.org/fhir/R4/search.html#content). Here
+they take words, "several words in order", `and`, `or`, `not` and parentheses: `(bone or liver) and "acute pain"`.
+Words that stand beside each other are joined by `and`, which binds tighter than `or`; a word that ends in `*`
+asks for words that begin so. Case and accents do not count, punctuation parts words.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeAlias, Union
+
+CODES: Final = ("_text", "_content")
+MOST_WORDS: Final = 50  # of one question
+MAX_DEPTH: Final = 10  # parentheses inside each other
+
+_PARTS: Final = re.compile(r'"([^"]*)"|([()])|([^\s()"]+)')
+_WORD: Final = re.compile(r"[^\W_]+")
+_MARKS: Final = re.compile(r"[\u0300-\u036f]+")
+_TAGS: Final = re.compile(r"<[^>]*>")
+_DATA: Final = frozenset({"data", "resourceType", "div"})  # base64, what every resource says, and markup
+
+
+class Phrase(NamedTuple):
+    """Words that stand in this order beside each other."""
+
+    text: str  # folded, parted by single spaces
+    is_start: bool = False  # whether the last word may go on
+
+
+class Every(NamedTuple):
+    """Each of these is there."""
+
+    parts: tuple[Words, ...]
+
+
+class Some(NamedTuple):
+    """One of these is there."""
+
+    parts: tuple[Words, ...]
+
+
+class Without(NamedTuple):
+    """This is not there."""
+
+    part: Words
+
+
+Words: TypeAlias = Union[Phrase, Every, Some, Without]
+
+
+def folded(text: str) -> str:
+    """Return the words of a text without case and accents, parted by single spaces."""
+    plain = text.lower() if text.isascii() else _MARKS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    return " ".join(_WORD.findall(plain))
+
+
+@lru_cache(maxsize=1024)
+def read(text: str) -> Words:
+    """Read a question.
+
+    Raises:
+        ValueError: It has no words, a parenthesis or quote without its other half, or is too long.
+    """
+    parts = [_part(found) for found in _PARTS.finditer(text)]
+    if text.count('"') % 2 or not parts or len(parts) > 4 * MOST_WORDS:
+        raise ValueError("not a full text question")
+    reader = _Reader(parts)
+    made = reader.either(0)
+    if reader.at != len(parts) or reader.words > MOST_WORDS:
+        raise ValueError("not a full text question")
+    return made
+
+
+def _part(found: re.Match[str]) -> tuple[str, str]:
+    """Return (kind, text) of a part: kind is phrase, word, or the sign itself."""
+    phrase, sign, word = found.groups()
+    if phrase is not None:
+        return "phrase", phrase
+    if sign:
+        return sign, sign
+    low = word.lower()
+    return (low, low) if low in ("and", "or", "not") else ("word", word)
+
+
+class _Reader:
+    """Goes through the parts of a question."""
+
+    def __init__(self, parts: list[tuple[str, str]]) -> None:
+        self._parts, self.at, self.words = parts, 0, 0
+
+    def _next(self) -> str:
+        return self._parts[self.at][0] if self.at < len(self._parts) else ""
+
+    def either(self, depth: int) -> Words:
+        parts = [self._every(depth)]
+        while self._next() == "or":
+            self.at += 1
+            parts.append(self._every(depth))
+        return parts[0] if len(parts) == 1 else Some(tuple(parts))
+
+    def _every(self, depth: int) -> Words:
+        parts = [self._one(depth)]
+        while self._next() not in ("", "or", ")"):
+            if self._next() == "and":
+                self.at += 1
+            parts.append(self._one(depth))
+        return parts[0] if len(parts) == 1 else Every(tuple(parts))
+
+    def _one(self, depth: int) -> Words:
+        kind = self._next()
+        if depth > MAX_DEPTH or kind in ("", "and", "or", ")"):
+            raise ValueError("not a full text question")
+        text = self._parts[self.at][1]
+        self.at += 1
+        if kind == "not":
+            return Without(self._one(depth + 1))
+        if kind == "(":
+            made = self.either(depth + 1)
+            if self._next() != ")":
+                raise ValueError("not a full text question")
+            self.at += 1
+            return made
+        words = folded(text)
+        self.words += words.count(" ") + 1
+        if not words:
+            raise ValueError("not a full text question")
+        return Phrase(words, is_start=kind == "word" and text.endswith("*"))
+
+
+def holds(question: Words, text: str) -> bool:
+    """Return whether a folded text answers a question."""
+    return _holds(question, f" {text} ")
+
+
+def _holds(question: Words, text: str) -> bool:
+    if isinstance(question, Phrase):
+        return f" {question.text}{'' if question.is_start else ' '}" in text
+    if isinstance(question, Without):
+        return not _holds(question.part, text)
+    return (all if isinstance(question, Every) else any)(_holds(part, text) for part in question.parts)
+
+
+def text_of(code: str, resource: Any) -> str:
+    """Return the folded text of a resource: its narrative for `_text`, all its strings for `_content`.
+
+    Neither has base64 data; contained resources are part of the content, and of the narrative they are not.
+    """
+    if code == "_text":
+        return folded(_narrative(resource))
+    return folded("\n".join(_strings(resource)))
+
+
+def _narrative(resource: Any) -> str:
+    div = (resource.get("text") or {}).get("div")
+    return html.unescape(_TAGS.sub(" ", div)) if isinstance(div, str) else ""
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Yield the strings below a value; the depth is bounded by the parser gate."""
+    if isinstance(value, dict):
+        if isinstance(value.get("div"), str):
+            yield html.unescape(_TAGS.sub(" ", value["div"]))
+        for name, item in value.items():
+            if name not in _DATA:
+                yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+    elif isinstance(value, str):
+        yield value
