@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from fhir_server.definitions import resource_types
 from fhir_server.errors import BadRequest, FhirError, NotFound
+from fhir_server.http import asynchronous
 from fhir_server.http.asgi import FhirApp, failure, where
 from fhir_server.http.capability import capability_statement
 from fhir_server.http.metadata import Metadata
@@ -33,6 +34,7 @@ from fhir_server.interactions.instant import system_clock
 from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.steps import MOST_DELETED
 from fhir_server.interface import Room
+from fhir_server.jobs import room as jobs
 from fhir_server.model import Actor
 from fhir_server.operations import room as operations
 from fhir_server.outcome import to_outcome
@@ -113,7 +115,9 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
 
     hub = await _core(settings, store, index, authenticate)
     subscribing, match = subscriptions.open(hub, settings)
-    rooms = (subscribing, operations.open(hub, settings), *load_rooms(hub, settings))
+    rooms = (subscribing, jobs.open(hub, settings), operations.open(hub, settings), *load_rooms(hub, settings))
+    hub.jobs.register(asynchronous.repeatable(hub))
+    hub.jobs.register(asynchronous.once(hub))
     _furnish(hub, settings, rooms, match)
     metrics = Metrics()
     for room in rooms:

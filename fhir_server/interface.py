@@ -245,6 +245,7 @@ class Operation:
     documentation: str
     definition: str = ""  # canonical url of its OperationDefinition; "" where it is the hub's own
     takes_any_body: bool = False  # whether a body that is not FHIR JSON is handed over as it is (`body`)
+    is_job: bool = False  # whether it starts a job by itself, so that `Prefer: respond-async` is its own matter
     reads_body: bool = False  # whether FHIR JSON is handed over unread (`body`): $validate says itself what is wrong
 
 

@@ -90,6 +90,8 @@ class Settings:
     )
     max_body: int = _var(33_554_432, _positive, "Largest request body, in bytes")
     max_message: int = _var(16_777_216, _positive, "Largest HL7 v2 message, in bytes")
+    jobs_keep: int = _var(86_400, _positive, "Seconds that ended jobs and their files are kept")
+    jobs_file: int = _var(67_108_864, _positive, "Bytes of one file of an export before the next is begun")
     outbound_allow: tuple[str, ...] = _var((), _networks, "Networks that outbound calls may reach beside public https")
     rooms: tuple[str, ...] = _var(ROOMS, _words, "Rooms to load, by dotted name")
     mllp_tls_cert: str = _var("", str, "PEM file: certificate of the MLLP listener")

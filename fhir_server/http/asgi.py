@@ -17,7 +17,8 @@ from urllib.parse import unquote_to_bytes
 
 from fhir_server import gate, xmlformat
 from fhir_server.errors import BadRequest, FhirError, TooLarge, Unauthorized, Unavailable
-from fhir_server.http import compression
+from fhir_server.http import compression, jobs
+from fhir_server.http.asynchronous import kick_off
 from fhir_server.http.formats import in_json, in_xml, wants_xml
 from fhir_server.http.message import JSON, XML, Request, Response, is_xml, read_pairs, wanted_format
 from fhir_server.http.metadata import Metadata
@@ -95,6 +96,8 @@ class FhirApp:
         if open_answer := self._open(request):
             return open_answer
         request.signed_in = self._actor(headers)
+        if segments[:1] == (jobs.PATH,):
+            return await jobs.serve_job(self._hub, request)
         if wanted_format(query, headers) == XML:
             request.headers = {**headers, "accept": JSON}  # inside there is JSON only
         if request.method in ("POST", "PUT", "PATCH"):
@@ -104,6 +107,8 @@ class FhirApp:
             if is_xml(headers.get("content-type", "")):
                 request.body = await in_json(request.body) if request.body else b""
                 request.headers = {**request.headers, "content-type": JSON}
+        if "respond-async" in request.preferences and (made := await kick_off(self._hub, request)) is not None:
+            return made
         return await serve(self._hub, request)
 
     def _open(self, request: Request) -> Response | None:
@@ -195,6 +200,7 @@ async def answer(send: Send, response: Response, id: str, *, is_head: bool, codi
     body, chunks = response.body, response.chunks
     headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers]
     headers.append((b"x-request-id", id.encode()))
+    coding = "" if any(name == b"content-encoding" for name, _ in headers) else coding  # files are kept packed
     if response.status not in (204, 304) and (body or chunks is not None):
         headers.append((b"content-type", _content_type(response.media_type)))
         headers.append((b"vary", b"Accept, Accept-Encoding"))

@@ -17,9 +17,9 @@ from fhir_server.model import Resource
 
 async def serve_operation(hub: Hub, request: Request) -> Response:
     """Find the operation, check the scope, run it."""
-    *place, name = request.segments
+    *place, _ = request.segments
     type, id = place[0] if place else "", place[1] if len(place) > 1 else ""
-    operation = _find(hub, place, name[1:])
+    operation = find_operation(hub, request)
     if request.method not in operation.methods and (request.method != "HEAD" or "GET" not in operation.methods):
         error = MethodNotAllowed("The operation does not take this method.")
         error.headers["Allow"] = ", ".join(operation.methods)
@@ -65,7 +65,10 @@ def _resource(request: Request, operation: Operation) -> Resource | None:
     return request.resource()
 
 
-def _find(hub: Hub, place: list[str], name: str) -> Operation:
+def find_operation(hub: Hub, request: Request) -> Operation:
+    """Return the operation that a path names; raise NotSupported where there is none."""
+    *place, last = request.segments
+    name = last[1:]
     type, is_instance = place[0] if place else "", len(place) == 2
     if len(place) <= 2 and (not type or type in hub.types):
         levels = (type, "*") if type else ("",)

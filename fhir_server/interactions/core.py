@@ -16,6 +16,7 @@ from fhir_server.interactions.cursor import Cursors
 from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.steps import forbidden
 from fhir_server.interface import AccessLine, Asking, Listener, Operation, Writing
+from fhir_server.jobs import Jobs
 from fhir_server.model import Actor, Change, Entry, Outcome, Resource, Version, Visibility
 from fhir_server.search.query import Query
 from fhir_server.search.values import Indexed
@@ -54,6 +55,7 @@ class Hub:
     """
 
     pages: Any
+    jobs: Jobs  # long-running work
     sight: Sight  # these four rest on the rooms, which are opened over this core
     applier: Applier
     listeners: tuple[Listener, ...] = ()
