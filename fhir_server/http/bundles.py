@@ -9,6 +9,7 @@ import asyncio
 import binascii
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -65,11 +66,16 @@ async def _batch(hub: Hub, request: Request, entries: list[dict[str, Any]], serv
     async def one(entry: dict[str, Any]) -> bytes:
         async with limit:
             try:
-                return _response(await serve(hub, _request(request, entry)))
+                return await _served(hub, request, entry, serve)
             except FhirError as error:
                 return _failure(error, request.id)
 
     return _answer("batch-response", await asyncio.gather(*(one(entry) for entry in entries)))
+
+
+async def _served(hub: Hub, outer: Request, entry: dict[str, Any], serve: Serve) -> bytes:
+    response = await serve(hub, _request(outer, entry))
+    return _response(replace(response, body=b"") if entry["request"]["method"] == "HEAD" else response)
 
 
 async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]], serve: Serve) -> Response:
@@ -85,7 +91,7 @@ async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]]
         made = {n: _outcome(hub, wanted, outcome) for n, outcome in zip(writes, outcomes, strict=True)}
     for number, entry in enumerate(entries):
         if number not in made:
-            made[number] = _response(await serve(hub, _request(request, entry)))
+            made[number] = await _served(hub, request, entry, serve)
     return _answer("transaction-response", [made[n] for n in range(len(entries))])
 
 
