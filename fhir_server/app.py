@@ -49,6 +49,7 @@ from fhir_server.security.tokens import Tokens
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.store.protocol import Store
 from fhir_server.subscriptions import room as subscriptions
+from fhir_server.terminology import WATCHED as TERMINOLOGY
 from fhir_server.validation import validate
 
 log = logging.getLogger("predmp")
@@ -174,7 +175,7 @@ def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscri
             new_id=new_id,
             checks=tuple(check for room in rooms for check in room.checks),
             enrichers=tuple(enricher for room in rooms for enricher in room.enrichers),
-            watched=hub.sight.types | {"Subscription"},
+            watched=hub.sight.types | {"Subscription"} | TERMINOLOGY,
             most_deleted=MOST_DELETED if settings.conditional_delete == "multiple" else 1,
             matchers=(match,),
         )

@@ -1,8 +1,8 @@
 """Compile HL7's R4 4.0.1 definitions into the one file that the server reads.
 
 `python -m tools.definitions [--package PATH] [--examples]` takes HL7's npm package `hl7.fhir.r4.examples` 4.0.1
-(CC0; fetched with `npm pack` unless its .tgz is given) and writes `fhir_server/definitions/r4.bin`; with
-`--examples` also `tests/data/examples.jsonl.xz`, the examples that the tests use.
+(CC0; fetched with `npm pack` unless its .tgz is given) and writes `fhir_server/definitions/r4.bin` and
+`terminology.bin`; with `--examples` also `tests/data/examples.jsonl.xz`, the examples that the tests use.
 Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/downloads.html
 """
 
@@ -22,9 +22,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from fhir_server import gate
+from tools.terminology import compile_terminology
 
 PACKAGE = "hl7.fhir.r4.examples@4.0.1"
 TARGET = Path(__file__).parent.parent / "fhir_server" / "definitions" / "r4.bin"
+TERMINOLOGY = TARGET.with_name("terminology.bin")
 STRUCTURES = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = STRUCTURES + "structuredefinition-fhir-type"
 SAMPLES = Path(__file__).parent.parent / "tests" / "data" / "examples.jsonl.xz"
@@ -287,7 +289,8 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = given.package or fetch(Path(folder))
-        made = {TARGET: compile_package(read_package(path))}
+        package = read_package(path)
+        made = {TARGET: compile_package(package), TERMINOLOGY: compile_terminology(package)}
         if given.examples:
             made[SAMPLES] = examples(path)
     for target, data in made.items():

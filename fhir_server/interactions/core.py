@@ -23,6 +23,7 @@ from fhir_server.search.values import Indexed
 from fhir_server.security.scopes import ALL
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Store, Transaction, View
 from fhir_server.store.visibility import is_visible
+from fhir_server.terminology import Terminology
 
 log = logging.getLogger("predmp")
 
@@ -55,6 +56,7 @@ class Hub:
     """
 
     pages: Any
+    terminology: Terminology
     jobs: Jobs  # long-running work
     sight: Sight  # these four rest on the rooms, which are opened over this core
     applier: Applier
@@ -79,6 +81,7 @@ class Hub:
         self.store, self.query = store, ask
         self.cursors, self.base_url, self.validate, self.index = cursors, base_url, validate, index
         self.types, self.update_create = types, update_create
+        self.terminology = Terminology()
         self._authenticate, self._clock, self._tenant = authenticate, clock, tenant
 
     def internal(self, tenant: str, name: str) -> Actor:

@@ -1,0 +1,66 @@
+"""Code systems whose codes a grammar decides: languages, media types, units; countries and currencies in part.
+
+Sources: https://www.rfc-editor.org/rfc/rfc5646#section-2.1 (languages), https://www.rfc-editor.org/rfc/rfc6838#section-4.2
+(media types), https://ucum.org/ucum (units), https://hl7.org/fhir/R4/terminologies-systems.html (which systems).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+LANGUAGES: Final = "urn:ietf:bcp:47"
+MEDIA_TYPES: Final = "urn:ietf:bcp:13"
+UCUM: Final = "http://unitsofmeasure.org"
+COUNTRIES: Final = "urn:iso:std:iso:3166"
+SUBDIVISIONS: Final = "urn:iso:std:iso:3166:-2"
+CURRENCIES: Final = "urn:iso:std:iso:4217"
+
+# No language subtag of four to eight letters is registered, so none is taken here.
+_LANGUAGE: Final = re.compile(
+    r"(?:[a-z]{2,3}(?:-[a-z]{3}){0,3}(?:-[a-z]{4})?(?:-(?:[a-z]{2}|[0-9]{3}))?(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*"
+    r"(?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*(?:-x(?:-[a-z0-9]{1,8})+)?|x(?:-[a-z0-9]{1,8})+"
+    r"|i-(?:ami|bnn|default|enochian|hak|klingon|lux|mingo|navajo|pwn|tao|tay|tsu))",
+    re.IGNORECASE,
+)
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+\-]{0,126}"
+_MEDIA_TYPE: Final = re.compile(rf"{_NAME}/{_NAME}(?: ?; ?{_NAME}=(?:{_NAME}|\"[^\"\\]{{0,200}}\"))*")
+_COUNTRY: Final = re.compile(r"[A-Z]{2,3}|[0-9]{3}")
+_SUBDIVISION: Final = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_MOST: Final = 300  # characters of a code
+
+
+@cache
+def _canonical() -> Callable[[str], Any] | None:
+    """Return the core's reader of UCUM, where it is built in."""
+    if importlib.util.find_spec("fhir_server.ucum") is None:
+        return None
+    made: Callable[[str], Any] = importlib.import_module("fhir_server.ucum").canonical
+    return made
+
+
+def has(system: str, code: str) -> bool | None:
+    """Return whether a grammar says that the code is one of the system.
+
+    None: no grammar is known, or it only says that the code could be one (countries, currencies).
+    """
+    if len(code) > _MOST:
+        return False if system in GRAMMARS else None
+    if system == LANGUAGES:
+        return _LANGUAGE.fullmatch(code) is not None
+    if system == MEDIA_TYPES:
+        return _MEDIA_TYPE.fullmatch(code) is not None
+    if system == UCUM:
+        canonical = _canonical()
+        return None if canonical is None else canonical(code) is not None
+    pattern = {COUNTRIES: _COUNTRY, SUBDIVISIONS: _SUBDIVISION, CURRENCIES: _CURRENCY}.get(system)
+    return False if pattern is not None and pattern.fullmatch(code) is None else None
+
+
+GRAMMARS: Final = frozenset({LANGUAGES, MEDIA_TYPES, UCUM, COUNTRIES, SUBDIVISIONS, CURRENCIES})
+"""The systems that this module knows."""

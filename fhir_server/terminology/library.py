@@ -1,0 +1,212 @@
+"""Finds code systems, value sets and concept maps by canonical url: those given, those stored, R4's own.
+
+Of several stored ones the active come first, then the newest version. A stored resource that is not active stands
+behind R4's own of the same url.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from fhir_server import gate
+from fhir_server.definitions import terminology as r4
+from fhir_server.model import Resource, Version
+from fhir_server.search.parameters import parameters_of
+from fhir_server.search.query import Ask, Match, Query
+from fhir_server.search.values import Reference, Uri
+from fhir_server.store.protocol import View
+from fhir_server.terminology import codesystem, valueset
+from fhir_server.terminology.codesystem import CodeSystem
+from fhir_server.terminology.shelf import Shelf
+from fhir_server.terminology.valueset import ValueSet, split
+
+MOST_VERSIONS: Final = 100  # stored resources of one url that are looked at
+
+_GROWTH: Final = 4  # bytes in memory for a byte of JSON, measured on R4's code systems
+_DATE: Final = re.compile(r"[0-9]{4}(?:-[0-9]{2}){1,2}")
+_SNOMED: Final = "http://snomed.info/sct"
+_LOINC: Final = "http://loinc.org"
+
+
+class Candidate(NamedTuple):
+    """A stored resource that has a url."""
+
+    type: str
+    id: str
+    number: int  # its version in the store
+    version: str  # its business version
+    is_active: bool
+    content: str  # of a CodeSystem
+
+
+class Library:
+    """All that one state of a tenant knows.
+
+    Args:
+        view: The state.
+        shelf: What is kept between calls.
+        given: Resources that came with the request; they come before all others of their url.
+    """
+
+    def __init__(self, view: View, shelf: Shelf, given: Sequence[Resource] = ()) -> None:
+        self._view, self._shelf = view, shelf
+        self._given = {(resource.get("resourceType"), resource.get("url")): resource for resource in given}
+        self._epoch: int | None = None
+        # A transaction may see what is never committed: nothing of it is remembered by name.
+        self._now: int | None = getattr(view, "now", None)
+
+    async def code_system(self, url: str, version: str = "") -> CodeSystem | None:
+        """Return a code system; None where nothing is known of it."""
+        if (given := self._given.get(("CodeSystem", url))) is not None:
+            return codesystem.decode(given)
+        key, found = await self._find("CodeSystem", url, version)
+        supplements = await self._supplements(url)
+        whole = (key, tuple(supplements))
+        made: CodeSystem | None = self._shelf.get(whole)
+        if made is None and key is not None:
+            body = await self._load(key, found)
+            made = codesystem.decode(
+                body, [await self._load(k, c) for k, c in supplements.items()], is_listed=key[1] == r4.LISTED
+            )
+            self._keep(whole, made, len(made.concepts) * 200 + _length(body), (found, *supplements.values()))
+        return made
+
+    async def value_set(self, canonical: str) -> ValueSet | None:
+        """Return a value set by `url` or `url|version`; None where nothing is known of it."""
+        url, version = split(canonical)
+        if (given := self._given.get(("ValueSet", url))) is not None:
+            return valueset.decode(given)
+        key, found = await self._find("ValueSet", url, version)
+        if key is None:
+            return implied(url)
+        made: ValueSet | None = self._shelf.get(key)
+        if made is None:
+            body = await self._load(key, found)
+            made = valueset.decode(body)
+            self._keep(key, made, _length(body), (found,))
+        return made
+
+    async def concept_map(self, canonical: str) -> Resource | None:
+        """Return a ConceptMap resource by `url` or `url|version`."""
+        url, version = split(canonical)
+        if (given := self._given.get(("ConceptMap", url))) is not None:
+            return given
+        key, found = await self._find("ConceptMap", url, version)
+        return None if key is None else await self._load(key, found)
+
+    async def resource(self, type: str, canonical: str) -> Resource | None:
+        """Return a resource by `url` or `url|version` as it is stored or as R4 has it."""
+        url, version = split(canonical)
+        key, found = await self._find(type, url, version)
+        return None if key is None else await self._load(key, found)
+
+    async def stored_maps(self, parameter: str, url: str) -> list[Resource]:
+        """Return the stored ConceptMaps that a search by canonical finds (`source-uri`, `target-system` ...)."""
+        found = await self._search("ConceptMap", parameter, url)
+        return [gate.load(version.body) for version in found]
+
+    # --- finding ---------------------------------------------------------------
+    async def _find(self, type: str, url: str, version: str) -> tuple[tuple[str, ...] | None, Candidate | None]:
+        """Return the key of the best resource and, where it is a stored one, which."""
+        stored = [c for c in await self._stored(type, url) if version in ("", c.version)]
+        best = stored[0] if stored else None
+        own = self._own(type, url, version)
+        if best is not None and (own is None or (best.is_active and best.content != "not-present")):
+            return ("stored", self._view.tenant, best.type, best.id, str(best.number)), best
+        return (None if own is None else ("r4", own, url)), None
+
+    @staticmethod
+    def _own(type: str, url: str, version: str) -> str | None:
+        """Return under which type R4's package has a url; None when it does not."""
+        if type == "CodeSystem" and r4.place(r4.LISTED, url) is not None:
+            return r4.LISTED
+        place = r4.place(type, url)
+        return type if place is not None and version in ("", place.version) else None
+
+    async def _stored(self, type: str, url: str) -> list[Candidate]:
+        """Return the stored resources of a url, the best first."""
+        return await self._named(type, "url", url)
+
+    async def _supplements(self, url: str) -> dict[tuple[str, ...], Candidate]:
+        found = await self._named("CodeSystem", "supplements", url)
+        return {("stored", self._view.tenant, c.type, c.id, str(c.number)): c for c in found if c.is_active}
+
+    async def _named(self, type: str, parameter: str, url: str) -> list[Candidate]:
+        name = (self._view.tenant, type, parameter, url)
+        if self._now is None:
+            if self._epoch is None:
+                self._epoch = await self._view.epoch()
+            kept: list[Candidate] | None = self._shelf.named(name, self._epoch)
+            if kept is not None:
+                return kept
+        found = sorted(map(_candidate, await self._search(type, parameter, url)), key=_rank, reverse=True)
+        if self._epoch is not None:
+            self._shelf.name(name, self._epoch, found)
+        return found
+
+    async def _search(self, type: str, code: str, url: str) -> list[Version]:
+        parameter = parameters_of(type)[code]
+        value = Uri(url) if parameter.type == "uri" else Reference("", "", url)
+        query = Query((type,), (Match(parameter, (Ask(value),)),), count=MOST_VERSIONS, total="none")
+        return (await self._view.search(query)).versions
+
+    # --- loading ---------------------------------------------------------------
+    async def _load(self, key: tuple[str, ...], candidate: Candidate | None) -> Resource:
+        if candidate is None:
+            place = r4.place(key[1], key[2])
+            assert place is not None
+            return r4.read(place)
+        found = await self._view.vread(candidate.type, candidate.id, candidate.number)
+        assert found is not None, "a resource that the same state just found"
+        return gate.load(found.body)
+
+    def _keep(self, key: Any, made: Any, size: int, of: Sequence[Candidate | None]) -> None:
+        if self._now is None or all(candidate is None for candidate in of):
+            self._shelf.keep(key, made, size * _GROWTH)
+
+
+def _length(resource: Resource) -> int:
+    return len(gate.write(resource))
+
+
+def _candidate(version: Version) -> Candidate:
+    resource = gate.load(version.body)
+    return Candidate(
+        version.type,
+        version.id,
+        version.version,
+        str(resource.get("version", "")),
+        resource.get("status") == "active",
+        resource.get("content", "") if version.type == "CodeSystem" else "",
+    )
+
+
+def _rank(candidate: Candidate) -> tuple[bool, list[tuple[int, str]], bool, str]:
+    """Active ones first, then the larger version: numbers in it count as numbers, 2.0-draft comes before 2.0."""
+    plain, _, suffix = candidate.version.partition("-")
+    parts = [(len(part), part) for part in plain.split(".")] if plain else []
+    if _DATE.fullmatch(candidate.version):
+        parts, suffix = [(4, plain), *((2, part) for part in suffix.split("-"))], ""
+    return candidate.is_active, parts, not suffix, suffix
+
+
+def implied(url: str) -> ValueSet | None:
+    """Return a value set that is defined by its url alone.
+
+    Source: https://hl7.org/fhir/R4/snomedct.html#implicit and https://hl7.org/fhir/R4/loinc.html#implicit
+    """
+    if url == f"{_LOINC}/vs":
+        return valueset.whole(_LOINC, url)
+    base, _, asked = url.partition("?fhir_vs")
+    if base != _SNOMED or not url.startswith(f"{_SNOMED}?fhir_vs"):
+        return None
+    made = valueset.whole(base, url)
+    if not asked:
+        return made
+    if not asked.startswith("=isa/"):
+        return None
+    rule = valueset.Filter("concept", "is-a", asked.removeprefix("=isa/"))
+    return replace(made, includes=(made.includes[0]._replace(filters=(rule,)),))

@@ -1,0 +1,81 @@
+"""The terminology service: what the rest of the hub asks about codes.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/terminology-service.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fhir_server.errors import TooCostly
+from fhir_server.model import Resource
+from fhir_server.store.protocol import View
+from fhir_server.terminology.expansion import expand
+from fhir_server.terminology.library import Library
+from fhir_server.terminology.membership import NotLoaded, contains
+from fhir_server.terminology.shelf import Shelf
+
+WATCHED = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
+"""Types whose writes change what is kept in memory: they must move the tenant's epoch."""
+
+MOST_MEMBERS = 20_000
+
+
+class Terminology:
+    """Code systems and value sets of R4 and of the tenant whose view is given; stored ones come first.
+
+    What is decoded is kept in memory, within bounds, by id and version.
+    """
+
+    def __init__(self, shelf: Shelf | None = None) -> None:
+        self._shelf = shelf or Shelf()
+
+    def over(self, view: View, given: Sequence[Resource] = ()) -> Library:
+        """Return what one state knows; `given` are resources that came with the request and come first."""
+        return Library(view, self._shelf, given)
+
+    async def members(self, view: View, valueset_url: str) -> frozenset[tuple[str, str]]:
+        """Return all (system, code) of a value set, by `url` or `url|version`.
+
+        Of code systems that say of themselves that they are fragments or examples, the codes that are known.
+
+        Raises:
+            NotLoaded: The value set, or a code system that it takes codes from, is not loaded.
+            TooCostly: It has more than 20,000 codes.
+        """
+        library = self.over(view)
+        value_set = await library.value_set(valueset_url)
+        if value_set is None:
+            raise NotLoaded("The value set is not known here. Load it as a ValueSet resource, or correct its url.")
+        found = (await expand(library, value_set)).members
+        if len(found) > MOST_MEMBERS:
+            raise TooCostly("The value set has more than 20,000 codes. Use a smaller one.")
+        return frozenset(found)
+
+    async def contains(self, view: View, valueset_url: str, system: str | None, code: str) -> bool | None:
+        """Return whether a code is in a value set; None where what is loaded cannot say.
+
+        Args:
+            view: The state.
+            valueset_url: `url` or `url|version`.
+            system: "" or None where the element implies it, as with `code`: any system of the value set will do.
+            code: The code.
+
+        Raises:
+            FhirError: A rule of the value set cannot be run (a bad filter, a regular expression beyond bounds).
+        """
+        library = self.over(view)
+        value_set = await library.value_set(valueset_url)
+        if value_set is None:
+            return None
+        return await contains(library, value_set, system or None, code)
+
+    async def below(self, view: View, system: str, code: str) -> frozenset[str]:
+        """Return the code and all codes that it subsumes; the code alone where its system is not loaded."""
+        known = await self.over(view).code_system(system)
+        return (known.below(code) if known else frozenset()) | {code}
+
+    async def above(self, view: View, system: str, code: str) -> frozenset[str]:
+        """Return the code and all codes that subsume it; the code alone where its system is not loaded."""
+        known = await self.over(view).code_system(system)
+        return (known.above(code) if known else frozenset()) | {code}

@@ -1,0 +1,95 @@
+"""Compile R4's code systems, value sets and concept maps into `fhir_server/definitions/terminology.bin`.
+
+`python -m tools.definitions` calls it. The file is an index and blocks of about 128 kB of JSON, each compressed by
+itself, so that the server reads only the block of what it is asked for.
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/terminologies.html
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+Json = dict[str, Any]
+Package = Mapping[str, list[Json]]
+
+BLOCK = 131_072  # bytes of JSON after which a block ends
+TYPES = ("CodeSystem", "ValueSet", "ConceptMap")
+LISTED = "Listed"
+# Of the definitions' own making (maturity, work group); no operation of the server looks at them.
+NOISE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-"
+
+
+def slim(resource: Json) -> Json:
+    """Return a resource without narrative, contact and editorial extensions."""
+    made = {k: v for k, v in resource.items() if k not in ("text", "contact", "meta", "extension")}
+    kept = [x for x in resource.get("extension", ()) if not x["url"].startswith(NOISE)]
+    if "concept" in made:
+        made["concept"] = [concept(c) for c in made["concept"]]
+    return made | ({"extension": kept} if kept else {})
+
+
+def concept(data: Json) -> Json:
+    """Return a concept without its comments."""
+    made = {k: v for k, v in data.items() if k != "extension"}
+    if "concept" in made:
+        made["concept"] = [concept(c) for c in made["concept"]]
+    return made
+
+
+def listed(package: Package) -> Iterator[Json]:
+    """Yield, for each code system whose content the package does not hold, the codes that its value sets name.
+
+    They are fragments: a code that is not among them may still exist.
+    """
+    held = {r["url"] for r in package["CodeSystem"] if r["content"] not in ("not-present", "supplement")}
+    about = {r["url"]: slim(r) for r in package["CodeSystem"] if r["content"] == "not-present"}
+    found: dict[str, dict[str, Json]] = {}
+    for value_set in package["ValueSet"]:
+        for include in value_set.get("compose", {}).get("include", ()):
+            if include.get("system", "") in held or "system" not in include:
+                continue
+            codes = found.setdefault(include["system"], {})
+            for given in include.get("concept", ()):
+                known = codes.setdefault(given["code"], {"code": given["code"]})
+                for key in ("display", "designation"):
+                    if key in given:
+                        known.setdefault(key, given[key])
+    for system in sorted(found):
+        codes = found[system]
+        if codes:
+            base = {"resourceType": "CodeSystem", "url": system, "status": "active"}
+            yield base | about.get(system, {}) | {"content": "fragment", "concept": [codes[c] for c in sorted(codes)]}
+
+
+def compile_terminology(package: Package) -> bytes:
+    """Return the bytes of terminology.bin.
+
+    They are: the length of the index (4 bytes, big-endian), the index (zlib over msgpack), the blocks. The index is
+    {"blocks": [[offset after the index, length]], "places": {type: {url: [version, id, block, start, length]}}}.
+    """
+    encode = msgspec.json.Encoder(order="deterministic").encode
+    resources = [(type, slim(r)) for type in TYPES for r in sorted(package[type], key=lambda r: str(r["url"]))]
+    resources += [(LISTED, r) for r in listed(package)]
+    places: dict[str, dict[str, list[Any]]] = {type: {} for type in (*TYPES, LISTED)}
+    blocks: list[bytes] = []
+    open_block = bytearray()
+    for type, resource in resources:
+        body = encode(resource)
+        place = [resource.get("version", ""), resource.get("id", ""), len(blocks), len(open_block), len(body)]
+        places[type][resource["url"]] = place
+        open_block += body
+        if len(open_block) >= BLOCK:
+            blocks.append(zlib.compress(bytes(open_block), 9))
+            open_block.clear()
+    blocks.append(zlib.compress(bytes(open_block), 9))
+    spans, at = [], 0
+    for block in blocks:
+        spans.append([at, len(block)])
+        at += len(block)
+    index = zlib.compress(msgspec.msgpack.encode({"blocks": spans, "places": places}), 9)
+    return struct.pack(">I", len(index)) + index + b"".join(blocks)
