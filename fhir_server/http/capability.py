@@ -16,6 +16,7 @@ from fhir_server.interactions.instant import write_instant
 from fhir_server.interface import Operation
 from fhir_server.model import Resource
 from fhir_server.patch import MEDIA_TYPES
+from fhir_server.search.own import OWN
 from fhir_server.search.parameters import parameters_of
 from fhir_server.search.query import Parameter
 from fhir_server.settings import Settings
@@ -95,9 +96,9 @@ def _parameter(parameter: Parameter) -> dict[str, str]:
 
 @cache
 def _definitions() -> dict[tuple[str, str], str]:
-    """Return the canonical url of each of R4's search parameters, by type and code."""
+    """Return the canonical url of each search parameter, by type and code."""
     found = {}
-    for definition in search_parameters():
+    for definition in (*search_parameters(), *OWN):
         everywhere = {"Resource", "DomainResource"} & set(definition.base)
         for type in resource_types() if everywhere else definition.base:
             found[type, definition.code] = definition.url
