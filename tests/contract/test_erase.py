@@ -201,6 +201,30 @@ async def test_what_is_not_current_is_not_reindexed(store: Store, maker: Maker) 
     assert await ids(store, asked("Patient")) == []
 
 
+async def test_values_that_no_body_gives_are_gone_with_the_version_that_had_them(store: Store, maker: Maker) -> None:
+    await put(store, maker.write("Observation/1", values={"code": Token("u", "a")}))
+    # As by a search parameter that was added later: the index of the body knows nothing of it.
+    await reindex(store, "Observation/1", of(code=Token("u", "a"), category=Token("u", "new")))
+    await reindex(store, "Observation/1", of(code=Token("u", "a"), identifier=Token("u", "newer")))
+    assert await ids(store, asked("Observation", "category=new")) == []
+    assert await ids(store, asked("Observation", "identifier=newer")) == ["1"]
+    await put(store, maker.write("Observation/1", 2, values={"code": Token("u", "b")}))
+    assert await ids(store, asked("Observation", "identifier=newer")) == []
+    assert await ids(store, asked("Observation", "code=a")) == []
+    assert await ids(store, asked("Observation", "code=b")) == ["1"]
+
+
+async def test_a_transaction_sees_what_it_reindexed(store: Store, maker: Maker) -> None:
+    async def work(tx: Transaction) -> list[list[str]]:
+        await tx.put(maker.write("Patient/1", values={"name": Text("Old")}))
+        await tx.reindex("Patient", "1", of(name=Text("New")))
+        return [[v.id for v in (await tx.search(asked("Patient", q))).versions] for q in ("name=old", "name=new")]
+
+    assert await store.transact(TENANT, work) == [[], ["1"]]
+    await put(store, maker.deletion("Patient/1", 2))
+    assert await ids(store, asked("Patient", "name=new")) == []
+
+
 # --- log and explain --------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
+from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.audit import Chain
 from fhir_server.store.sqlite.known import Known
 from fhir_server.store.sqlite.reading import tenant_number
@@ -52,7 +53,8 @@ class Batch:
         self.chain = Chain(known.head, audit_key)
         self._chain_before = self.chain.head
         self.wrote = False
-        self.erases = False
+        self.replaced: set[int] = set()  # versions whose index rows wait again
+        self.erased: set[int] = set()  # types something was erased of
 
     # --- units ---------------------------------------------------------------------------------------------
 
@@ -149,11 +151,25 @@ class Batch:
         self.connection.execute(sql, values)
         self.wrote = True
 
-    def will_erase(self) -> None:
-        """Have all that is deleted from now on, to the end of the batch, overwritten with zeros."""
-        if not self.erases:
+    def will_erase(self, k: int) -> None:
+        """Have all that is deleted from now on, to the end of the batch, overwritten with zeros.
+
+        Args:
+            k: The type of what is erased; its texts that nothing has any more go with the batch.
+        """
+        if not self.erased:
             self.connection.execute("PRAGMA secure_delete = ON").fetchall()
-            self.erases = True
+        self.erased.add(k)
+
+    def _drop_texts(self) -> None:
+        """Delete the texts of types something was erased of that no resource has, and forget that they are there."""
+        ts = [term.id for k in self.erased for term in self.terms.beside(k) if term.kind in (terms.TEXT, terms.URI)]
+        self.connection.execute(
+            "DELETE FROM text WHERE t IN (SELECT value FROM json_each(?))"
+            " AND NOT EXISTS (SELECT 1 FROM token x WHERE x.t = text.t AND x.c = text.c)",
+            (str(ts),),
+        )
+        self.rows.forget()
 
     def _write(self) -> None:
         for table, rows in self.lists.items():
@@ -165,6 +181,7 @@ class Batch:
             if table == "new_resource" and changed != len(rows):
                 raise Repeat
             rows.clear()
+        self.replaced.clear()
 
     @property
     def waiting(self) -> int:
@@ -175,6 +192,8 @@ class Batch:
         """Write what is left, the counts and the clock: all that COMMIT needs."""
         self._in_unit = False
         self._write()
+        if self.erased:
+            self._drop_texts()
         if self.tally:
             insert(self.connection, "tally", [self._tally(k) for k in {k for k, _ in self.tally}])
         if self.wrote or self.counters:

@@ -26,7 +26,7 @@ _READ_BUSY_MS: Final = 2_000  # a reader waits only while another process recove
 _CACHE_KIB: Final = 2_000  # page cache of one reader; the system's cache holds the rest
 
 SECURE_DELETE: Final = "PRAGMA secure_delete = FAST"
-"""Deleted content is overwritten where that costs no write of its own; erasing goes further (see removal.py)."""
+"""Deleted content is overwritten where that costs no write of its own; erasing goes further (see placing.py)."""
 
 
 def check_engine(version: str | None = None) -> None:

@@ -45,7 +45,7 @@ TIMELINES: Final = {
 
 
 class Rows(NamedTuple):
-    """What to insert for a resource, or to delete of its version before."""
+    """What to insert for a resource."""
 
     token: list[tuple[int, int, int]]  # t, c, seq
     span: list[tuple[int, Any, int, Any]]  # t, lo, seq, w
@@ -73,9 +73,8 @@ def coded(system: str, code: str) -> str:
 class _Made(NamedTuple):
     """The rows that one value makes in any resource, without its seq."""
 
-    token: tuple[tuple[int, int], ...] = ()  # t, c
-    fact: tuple[tuple[int, Any, Any], ...] = ()  # t, lo, w
-    is_span: bool = False  # whether the facts are rows of `span` too
+    token: tuple[tuple[int, int, Any], ...] = ()  # t, c, and `lo` of its fact: the text sorted by, else c
+    span: tuple[tuple[int, Any, Any], ...] = ()  # t, lo, w
     text: tuple[tuple[int, str, int], ...] = ()  # t, text, c
     patient: int = 0  # hash of the Patient that a reference names
 
@@ -123,12 +122,12 @@ class RowMaker:
                     self._made.clear()
                 made = self._made[key] = self._make(kind, value, together, term_of)
                 rows.text.extend(made.text)
-            for t, c in made.token:
+            for t, c, fact in made.token:
                 rows.token.append((t, c, seq))
-            for t, lo, w in made.fact:
+                rows.fact.append((seq, t, fact, 0))
+            for t, lo, w in made.span:
+                rows.span.append((t, lo, seq, w))
                 rows.fact.append((seq, t, lo, w))
-                if made.is_span:
-                    rows.span.append((t, lo, seq, w))
             if made.patient:
                 patients.append((together, made.patient))
         if patients and type in TIMELINES:
@@ -160,46 +159,45 @@ class RowMaker:
             return self._reference(value, params, term_of)
         if kind is Period:
             system, w = width_class(value)
-            return _Made(fact=((term_of(terms.DATE, params, system), value.lo, w),), is_span=True)
+            return _Made(span=((term_of(terms.DATE, params, system), value.lo, w),))
         if kind is Quantity or kind is Number:
             name, system, lo, upper = measure(value)
-            return _Made(fact=((term_of(name, params, system), lo, upper),), is_span=True)
+            return _Made(span=((term_of(name, params, system), lo, upper),))
         if kind is Text:
-            exact = (term_of(terms.EXACT, params, ""), self._hash(value.value))
-            folded: tuple[int, Any, Any] = (term_of(terms.FOLDED, params, ""), fold(value.value), 0)
-            return _Made(token=(exact,), fact=(folded,), is_span=True)
+            c = self._hash(value.value)
+            folded = (term_of(terms.FOLDED, params, ""), fold(value.value), 0)
+            return _Made(token=((term_of(terms.EXACT, params, ""), c, c),), span=(folded,))
         if kind is Uri:
             t, c = term_of(terms.URI, params, ""), self._hash(value.value)
-            return _Made(token=((t, c),), text=((t, value.value, c),))
+            return _Made(token=((t, c, c),), text=((t, value.value, c),))
         return _Made()  # places are looked at one by one
 
     def _token(self, value: Token, params: str, term_of: TermOf) -> _Made:
-        made = [(term_of(terms.TOKEN, params, value.system or ""), self._hash(value.code or ""))]
+        c = self._hash(value.code or "")
+        made = [(term_of(terms.TOKEN, params, value.system or ""), c, c if value.code is None else value.code)]
         text: tuple[tuple[int, str, int], ...] = ()
         if value.text and (folded := fold(value.text)):
             t, c = term_of(terms.TEXT, params, ""), self._hash(folded)
-            made.append((t, c))
+            made.append((t, c, c))
             text = ((t, folded, c),)
         if value.kind is not None:
-            typed = coded(value.kind[1], value.code or "")
-            made.append((term_of(terms.OF_TYPE, params, value.kind[0]), self._hash(typed)))
+            c = self._hash(coded(value.kind[1], value.code or ""))
+            made.append((term_of(terms.OF_TYPE, params, value.kind[0]), c, c))
         return _Made(token=tuple(made), text=text)
 
     def _reference(self, value: Reference, params: str, term_of: TermOf) -> _Made:
-        made: list[tuple[int, int]] = []
-        fact: tuple[tuple[int, Any, Any], ...] = ()
+        made: list[tuple[int, int, Any]] = []
         patient = 0
         if value.url:
-            made.append((term_of(terms.URL, params, ""), self._hash(value.url)))
+            made.append((term_of(terms.URL, params, ""), self._hash(value.url), value.url))
         elif value.id:
-            t, c = term_of(terms.LOCAL, params, value.type), self._hash(value.id)
-            made.append((t, c))
-            fact = ((t, value.id, 0),)
+            c = self._hash(value.id)
+            made.append((term_of(terms.LOCAL, params, value.type), c, value.id))
             patient = c if value.type == "Patient" else 0
         if value.identifier is not None:
-            found = value.identifier
-            made.append((term_of(terms.IDENTIFIER, params, found.system or ""), self._hash(found.code or "")))
-        return _Made(token=tuple(made), fact=fact, patient=patient)
+            found, c = value.identifier, self._hash(value.identifier.code or "")
+            made.append((term_of(terms.IDENTIFIER, params, found.system or ""), c, c))
+        return _Made(token=tuple(made), patient=patient)
 
 
 def _grouped(indexed: Indexed) -> dict[tuple[type, Any], list[str]]:

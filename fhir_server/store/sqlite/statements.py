@@ -20,6 +20,11 @@ class Table(NamedTuple):
 
 
 TABLES: Final = {
+    "no_head": Table("DELETE FROM head WHERE seq IN", 1),
+    "no_token": Table("DELETE FROM token WHERE (t, c, seq) IN", 3),
+    "no_span": Table("DELETE FROM span WHERE (t, lo, seq, w) IN", 4),
+    "no_fact": Table("DELETE FROM fact WHERE seq IN", 1),
+    "no_timeline": Table("DELETE FROM timeline WHERE (t, p, c, lo, seq) IN", 5),
     "tenant": Table("INSERT INTO tenant", 2),
     "term": Table("INSERT INTO term", 6),
     "version": Table("INSERT INTO version", 9),
@@ -32,11 +37,6 @@ TABLES: Final = {
     "fact": Table("INSERT OR IGNORE INTO fact", 4),
     "timeline": Table("INSERT OR IGNORE INTO timeline", 5),
     "text": Table("INSERT OR IGNORE INTO text", 3),
-    "no_head": Table("DELETE FROM head WHERE seq IN", 1),
-    "no_token": Table("DELETE FROM token WHERE (t, c, seq) IN", 3),
-    "no_span": Table("DELETE FROM span WHERE (t, lo, seq, w) IN", 4),
-    "no_fact": Table("DELETE FROM fact WHERE seq IN", 1),
-    "no_timeline": Table("DELETE FROM timeline WHERE (t, p, c, lo, seq) IN", 5),
     "no_record": Table("DELETE FROM record WHERE seq IN", 1),
     "record": Table(
         "INSERT INTO record",
@@ -46,7 +46,7 @@ TABLES: Final = {
     ),
     "audit": Table("INSERT INTO audit", 4),
 }
-"""The lists of a batch, in the order in which they are written."""
+"""The lists of a batch, in the order in which they are written: index rows that go before those that come."""
 
 _COUNTS: Final = {
     "counter": Table("INSERT OR REPLACE INTO counter", 3),

@@ -22,6 +22,7 @@ from fhir_server.store.sqlite.connection import check_engine, connect
 from fhir_server.store.sqlite.keeper import Keeper
 from fhir_server.store.sqlite.known import Known
 from fhir_server.store.sqlite.migrations import migrate, steps
+from fhir_server.store.sqlite.rebuild import rebuild
 from fhir_server.store.sqlite.session import Session, Timer
 from fhir_server.store.sqlite.terms import HashText, hasher
 from fhir_server.store.sqlite.transaction import SqliteTransaction
@@ -44,7 +45,7 @@ class SqliteStore:
 
     Args:
         path: Of the file.
-        index: Gives the values of a resource, to remove the index rows of a version that is replaced.
+        index: Gives the values of a resource, for what the index cannot tell a search, and to make the index anew.
         clock: Returns microseconds since 1970.
         timer: Returns seconds that only grow; bounds searches.
         random: Returns that many random bytes; for secrets.
@@ -75,20 +76,22 @@ class SqliteStore:
     async def open(self) -> None:
         """Open the file, bring its schema up to date; raise Unavailable with the reason where it is not safe."""
         check_engine()
-        connection, hash_text, audit_key = await asyncio.get_running_loop().run_in_executor(None, self._open)
+        session, hash_text, audit_key = await asyncio.get_running_loop().run_in_executor(None, self._open)
         self._readers = Readers(self._path, self._vfs, hash_text, self._index, self._timer, self._seconds)
         self._keeper = Keeper(lambda: connect(self._path, vfs=self._vfs, writer=True))
-        session = Session(connection, self._timer, hash_text, tables=False)
         self._writer = Writer(
             session, Known(hash_text), self._index, self._clock, audit_key, self._keeper, self._seconds
         )
 
-    def _open(self) -> tuple[apsw.Connection, HashText, bytes]:
+    def _open(self) -> tuple[Session, HashText, bytes]:
         connection = connect(self._path, vfs=self._vfs, writer=True)
         try:
             migrate(connection, steps())
             hash_text = hasher(self._kept_secret(connection, "index"))
-            return connection, hash_text, self._kept_secret(connection, audit.KEY)
+            audit_key = self._kept_secret(connection, audit.KEY)
+            session = Session(connection, self._timer, hash_text, tables=False)
+            rebuild(session, Known(hash_text), self._index, audit_key)
+            return session, hash_text, audit_key
         except apsw.Error as error:
             connection.close()
             raise Unavailable(f"The store cannot be opened: {type(error).__name__}.") from error

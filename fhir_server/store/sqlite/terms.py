@@ -65,6 +65,7 @@ class Terms:
 
     def __init__(self) -> None:
         self._ids: dict[tuple[int, str, str, str, str], int] = {}
+        self._by_id: dict[int, Term] = {}
         self._by_param: dict[tuple[int, str, str], list[Term]] = {}
         self._by_kind: dict[tuple[int, str], list[Term]] = {}
         self._types: dict[int, dict[str, int]] = {}
@@ -84,7 +85,7 @@ class Terms:
     def add(self, id: int, tenant: int, type: str, kind: str, params: str, system: str) -> None:
         """Take in a row of the table."""
         self._ids[tenant, type, kind, params, system] = id
-        term = Term(id, tenant, type, kind, tuple(params.split(" ")) if params else (), system)
+        term = self._by_id[id] = Term(id, tenant, type, kind, tuple(params.split(" ")) if params else (), system)
         for param in term.params:
             self._by_param.setdefault((tenant, type, param), []).append(term)
         self._by_kind.setdefault((tenant, kind), []).append(term)
@@ -95,6 +96,15 @@ class Terms:
     def id(self, tenant: int, type: str, kind: str, params: str = "", system: str = "") -> int:
         """Return the number of a term, 0 where there is none."""
         return self._ids.get((tenant, type, kind, params, system), 0)
+
+    def term(self, id: int) -> Term:
+        """Return a term that is known by its number."""
+        return self._by_id[id]
+
+    def beside(self, id: int) -> list[Term]:
+        """Return all terms of the tenant and resource type that a term has."""
+        of = self._by_id[id][1:3]
+        return [term for term in self._by_id.values() if term[1:3] == of]
 
     def of_param(self, tenant: int, type: str, param: str, kinds: Iterable[str]) -> list[Term]:
         """Return the terms of these kinds whose set of parameters has `param`."""
@@ -111,7 +121,7 @@ class Terms:
     def drop(self, ids: set[int]) -> None:
         """Forget terms whose rows were undone."""
         for key in [key for key, id in self._ids.items() if id in ids]:
-            del self._ids[key]
+            del self._by_id[self._ids.pop(key)]
         for types in self._types.values():
             for name in [name for name, id in types.items() if id in ids]:
                 del types[name]

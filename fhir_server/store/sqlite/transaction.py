@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 from fhir_server.errors import VersionConflict
@@ -16,10 +15,9 @@ from fhir_server.store.sqlite.batch import Batch
 from fhir_server.store.sqlite.body import write_row
 from fhir_server.store.sqlite.find.history import History
 from fhir_server.store.sqlite.find.search import Search, Tenant
-from fhir_server.store.sqlite.find.sight import NOBODY, SEVERAL
 from fhir_server.store.sqlite.job import BREATH, Job
+from fhir_server.store.sqlite.placing import Placing
 from fhir_server.store.sqlite.reading import Snapshot, tenant_number, write_audit
-from fhir_server.store.sqlite.removal import Removal
 from fhir_server.store.sqlite.session import Interrupted
 
 T = TypeVar("T")
@@ -31,7 +29,7 @@ class SqliteTransaction:
     Args:
         batch: Where its writes go.
         tenant: Name.
-        index: Gives the values of a resource, to remove the index rows of a version that is replaced.
+        index: Gives the values of a resource, for what the index cannot tell a search.
         now: Its time.
     """
 
@@ -152,44 +150,31 @@ class SqliteTransaction:
         made = Version(write.type, write.id, write.version, write.at, write.method, write.body, batch.known.seq, owners)
         k = batch.term(tenant, write.type, terms.TYPE, "", "")
         lists = batch.lists
-        lists["version"].append(write_row(k, made))
-        lists["new_resource" if before is None else "resource"].append((k, write.id, made.seq, made.version))
         if before is not None:
             self._supersede(k, before)
+        lists["version"].append(write_row(k, made))
+        lists["new_resource" if before is None else "resource"].append((k, write.id, made.seq, made.version))
         if made.is_deleted:
             lists["token"].append((batch.term(tenant, write.type, terms.HISTORY, "", ""), 0, made.seq))
         else:
-            self._add_rows(k, made, write.indexed)
+            self._placing().add(k, made, write.indexed)
+            batch.count(k, "current", 1)
         batch.count(k, "versions", 1)
         batch.set(batch.overlay, (tenant, write.type, write.id), made)
         batch.known.bytes += len(made.body)
         return made
 
-    def _add_rows(self, k: int, version: Version, indexed: Indexed) -> None:
-        batch, lists = self._batch, self._batch.lists
-        rows = batch.rows.build(k, version.type, indexed, version.seq, version.at, self._term_of(version.type))
-        owners = version.owners
-        owner = NOBODY if not owners else batch.hash(owners[0]) if len(owners) == 1 else SEVERAL
-        lists["head"].append((version.seq, k, batch.hash(version.id), owner, rows.shape))
-        lists["token"].append((k, 0, version.seq))
-        lists["token"] += rows.token
-        lists["span"] += rows.span
-        lists["fact"] += rows.fact
-        lists["timeline"] += rows.timeline
-        lists["text"] += rows.text
-        batch.count(k, "current", 1)
-
     def _supersede(self, k: int, before: Version) -> None:
         batch, lists = self._batch, self._batch.lists
+        if not before.is_deleted:
+            self._placing().remove(k, before.type, before.seq)
+            history = batch.term(self._number, before.type, terms.HISTORY, "", "")
+            lists["token"].append((history, 0, before.seq))
+            batch.count(k, "current", -1)
         lists["superseded"].append((k, before.id, before.version, before.seq))
-        if before.is_deleted:
-            return
-        history = batch.term(self._number, before.type, terms.HISTORY, "", "")
-        lists["token"].append((history, 0, before.seq))
-        self._removal().rows(k, before)
 
-    def _removal(self) -> Removal:
-        return Removal(self._batch, self._number, self._index)
+    def _placing(self) -> Placing:
+        return Placing(self._batch, self._number)
 
     async def reindex(self, type: str, id: str, indexed: Indexed) -> None:
         """Replace the index values and owners of a current resource; nothing happens where there is none."""
@@ -199,25 +184,19 @@ class SqliteTransaction:
         if batch.session.is_tired():
             await BREATH
         k = self._snapshot.type_term(type)
-        self._removal().rows(k, current)
-        batch.flush()  # what is removed and what is added may be the same rows
         if current.owners != tuple(indexed.owners):
             current = current._replace(owners=tuple(indexed.owners))
             batch.statement("UPDATE version SET owners = ? WHERE seq = ?", (" ".join(current.owners), current.seq))
             batch.set(batch.overlay, (self._number, type, id), current)
-        self._add_rows(k, current, indexed)
+        self._placing().replace(k, current, indexed)
 
     async def erase(self, type: str, id: str) -> int:
         """Remove every version of a resource and its index values; return how many versions there were."""
         if self._current(type, id) is None:
             return 0
-        erased = self._removal().erase(self._snapshot.type_term(type), type, id)
+        erased = self._placing().erase(self._snapshot.type_term(type), type, id)
         self._batch.set(self._batch.overlay, (self._number, type, id), None)
         return erased
-
-    def _term_of(self, type: str) -> Callable[[str, str, str], int]:
-        batch, tenant = self._batch, self._number
-        return partial(batch.term, tenant, type)
 
     def _record(self, kind: str, key: str) -> Record | None:
         overlay, place = self._batch.overlay, ("record", self._number, kind, key)

@@ -235,7 +235,7 @@ class Writer:
             await self._loop.run_in_executor(self._thread, self._commit)
         else:
             self._commit()
-        if batch.erases:
+        if batch.erased:
             self._erased, self._empty_after = True, 0.0
             self._connection.execute(connections.SECURE_DELETE).fetchall()
         self._known.trim()
