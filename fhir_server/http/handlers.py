@@ -24,6 +24,7 @@ from fhir_server.search.values import Period
 from fhir_server.store.protocol import HistoryQuery
 
 MOST_PER_PAGE = 1_000
+_OF_ANY = ("", "_format", "_pretty")  # parameters of every interaction
 
 
 async def read(hub: Hub, request: Request) -> Response:
@@ -71,10 +72,15 @@ def _part(request: Request, body: bytes) -> bytes:
 
 
 async def create(hub: Hub, request: Request) -> Response:
-    """Serve create, also conditional (https://hl7.org/fhir/R4/http.html#create)."""
-    entry = Entry(
-        "POST", request.segments[0], request.resource(), if_none_exist=request.headers.get("if-none-exist", "")
-    )
+    """Serve create, also conditional (https://hl7.org/fhir/R4/http.html#create).
+
+    A condition in the url counts as one in If-None-Exist, as some clients send it: ignored, it would make doubles.
+    """
+    condition = request.headers.get("if-none-exist", "")
+    asked = "&".join(part for part in request.query.split("&") if part.partition("=")[0] not in _OF_ANY)
+    if asked and condition:
+        raise BadRequest("A create has its condition in If-None-Exist or in its url, not in both.")
+    entry = Entry("POST", request.segments[0], request.resource(), if_none_exist=condition or asked)
     return await _write(hub, request, entry, "create")
 
 

@@ -23,11 +23,20 @@ _READERS: Final[Mapping[str, Callable[[Any], Patch]]] = {
 MEDIA_TYPES: Final = tuple(_READERS)
 
 
+def _read_by_shape(document: Any) -> Patch:
+    """Read a patch sent as plain JSON, as some clients do: each format has a shape of its own."""
+    if isinstance(document, list):
+        return json_patch.read(document)
+    is_parameters = isinstance(document, dict) and document.get("resourceType") == "Parameters"
+    return fhirpath_patch.read(document) if is_parameters else merge_patch.read(document)
+
+
 def read(media_type: str, body: bytes) -> Patch:
     """Read a patch document.
 
     Args:
-        media_type: With or without parameters; of JSON Patch, JSON Merge Patch or FHIR JSON (Parameters).
+        media_type: With or without parameters; of JSON Patch, JSON Merge Patch or FHIR JSON (Parameters); plain
+            `application/json` is read by its shape.
         body: UTF-8 JSON.
 
     Returns:
@@ -39,7 +48,8 @@ def read(media_type: str, body: bytes) -> Patch:
         BadRequest, Malformed: The document is no patch of that format.
     """
     kind, _, parameters = media_type.partition(";")
-    reader = _READERS.get(kind.strip().lower())
+    bare = kind.strip().lower()
+    reader = _read_by_shape if bare == "application/json" else _READERS.get(bare)
     if reader is None:
         error = UnsupportedMediaType("A patch is a JSON Patch, a JSON Merge Patch, or FHIR JSON with Parameters.")
         error.headers["Accept-Patch"] = ", ".join(MEDIA_TYPES)
