@@ -24,7 +24,7 @@ MAX_VALUES: Final = 100_000  # characters of all alternatives of a parameter
 
 MODIFIERS: Final = {
     "string": frozenset({"exact", "contains"}),
-    "token": frozenset({"not", "text", "of-type"}),
+    "token": frozenset({"not", "text", "of-type", "in", "not-in", "above", "below"}),
     "reference": frozenset({"identifier"}),
     "uri": frozenset({"above", "below"}),
 }
@@ -42,6 +42,7 @@ _KM: Final = {  # by UCUM code; without a unit R4 assumes km
 }
 _PLAIN: Final = re.compile(r"-?[0-9]{1,7}(?:\.[0-9]{1,20})?")
 _LOCAL: Final = re.compile(r"(?:([A-Z][A-Za-z]*)/)?([A-Za-z0-9.\-]{1,64})(?:/_history/([A-Za-z0-9.\-]{1,64}))?")
+_VALUE_SET: Final = re.compile(r"ValueSet/[A-Za-z0-9.\-]{1,64}")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
 
@@ -168,21 +169,37 @@ def targets(parameter: Parameter) -> tuple[str, ...]:
 def token_ask(name: str, modifier: str, text: str) -> Ask:
     """Read `code`, `system|code`, `|code` or `system|`; with :text a string, with :of-type three parts.
 
+    With :in and :not-in it is a value set; :above and :below take system|code, since systems have the hierarchies.
+
     Source: https://hl7.org/fhir/R4/search.html#token
     """
     if modifier == "text":
         return Ask(Text(unescape(text)))
+    if modifier in ("in", "not-in"):
+        return Ask(Uri(value_set(name, unescape(text))))
     parts = [unescape(part) for part in split(text, "|", 2 if modifier == "of-type" else 1)]
     if modifier == "of-type":
         if len(parts) != 3 or not all(parts):
             raise BadParameter(f"The parameter '{name}' takes system|code|value.")
         return Ask(Token(None, parts[2], kind=(parts[0], parts[1])))
+    if modifier in ("above", "below") and not (len(parts) == 2 and all(parts)):
+        raise BadParameter(f"The parameter '{name}' takes system|code.")
     if len(parts) == 1:
         return Ask(Token(None, parts[0]))
     system, code = parts
     if not system and not code:
         raise BadParameter(f"The parameter '{name}' takes code, system|code, |code or system|.")
     return Ask(Token(system, code or None))
+
+
+def value_set(name: str, text: str) -> str:
+    """Read what names a value set: a canonical url, or `ValueSet/id` of this server.
+
+    Source: https://hl7.org/fhir/R4/search.html#token
+    """
+    if _ABSOLUTE.fullmatch(text) is None and _VALUE_SET.fullmatch(text) is None:
+        raise BadParameter(f"The parameter '{name}' takes the url of a value set, or ValueSet/id.")
+    return text
 
 
 def uri_ask(name: str, modifier: str, text: str) -> Ask:

@@ -1,23 +1,29 @@
-"""Parameter names as clauses: modifiers, chains and reverse chains.
+"""Parameter names as clauses: modifiers, chains, reverse chains and the parameters that are none of a resource.
 
-Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#chaining and #has
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#chaining, #has and #list
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
 from fhir_server.definitions import resource_types
 from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
-from fhir_server.search.asks import Reader, UnsupportedModifier, targets
-from fhir_server.search.query import Chain, Clause, Has, Parameter
+from fhir_server.search import words
+from fhir_server.search.asks import Reader, UnsupportedModifier, alternatives, targets
+from fhir_server.search.filter import Expression, read_filter
+from fhir_server.search.filtering import Tests
+from fhir_server.search.query import Ask, Chain, Clause, Has, Match, Parameter
+from fhir_server.search.values import Text, Token
 
 MOST_HOPS: Final = 4  # references that a chain follows
 MOST_HAS: Final = 3  # _has inside each other
 MOST_CLAUSES: Final = 500  # of a whole query, the alternatives by type of chains counted
 
+_LIST: Final = re.compile(r"(?:List/)?[A-Za-z0-9.\-]{1,64}")
 MAX_NAME: Final = 60  # characters of a name that an error text shows
 
 
@@ -58,7 +64,8 @@ class Clauses:
             return None
         return known[0] if len(known) == 1 else replace(known[0], targets=_shared(map(targets, known)))
 
-    def _known(self, types: Sequence[str], code: str, name: str) -> Parameter:
+    def known(self, types: Sequence[str], code: str, name: str) -> Parameter:
+        """Return the parameter that all these types share; raise UnknownParameter, with `name`, where they do not."""
         if (found := self.parameter(types, code)) is None:
             raise UnknownParameter(f"The search parameter '{shown(name)}' is not known here.")
         return found
@@ -78,23 +85,44 @@ class Clauses:
             BadParameter: The value cannot be read.
             TooCostly: The query goes beyond its bounds.
         """
+        self.spend()
+        if name.startswith("_has:"):
+            return self.has(
+                types, name, lambda type, rest: self.clause((type,), rest, value, hops=hops, inside=inside + 1), inside
+            )
+        head, dot, rest = name.partition(".")
+        code, colon, modifier = head.partition(":")
+        if code in _SPECIAL and not dot:
+            if colon:
+                raise UnsupportedModifier(f"The parameter '{code}' takes no modifier.")
+            return _SPECIAL[code](self, types, value)
+        if dot:
+            far = hops + 1
+            return self.chain(
+                types, head, name, lambda type: self.clause((type,), rest, value, hops=far, inside=inside), far
+            )
+        if colon and not modifier:
+            raise UnsupportedModifier(f"The parameter '{shown(name)}' has an empty modifier.")
+        return self._reader.match(shown(name), self.known(types, code, name), modifier, value)
+
+    def spend(self) -> None:
+        """Count one clause; raise TooCostly beyond the budget of the query."""
         self._made += 1
         if self._made > MOST_CLAUSES:
             raise TooCostly("The query has too many clauses; name the types that its chains go through.")
-        if name.startswith("_has:"):
-            return self._has(types, name, value, hops, inside)
-        head, dot, rest = name.partition(".")
-        code, colon, modifier = head.partition(":")
-        parameter = self._known(types, code, name)
-        if dot:
-            return self._chain(parameter, modifier, name, rest, value, hops + 1, inside)
-        if colon and not modifier:
-            raise UnsupportedModifier(f"The parameter '{shown(name)}' has an empty modifier.")
-        return self._reader.match(shown(name), parameter, modifier, value)
 
-    def _chain(
-        self, parameter: Parameter, modifier: str, name: str, rest: str, value: str, hops: int, inside: int
-    ) -> Chain:
+    def chain(self, types: Sequence[str], head: str, name: str, then: Callable[[str], Clause], hops: int) -> Chain:
+        """Follow a reference.
+
+        Args:
+            types: The resource types that it is asked on.
+            head: The reference parameter, `subject` or `subject:Patient`.
+            name: The whole name, for error texts.
+            then: Gives what must hold for a target of a type; raises UnknownParameter where the type lacks it.
+            hops: References followed, this one counted.
+        """
+        code, _, modifier = head.partition(":")
+        parameter = self.known(types, code, name)
         if hops > MOST_HOPS:
             raise TooCostly(f"A chain follows at most {MOST_HOPS} references.")
         possible = targets(parameter)
@@ -105,7 +133,7 @@ class Clauses:
         found: dict[str, Clause] = {}
         for type in (modifier,) if modifier else possible:
             try:
-                found[type] = self.clause((type,), rest, value, hops=hops, inside=inside)
+                found[type] = then(type)
             except UnknownParameter:
                 if modifier or len(possible) == 1:
                     raise
@@ -113,18 +141,79 @@ class Clauses:
             raise UnknownParameter(f"The search parameter '{shown(name)}' is not known on what it refers to.")
         return Chain(parameter, tuple(found), tuple(found.values()))
 
-    def _has(self, types: Sequence[str], name: str, value: str, hops: int, inside: int) -> Has:
+    def has(
+        self, types: Sequence[str], name: str, then: Callable[[str, str], Clause], inside: int, place: str = ""
+    ) -> Has:
+        """Ask for a resource that refers here.
+
+        Args:
+            types: The resource types that it is asked on.
+            name: `_has:Type:reference:rest`.
+            then: Gives the clause of the one that refers, by its type and the rest of the name.
+            inside: `_has` around it.
+            place: What error texts call it; "" by its name.
+        """
+        place = place or shown(name)
         if inside >= MOST_HAS:
             raise TooCostly(f"At most {MOST_HAS} _has may stand inside each other.")
         parts = name.split(":", 3)
         if len(parts) != 4 or parts[1] not in resource_types():
-            raise UnknownParameter(f"The search parameter '{shown(name)}' is not _has:Type:reference:parameter.")
+            raise UnknownParameter(f"The search parameter '{place}' is not _has:Type:reference:parameter.")
         _, source, code, rest = parts
-        parameter = self._known((source,), code, name)
+        parameter = self.known((source,), code, place)
         possible = targets(parameter)
         if parameter.type != "reference" or (possible and not set(possible) & set(types)):
-            raise UnknownParameter(f"The search parameter '{shown(name)}' does not refer to what is searched.")
-        return Has(source, parameter, self.clause((source,), rest, value, hops=hops, inside=inside + 1))
+            raise UnknownParameter(f"The search parameter '{place}' does not refer to what is searched.")
+        return Has(source, parameter, then(source, rest))
+
+    # --- parameters of every resource that no element of it answers -------------------------------------------
+
+    def _list(self, types: Sequence[str], value: str) -> Has:
+        """Read `_list`: the resources that a List refers to, which the caller must be able to see.
+
+        Source: https://hl7.org/fhir/R4/search.html#list
+        """
+        itself, asks = self.known(("List",), "_id", "_list"), []
+        for part in alternatives("_list", value):
+            if part.startswith("$"):
+                raise UnknownParameter(
+                    "The parameter '_list' takes the id of a List; lists such as $current-problems are not kept here: "
+                    "search by patient and status instead."
+                )
+            if not _LIST.fullmatch(part):
+                raise BadParameter("The parameter '_list' takes the id of a List.")
+            asks.append(Ask(Token(None, part.removeprefix("List/"))))
+        return Has("List", self.known(("List",), "item", "_list"), Match(itself, tuple(asks)))
+
+    def _text(self, types: Sequence[str], value: str) -> Match:
+        return _full_text("_text", types, value)
+
+    def _content(self, types: Sequence[str], value: str) -> Match:
+        return _full_text("_content", types, value)
+
+    def _filter(self, types: Sequence[str], value: str) -> Clause:
+        expression: Expression = read_filter(value)
+        return Tests(self, self._reader).clause(expression, types)
+
+
+def _full_text(code: str, types: Sequence[str], value: str) -> Match:
+    """Read words; the whole value is one question, in which commas part words as any punctuation does."""
+    try:
+        words.read(value[: words.MAX_TEXT + 1])
+    except ValueError:
+        raise BadParameter(
+            f"The parameter '{code}' takes words, \"words in quotes\", and, or, not and parentheses."
+        ) from None
+    return Match(Parameter(code, "special", types[0], ""), (Ask(Text(value)),), "words")
+
+
+_SPECIAL: Final[dict[str, Callable[[Clauses, Sequence[str], str], Clause]]] = {
+    "_list": Clauses._list,
+    "_text": Clauses._text,
+    "_content": Clauses._content,
+    "_filter": Clauses._filter,
+}
+"""Parameters that are asked in a way of their own."""
 
 
 def _shared(each: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -13,17 +13,23 @@ from fhir_server import fhirpath
 from fhir_server.definitions import compartment, resource_types
 from fhir_server.fhirpath.nodes import type_of
 from fhir_server.model import Resource
+from fhir_server.search.molar import LOINC, by_loinc, derived
 from fhir_server.search.parameters import parameters_of
 from fhir_server.search.paths import Path, paths
 from fhir_server.search.query import Parameter
-from fhir_server.search.readers import Readers
+from fhir_server.search.readers import Readers, read_concept, read_quantity
 from fhir_server.search.values import NOTHING, Composite, Indexed, Reference, Value
-from fhir_server.search.walks import Branch, Found, bare, put, read_readable
+from fhir_server.search.walks import UNREADABLE, Branch, Found, bare, put, read_readable
 
 ZONE: Final = "Europe/Paris"
 
 # Who a resource is about, in the words of R4's types; others (performer, author, asserter ...) only took part.
 ABOUT: Final = ("patient", "subject", "beneficiary", "individual", "for")
+
+MEASURED: Final = frozenset(
+    f"{prefix}{code}" for prefix in ("", "component-", "combo-") for code in ("value-quantity", "code-value-quantity")
+)
+"""Parameters of Observation that also find a concentration in the other kind of unit."""
 
 Rest = Callable[[Resource, Found], None]
 
@@ -78,6 +84,14 @@ class Indexer:
         """Return the values of any parameter, also one made at run time, by the FHIRPath engine."""
         found: Found = {}
         self._evaluated(parameter)(resource, found)
+        if (
+            parameter.base == "Observation"
+            and parameter.code in MEASURED
+            and resource.get("resourceType") == "Observation"
+        ):
+            also: Found = {}
+            self._add_derived(resource, also)
+            put(found, parameter.code, tuple(also.get(parameter.code, ())))
         return tuple(dict.fromkeys(found.get(parameter.code, ())))
 
     # --- plans --------------------------------------------------------------------------------------------
@@ -93,6 +107,8 @@ class Indexer:
                 else self._add(root, parameter, ways)
             ):
                 rest.append(self._evaluated(parameter))
+        if type == "Observation":
+            rest.append(self._add_derived)
         codes = parameters_of(type)
         about = tuple(code for code in ABOUT if code in codes and "Patient" in _targets(codes[code]))
         taking_part = compartment("Patient").get(type, ())
@@ -130,6 +146,30 @@ class Indexer:
             if read is not None:
                 found.append(branch.leaf(step.key, step.where, way.only, part.type, step.type, read).slot)
         return found
+
+    # --- concentrations in the other kind of unit ----------------------------------------------------------
+
+    def _add_derived(self, observation: Resource, found: Found) -> None:
+        """Add mmol/L to mg/dL and the other way round, where the LOINC code says of what (`search.molar`)."""
+        known = by_loinc()
+        for element in (observation, *_components(observation)):
+            concept = element.get("code") if "valueQuantity" in element else None
+            codings = concept.get("coding") if concept.__class__ is dict else None
+            for coding in codings if codings.__class__ is list else ():
+                if coding.__class__ is dict and coding.get("code") in known and coding.get("system") == LOINC:
+                    with suppress(*UNREADABLE):
+                        self._add_concentration(element, coding["code"], element is observation, found)
+                    break
+
+    def _add_concentration(self, element: Any, loinc: str, is_whole: bool, found: Found) -> None:
+        own = "" if is_whole else "component-"
+        for quantity in read_quantity(element["valueQuantity"]):
+            made = derived(loinc, quantity)
+            if made is not None:
+                pairs = tuple(Composite((token, made)) for token in bare(list(read_concept(element["code"]))))
+                for prefix in (own, "combo-"):
+                    put(found, f"{prefix}value-quantity", (made,))
+                    put(found, f"{prefix}code-value-quantity", pairs)
 
     # --- by the FHIRPath engine ---------------------------------------------------------------------------
 
@@ -175,6 +215,11 @@ class Indexer:
                     values = tuple(v for v in values if isinstance(v, Reference) and v.type in parameter.targets)
                 made += values
         return tuple(made)
+
+
+def _components(observation: Resource) -> list[Any]:
+    components = observation.get("component")
+    return [one for one in components if one.__class__ is dict] if components.__class__ is list else []
 
 
 def _branch(root: Branch, way: Path) -> Branch:

@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from decimal import Decimal
+from fractions import Fraction
 from math import asin, cos, radians, sin, sqrt
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from fhir_server import gate
 from fhir_server.model import Resource
 from fhir_server.search import words
 from fhir_server.search.fold import fold
+from fhir_server.search.quantity import Asked, asked_of
 from fhir_server.search.query import AllOf, Ask, Chain, Clause, Has, Match, Not
 from fhir_server.search.values import (
     Composite,
@@ -219,7 +220,7 @@ def _fits_reference(modifier: str, ask: Ask, value: Reference) -> bool:
 
 # --- ordered values ---------------------------------------------------------------------------------------
 
-_Bound = Any  # int or Decimal; of a value None where it is open
+_Bound = Any  # int, Decimal or Fraction; of a value None where it is open
 
 
 def compare(prefix: str, lo: _Bound, hi: _Bound, below: _Bound, above: _Bound) -> bool:
@@ -269,36 +270,37 @@ def _fits_date(modifier: str, ask: Ask, value: Period) -> bool:
 
 def _fits_number(modifier: str, ask: Ask, value: Number) -> bool:
     asked = _of(Number, ask)
-    return _number(ask, asked.lo, asked.hi, value.lo, value.hi)
+    assert ask.exact is not None, "a question has its number"
+    return _number(ask.prefix, Asked(asked.lo, asked.hi, ask.exact), value.lo, value.hi)
 
 
 def _fits_quantity(modifier: str, ask: Ask, value: Quantity) -> bool:
-    """A unit with its system is compared by code; without one, "either the code or the stated human unit"."""
-    asked = _of(Quantity, ask)
-    if asked.system and (asked.system, asked.code) != (value.system, value.code):
+    """Values in another UCUM unit answer too: the question is converted into their unit, exactly."""
+    asked = asked_of(ask, value.system, value.code, value.unit)
+    if asked is None:
         return False
-    if not asked.system and asked.unit and asked.unit not in (value.code, value.unit):
-        return False
-    return _number(ask, asked.lo, asked.hi, value.lo, value.hi)
+    lo, hi = value.lo, value.hi
+    if isinstance(asked.lo, Fraction):  # which Python does not compare with a Decimal
+        return _number(ask.prefix, asked, lo if lo is None else Fraction(lo), hi if hi is None else Fraction(hi))
+    return _number(ask.prefix, asked, lo, hi)
 
 
-def _number(ask: Ask, low: Decimal | None, high: Decimal | None, lo: Decimal | None, hi: Decimal | None) -> bool:
+def _number(prefix: str, asked: Asked, lo: _Bound, hi: _Bound) -> bool:
     """Compare two spans of numbers.
 
     The range of the search value is half-open, "[99.5 ... 100.5)"; gt lt ge le sa eb take the number "as if
     they have arbitrarily high precision".
     """
-    assert low is not None and high is not None and ask.exact is not None, "a question's number has all bounds"
-    contains = lo is not None and hi is not None and low <= lo and hi < high
-    match ask.prefix:
+    contains = lo is not None and hi is not None and asked.lo <= lo and hi < asked.hi
+    match prefix:
         case "eq":
             return contains
         case "ne":
             return not contains
         case "ap":
-            return (lo is None or lo <= high) and (hi is None or hi >= low)
-        case prefix:
-            return compare(prefix, lo, hi, ask.exact, ask.exact)
+            return (lo is None or lo <= asked.hi) and (hi is None or hi >= asked.lo)
+        case _:
+            return compare(prefix, lo, hi, asked.exact, asked.exact)
 
 
 # --- special ----------------------------------------------------------------------------------------------

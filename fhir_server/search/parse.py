@@ -16,14 +16,17 @@ from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
 from fhir_server.search import parameters
 from fhir_server.search.asks import Reader, UnsupportedModifier
 from fhir_server.search.clauses import Clauses, Registry, shown
+from fhir_server.search.compartments import clause, read_within
 from fhir_server.search.query import Clause, Include, Query
 from fhir_server.search.results import (
     MOST_INCLUDES,
     SUMMARIES,
     TOTALS,
     read_choice,
+    read_contained,
     read_count,
     read_elements,
+    read_flag,
     read_include,
     read_sort,
     read_types,
@@ -51,7 +54,8 @@ def parse(
     """Turn the parameters of a search into a `Query`.
 
     Args:
-        types: The resource types searched; none for the whole system, which `_type` narrows.
+        types: The resource types searched; none for the whole system, which `_type` narrows. One path such as
+            `Patient/1/Observation` or `Patient/1/*` searches a compartment.
         pairs: Names and values in order, percent-decoded.
         zone: Of a date or time that has none, or its name.
         now: Microseconds since 1970; `ap` on dates reaches a tenth of the gap between now and the date.
@@ -69,7 +73,8 @@ def parse(
     if len(pairs) > MOST_PARAMETERS:
         raise TooCostly(f"A search takes at most {MOST_PARAMETERS} parameters.")
     reader = Reader(ZoneInfo(zone) if isinstance(zone, str) else zone, now, base_url.rstrip("/"))
-    building = _Building(types, registry, reader, count)
+    within = types[0] if len(types) == 1 and "/" in types[0] else ""
+    building = _Building(types, registry, reader, count, within)
     ran: list[tuple[str, str]] = []
     ignored: list[str] = []
     # _type first: it says which parameters there are.
@@ -92,9 +97,10 @@ def parse(
 class _Building:
     """A query while its parameters are read."""
 
-    def __init__(self, types: Sequence[str], registry: Registry, reader: Reader, count: int) -> None:
-        self._types = tuple(types) or tuple(sorted(resource_types()))
-        self._is_system = not types
+    def __init__(self, types: Sequence[str], registry: Registry, reader: Reader, count: int, within: str) -> None:
+        self._within, own = read_within(within) if within else ("", tuple(types))
+        self._types = own or tuple(sorted(resource_types()))
+        self._is_system = not types or len(own) > 1
         self._registry = registry
         self._clauses = Clauses(registry, reader)
         self._where: list[Clause] = []
@@ -136,8 +142,16 @@ class _Building:
         """Return what was read; `_count=0` asks for the count alone, as `_summary=count` does."""
         if self._once["count"] == 0:
             self._once["summary"] = "count"
+        if self._within:
+            self._where.insert(0, clause(self._within, self._types, self._registry))
         return Query(
-            self._types, tuple(self._where), includes=tuple(self._includes), ignored=ignored, text=ran, **self._once
+            self._types,
+            tuple(self._where),
+            within=self._within,
+            includes=tuple(self._includes),
+            ignored=ignored,
+            text=ran,
+            **self._once,
         )
 
 
@@ -147,5 +161,7 @@ _RESULTS: Final[dict[str, tuple[str, Callable[[_Building, str], object]]]] = {
     "_summary": ("summary", lambda _, value: read_choice("_summary", value, SUMMARIES)),
     "_elements": ("elements", lambda _, value: read_elements(value)),
     "_sort": ("sort", _Building._sort),
+    "_explain": ("explain", lambda _, value: read_flag("_explain", value)),
+    "_contained": ("contained", lambda _, value: read_contained(value)),
 }
 """Result parameters that are given once, with the field of `Query` that each sets."""

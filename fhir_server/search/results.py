@@ -12,18 +12,19 @@ from typing import Final
 from fhir_server.definitions import resource_types
 from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
 from fhir_server.search.asks import UnsupportedModifier, targets
-from fhir_server.search.clauses import Clauses, Registry, shown
-from fhir_server.search.query import Include, Sort
+from fhir_server.search.clauses import MOST_HOPS, Clauses, Registry, shown
+from fhir_server.search.query import Include, Parameter, Sort
 
 MOST_RESULTS: Final = 1_000  # on one page; a larger _count is cut to it
 MOST_KEYS: Final = 5  # of _sort
+MOST_ELEMENTS: Final = 200  # of _elements
 MOST_INCLUDES: Final = 20  # _include and _revinclude of a query
 
 TOTALS: Final = ("none", "estimate", "accurate")
 SUMMARIES: Final = ("true", "text", "data", "count", "false")
 
 _SORTABLE: Final = frozenset({"number", "date", "string", "token", "reference", "quantity", "uri"})
-_ELEMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_ELEMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(?:\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}")
 _MAX_COUNT: Final = 18  # digits
 
 
@@ -41,9 +42,21 @@ def read_choice(name: str, value: str, choices: Sequence[str]) -> str:
     return value
 
 
+def read_contained(value: str) -> str:
+    """Read `_contained`; only false, R4's default, is answered."""
+    if read_choice("_contained", value, ("true", "false", "both")) != "false":
+        raise UnknownParameter(
+            "The parameter '_contained' is answered for false only: search the resources that contain others by their "
+            "own parameters, or by words with _content."
+        )
+    return value
+
+
 def read_elements(value: str) -> tuple[str, ...]:
-    """Read `_elements`: names of elements at the root of the resource."""
+    """Read `_elements`: names of elements at the root of the resource, or below it with their path (`name.family`)."""
     names = value.split(",")
+    if len(names) > MOST_ELEMENTS:
+        raise TooCostly(f"The parameter '_elements' takes at most {MOST_ELEMENTS} names.")
     if not all(_ELEMENT.fullmatch(name) for name in names):
         raise BadParameter("The parameter '_elements' takes names of elements, parted by commas.")
     return tuple(names)
@@ -57,19 +70,58 @@ def read_types(value: str, allowed: Sequence[str]) -> tuple[str, ...]:
     return types
 
 
+def read_flag(name: str, value: str) -> bool:
+    """Read a parameter that takes true or false."""
+    return read_choice(name, value, ("true", "false")) == "true"
+
+
 def read_sort(value: str, types: Sequence[str], clauses: Clauses) -> tuple[Sort, ...]:
-    """Read `_sort`: codes of parameters, a `-` before those that descend."""
+    """Read `_sort`: codes of parameters, a `-` before those that descend.
+
+    A chain of references may stand before a code, as in `patient.family` or `subject:Patient.birthdate`; R4 has
+    none, users ask for it. `_score` is "relevance": every match of a search here is as good as another, so that
+    it orders nothing and the keys after it do.
+    """
     names = value.split(",")
     if len(names) > MOST_KEYS:
         raise TooCostly(f"The parameter '_sort' takes at most {MOST_KEYS} keys.")
     keys = []
     for name in names:
-        code = name.removeprefix("-")
-        parameter = clauses.parameter(types, code)
-        if parameter is None or parameter.type not in _SORTABLE:
-            raise UnknownParameter("The parameter '_sort' names a parameter that is not known here or has no order.")
-        keys.append(Sort(parameter, descending=name != code))
+        steps = name.removeprefix("-")
+        if steps != "_score":
+            keys.append(_key(steps.split("."), types, clauses, name.startswith("-")))
     return tuple(keys)
+
+
+def _key(steps: Sequence[str], types: Sequence[str], clauses: Clauses, descending: bool) -> Sort:
+    if len(steps) > MOST_HOPS + 1:
+        raise TooCostly(f"A key of '_sort' follows at most {MOST_HOPS} references.")
+    path: list[tuple[Parameter, str]] = []
+    for step in steps[:-1]:
+        reference, target = _reference(step, types, steps[len(path) + 1].partition(":")[0], clauses)
+        path.append((reference, target))
+        types = (target,)
+    parameter = clauses.parameter(types, steps[-1])
+    if parameter is None or parameter.type not in _SORTABLE:
+        raise UnknownParameter("The parameter '_sort' names a parameter that is not known here or has no order.")
+    return Sort(parameter, descending, tuple(path))
+
+
+def _reference(step: str, types: Sequence[str], following: str, clauses: Clauses) -> tuple[Parameter, str]:
+    """Return the reference that a step of a chain follows, and the one type of what it leads to."""
+    code, _, target = step.partition(":")
+    reference = clauses.parameter(types, code)
+    if reference is None or reference.type != "reference":
+        raise UnknownParameter("The parameter '_sort' has a chain over what is no reference here.")
+    possible = targets(reference) or tuple(resource_types())
+    if target:
+        if target not in possible:
+            raise UnknownParameter("The parameter '_sort' names a type that its reference cannot point to.")
+        return reference, target
+    fitting = [type for type in possible if clauses.parameter((type,), following) is not None]
+    if len(fitting) != 1:
+        raise BadParameter("The parameter '_sort' has a chain to several types: name one, as subject:Patient.family.")
+    return reference, fitting[0]
 
 
 def read_include(name: str, value: str, types: Sequence[str], registry: Registry) -> tuple[Include, ...]:

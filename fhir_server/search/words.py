@@ -13,9 +13,10 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias, Union
+from typing import Any, Final, NamedTuple, TypeAlias
 
 CODES: Final = ("_text", "_content")
+MAX_TEXT: Final = 2_000  # characters of one question
 MOST_WORDS: Final = 50  # of one question
 MAX_DEPTH: Final = 10  # parentheses inside each other
 
@@ -51,7 +52,7 @@ class Without(NamedTuple):
     part: Words
 
 
-Words: TypeAlias = Union[Phrase, Every, Some, Without]
+Words: TypeAlias = Phrase | Every | Some | Without
 
 
 def folded(text: str) -> str:
@@ -67,6 +68,8 @@ def read(text: str) -> Words:
     Raises:
         ValueError: It has no words, a parenthesis or quote without its other half, or is too long.
     """
+    if len(text) > MAX_TEXT:
+        raise ValueError("not a full text question")
     parts = [_part(found) for found in _PARTS.finditer(text)]
     if text.count('"') % 2 or not parts or len(parts) > 4 * MOST_WORDS:
         raise ValueError("not a full text question")

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from fhir_server.errors import BadParameter, FhirError, TooCostly, UnknownParameter
+from fhir_server.errors import BadParameter, BadRequest, FhirError, NotSupported, TooCostly, UnknownParameter
 from fhir_server.search.parse import parse
 from fhir_server.search.query import Chain, Has, Match, Query
 from fhir_server.search.values import Composite, Position, Quantity, Reference, Text, Token, Uri, Value
@@ -218,17 +218,34 @@ KNOWN_AND_NOT = [
     ("Patient?code=1", UnknownParameter, "a name of another type"),
     ("Patient?Name=1", UnknownParameter, "names are case sensitive"),
     ("Patient?=1", UnknownParameter, "an empty name"),
-    ("Patient?_text=a", UnknownParameter, "one that nothing here evaluates"),
-    ("Patient?_filter=a", UnknownParameter, "_filter"),
-    ("Patient?_list=a", UnknownParameter, "_list"),
+    ("Patient?_query=a", UnknownParameter, "one that nothing here evaluates"),
+    ("Patient?_text:exact=a", UnknownParameter, "a modifier on full text"),
+    ("Patient?_text=(a", BadParameter, "full text with half a parenthesis"),
+    ("Patient?_content=and", BadParameter, "full text without a word"),
+    ("Patient?_list=$current-problems", UnknownParameter, "a list that is not kept"),
+    ("Patient?_list=a b", BadParameter, "a List that no id names"),
+    ("Patient?_contained=true", UnknownParameter, "contained resources"),
+    ("Patient?_contained=maybe", BadParameter, "no such containment"),
+    ("Patient?_explain=maybe", BadParameter, "half a plan"),
     ("Patient?_type=Patient", UnknownParameter, "_type where the type is given"),
     ("Patient,Observation?birthdate=2020", UnknownParameter, "one that not all types have"),
     ("Patient?name:nonsense=1", UnknownParameter, "a modifier that is nowhere"),
     ("Patient?name:not=1", UnknownParameter, "a modifier of another type of parameter"),
     ("Patient?name:=1", UnknownParameter, "an empty modifier"),
     ("Patient?name:exact:exact=1", UnknownParameter, "two modifiers"),
-    ("Condition?code:in=http://x", UnknownParameter, "in: no terminology yet"),
-    ("Condition?code:below=1", UnknownParameter, "below on a token: no terminology yet"),
+    ("Condition?code:in=x", BadParameter, "a value set that no url names"),
+    ("Condition?code:not-in=ValueSet/", BadParameter, "a value set without its id"),
+    ("Condition?code:below=1", BadParameter, "a hierarchy of no system"),
+    ("Condition?code:above=http://x|", BadParameter, "a hierarchy above no code"),
+    ("Condition?_sort=subject.nonsense", BadParameter, "a sort over what no target has"),
+    ("Condition?_sort=code.family", UnknownParameter, "a sort over no reference"),
+    ("Condition?_sort=subject:Device.family", UnknownParameter, "a sort over what cannot be"),
+    ("Condition?_sort=subject.identifier", BadParameter, "a sort over several types"),
+    ("Condition?_sort=a.b.c.d.e.f", TooCostly, "a sort over five references"),
+    ("Patient/1/Nonsense?_id=1", BadRequest, "a compartment of no such type"),
+    ("Patient/1/Location?_id=1", BadRequest, "a type that is in no such compartment"),
+    ("Location/1/Patient?_id=1", NotSupported, "no such compartment"),
+    ("Patient/1/*?_type=Location", BadParameter, "_type outside the compartment"),
     ("Patient?birthdate:exact=2020", UnknownParameter, "exact on a date"),
     ("Observation?subject:Practitioner=1", UnknownParameter, "a type that the reference cannot point to"),
     ("Observation?code-value-quantity:missing=true", UnknownParameter, "missing on a composite"),
@@ -312,7 +329,7 @@ KNOWN_AND_NOT = [
 def test_refused(url: str, error: type[FhirError]) -> None:
     with pytest.raises(error) as raised:
         read(url)
-    assert raised.value.status == 400 and len(raised.value.text) < 200
+    assert raised.value.status in (400, 404) and len(raised.value.text) < 200
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""Searches within a compartment: `Patient/1/Observation`, `Patient/1/*`.
+
+The resource that a compartment is about is in it too. Source: FHIR R4 4.0.1,
+https://hl7.org/fhir/R4/compartmentdefinition.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from fhir_server.definitions import compartment
+from fhir_server.errors import BadRequest, NotSupported
+from fhir_server.search.query import AllOf, AnyOf, Ask, Clause, Match, Parameter
+from fhir_server.search.values import Reference, Token
+
+COMPARTMENTS: Final = ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device")
+
+_ID: Final = re.compile(r"[A-Za-z0-9.\-]{1,64}")
+_ITSELF: Final = "{def}"  # R4's word for the resource that the compartment is about
+
+
+class Registry(Protocol):
+    """Where search parameters are defined."""
+
+    def parameter(self, type: str, code: str) -> Parameter | None:
+        """Return the parameter of that type, or None."""
+        ...
+
+
+def read_within(path: str) -> tuple[str, tuple[str, ...]]:
+    """Read `Patient/1/Observation` or `Patient/1/*`: (`Patient/1`, the types that are searched).
+
+    Raises:
+        NotSupported: R4 has no such compartment.
+        BadRequest: The type is none of the compartment's.
+    """
+    name, id, type = (*path.split("/"), "", "")[:3]
+    if name not in COMPARTMENTS or not _ID.fullmatch(id) or path.count("/") != 2:
+        raise NotSupported(f"There is nothing at this path; the compartments are {', '.join(COMPARTMENTS)}.")
+    inside = _types(name)
+    if type == "*":
+        return f"{name}/{id}", tuple(sorted(inside))
+    if type not in inside:
+        raise BadRequest(f"Resources of this type are in no {name} compartment.")
+    return f"{name}/{id}", (type,)
+
+
+def _types(name: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the types of a compartment, with the parameters that put them there."""
+    every = {type: tuple(c for c in codes if c != _ITSELF) for type, codes in compartment(name).items()}
+    return {**every, name: every.get(name, ())}
+
+
+def clause(within: str, types: Sequence[str], registry: Registry) -> Clause:
+    """Return what holds for the resources of some types that are in a compartment."""
+    name, _, id = within.partition("/")
+    inside = _types(name)
+    each = [_of_type(type, inside[type], name, id, registry) for type in types if type in inside]
+    if len(types) == 1 and each:
+        return each[0]
+    kinds = [Match(Parameter("_type", "token", type, "type"), (Ask(Token(None, type)),)) for type in types]
+    return AnyOf(tuple(AllOf((kind, one)) for kind, one in zip(kinds, each, strict=True)))
+
+
+def _of_type(type: str, codes: Sequence[str], name: str, id: str, registry: Registry) -> Clause:
+    asked = Ask(Reference(name, id))
+    found = [registry.parameter(type, code) for code in codes]
+    refers: list[Clause] = [Match(parameter, (asked,)) for parameter in found if parameter is not None]
+    if type == name and (itself := registry.parameter(type, "_id")) is not None:
+        refers.append(Match(itself, (Ask(Token(None, id)),)))
+    return refers[0] if len(refers) == 1 else AnyOf(tuple(refers))
