@@ -240,7 +240,7 @@ class Operation:
     type: str  # "*" for every type, "" for the system level
     instance: bool  # on an instance, else on the type or system
     methods: tuple[str, ...]
-    needs: str  # the scope action on the type called: r for one that only reads, u for one that changes
+    needs: str  # the scope action on the type called: r for one that only reads, u that changes; "": it looks itself
     run: Callable[[OperationCall], Awaitable[Answer]]
     documentation: str
     definition: str = ""  # canonical url of its OperationDefinition; "" where it is the hub's own

@@ -25,7 +25,7 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
         error.headers["Allow"] = ", ".join(operation.methods)
         raise error
     actor = request.actor
-    if not actor.may(operation.needs, type or "*"):
+    if operation.needs and not actor.may(operation.needs, type or "*"):
         raise forbidden()
     if id:
         check_id(id)

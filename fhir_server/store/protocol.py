@@ -51,6 +51,7 @@ class HistoryQuery:
     at: tuple[int, int] | None = None  # [lo, hi): versions that were current at some time in it
     before_seq: int | None = None  # cursor: only versions with a smaller seq
     count: int = 20
+    total: bool = True  # whether the total is asked for; 0 is given where it is not
 
 
 class AuditRow(NamedTuple):

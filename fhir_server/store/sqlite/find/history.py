@@ -56,7 +56,7 @@ class History:
         if not self._ks:
             return [], 0
         tests = self._tests()
-        total = self._tally() if tests is TRUE and not query.id else self._count(tests)
+        total = 0 if not query.total else self._tally() if tests is TRUE and not query.id else self._count(tests)
         if not query.count:
             return [], total
         source = self._source(query.before_seq, query.count if tests is TRUE else -1)
