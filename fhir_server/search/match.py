@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from fractions import Fraction
+from decimal import Decimal
 from math import asin, cos, radians, sin, sqrt
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -220,7 +220,7 @@ def _fits_reference(modifier: str, ask: Ask, value: Reference) -> bool:
 
 # --- ordered values ---------------------------------------------------------------------------------------
 
-_Bound = Any  # int, Decimal or Fraction; of a value None where it is open
+_Bound = Any  # int or Decimal; of a value None where it is open
 
 
 def compare(prefix: str, lo: _Bound, hi: _Bound, below: _Bound, above: _Bound) -> bool:
@@ -255,7 +255,15 @@ def compare(prefix: str, lo: _Bound, hi: _Bound, below: _Bound, above: _Bound) -
 
 
 def _fits_date(modifier: str, ask: Ask, value: Period) -> bool:
-    """Dates are half-open spans; an open end of a period lies beyond any date."""
+    """Dates are half-open spans; an open end of a period lies beyond any date.
+
+    R4 defines `ge` by "the range above the search value intersects (i.e. overlaps) with the range of the target
+    value, or the range of the search value fully contains the range of the target value", which would leave out a
+    period that began before the day asked for and ends in the middle of it, though no part of the question
+    excludes it: "the value for the parameter in the resource is greater or equal to the provided value". Other
+    servers and users read `ge` as: it ends at or after the start of the span asked for; and `le` as: it begins
+    before its end. So do we; for what is not wider than the span asked for both readings are the same.
+    """
     asked = _of(Period, ask)
     match ask.prefix:
         case "eq":  # "the range of the search value fully contains the range of the target value"
@@ -264,6 +272,10 @@ def _fits_date(modifier: str, ask: Ask, value: Period) -> bool:
             return not (asked.lo <= value.lo and value.hi <= asked.hi)
         case "ap":  # "the range of the search value overlaps with the range of the target value"
             return value.lo < asked.hi and value.hi > asked.lo
+        case "ge":
+            return value.hi > asked.lo
+        case "le":
+            return value.lo < asked.hi
         case prefix:
             return compare(prefix, value.lo, value.hi, asked.lo, asked.hi)
 
@@ -277,15 +289,10 @@ def _fits_number(modifier: str, ask: Ask, value: Number) -> bool:
 def _fits_quantity(modifier: str, ask: Ask, value: Quantity) -> bool:
     """Values in another UCUM unit answer too: the question is converted into their unit, exactly."""
     asked = asked_of(ask, value.system, value.code, value.unit)
-    if asked is None:
-        return False
-    lo, hi = value.lo, value.hi
-    if isinstance(asked.lo, Fraction):  # which Python does not compare with a Decimal
-        return _number(ask.prefix, asked, lo if lo is None else Fraction(lo), hi if hi is None else Fraction(hi))
-    return _number(ask.prefix, asked, lo, hi)
+    return asked is not None and _number(ask.prefix, asked, value.lo, value.hi)
 
 
-def _number(prefix: str, asked: Asked, lo: _Bound, hi: _Bound) -> bool:
+def _number(prefix: str, asked: Asked, lo: Decimal | None, hi: Decimal | None) -> bool:
     """Compare two spans of numbers.
 
     The range of the search value is half-open, "[99.5 ... 100.5)"; gt lt ge le sa eb take the number "as if

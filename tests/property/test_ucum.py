@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_server.search.quantity import to_decimal
 from fhir_server.ucum import ONE, canonical, convert, is_comparable, line, scale
 from fhir_server.ucum.atoms import table
 
@@ -81,3 +82,13 @@ def test_reading_a_code_never_fails(code: str) -> None:
     found = scale(code)
     assert found is None or found.factor > 0
     assert line(code, code) is not None
+
+
+@given(
+    st.fractions(-(10**20), 10**20),
+    st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20, places=30),
+)
+def test_a_bound_as_a_decimal_stands_to_every_number_as_the_fraction_does(bound: Fraction, number: Decimal) -> None:
+    made, wide = to_decimal(bound), Context(prec=200)
+    for near in (number, made.quantize(Decimal("1e-30"), context=wide), made.quantize(Decimal(1), context=wide)):
+        assert (near < made, near == made) == (Fraction(near) < bound, Fraction(near) == bound)
