@@ -21,12 +21,7 @@ def conditional_references(value: Any) -> set[str]:
 def _collect(value: Any, found: set[str]) -> None:
     if isinstance(value, dict):
         reference = value.get("reference")
-        if (
-            isinstance(reference, str)
-            and "?" in reference
-            and not reference.startswith(("#", "urn:"))
-            and "://" not in reference
-        ):
+        if isinstance(reference, str) and _is_conditional(reference):
             found.add(reference)
         for item in value.values():
             if isinstance(item, (dict, list)):
@@ -35,6 +30,12 @@ def _collect(value: Any, found: set[str]) -> None:
         for item in value:
             if isinstance(item, (dict, list)):
                 _collect(item, found)
+
+
+def _is_conditional(reference: str) -> bool:
+    """Whether a reference is `Type?query`; a url may stand in the query, as in `Patient?identifier=http://x|1`."""
+    type, mark, _ = reference.partition("?")
+    return bool(mark) and type.isalpha()
 
 
 def relinked(resource: Resource, links: Mapping[str, str]) -> Resource:
