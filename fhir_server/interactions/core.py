@@ -13,6 +13,7 @@ from fhir_server.interactions import searching
 from fhir_server.interactions.apply import Applier, Done
 from fhir_server.interactions.asking import Ask, RoomTransaction, RoomView, split_query
 from fhir_server.interactions.cursor import Cursors
+from fhir_server.interactions.resolve import SettledStore
 from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.steps import forbidden
 from fhir_server.interface import AccessLine, Asking, Listener, Operation, Writing
@@ -78,10 +79,11 @@ class Hub:
         types: frozenset[str],
         update_create: bool = True,
     ) -> None:
-        self.store, self.query = store, ask
+        self.terminology = Terminology()
+        self.store = cast(Store, SettledStore(store, self.terminology))
+        self.query = ask
         self.cursors, self.base_url, self.validate, self.index = cursors, base_url, validate, index
         self.types, self.update_create = types, update_create
-        self.terminology = Terminology()
         self._authenticate, self._clock, self._tenant = authenticate, clock, tenant
 
     def internal(self, tenant: str, name: str) -> Actor:

@@ -1,0 +1,249 @@
+"""What a store cannot answer by itself, settled before it is asked: value sets, hierarchies, the cost of full text.
+
+The hub's store is wrapped, so that every search of every caller passes here, those inside transactions too.
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#token (:in, :not-in, :above, :below)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from fhir_server import gate
+from fhir_server.errors import BadParameter, TooCostly
+from fhir_server.model import EVERYTHING, Visibility
+from fhir_server.search.paths import paths
+from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not, Parameter, Query
+from fhir_server.search.values import Token, Uri
+from fhir_server.store.protocol import Found, Store, Transaction, View
+from fhir_server.store.visibility import is_visible
+
+T = TypeVar("T")
+
+MOST_CODES: Final = 5_000  # that one :in, :not-in, :above or :below may stand for
+MOST_READ: Final = 20_000  # resources whose text one search reads
+
+
+class Terminology(Protocol):
+    """What is asked about codes; `fhir_server.terminology.Terminology` answers."""
+
+    async def members(self, view: View, valueset_url: str, /) -> frozenset[tuple[str, str]]:
+        """Return all (system, code) of a value set; raise FhirError where it is unknown or too large."""
+        ...
+
+    async def below(self, view: View, system: str, code: str, /) -> frozenset[str]:
+        """Return the code and what it subsumes."""
+        ...
+
+    async def above(self, view: View, system: str, code: str, /) -> frozenset[str]:
+        """Return the code and what subsumes it."""
+        ...
+
+
+class SettledStore:
+    """A `store.protocol.Store` whose searches are settled first; all else is the store's own.
+
+    Args:
+        store: The one that answers.
+        terminology: Knows value sets and hierarchies.
+    """
+
+    def __init__(self, store: Store, terminology: Terminology) -> None:
+        self._store, self._terminology = store, terminology
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the store itself has."""
+        return getattr(self._store, name)
+
+    def view(self, tenant: str) -> AbstractAsyncContextManager[View]:
+        """A consistent state, held until the context is left."""
+        return _Held(self._store.view(tenant), self._terminology)
+
+    async def transact(self, tenant: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction and return its result once it is durable."""
+
+        def settled(tx: Transaction) -> Awaitable[T]:
+            return work(cast(Transaction, SettledView(tx, self._terminology)))
+
+        return await self._store.transact(tenant, settled)
+
+
+class _Held(AbstractAsyncContextManager[View]):
+    """The context of a view."""
+
+    __slots__ = ("_context", "_terminology")
+
+    def __init__(self, context: AbstractAsyncContextManager[View], terminology: Terminology) -> None:
+        self._context, self._terminology = context, terminology
+
+    async def __aenter__(self) -> View:
+        return cast(View, SettledView(await self._context.__aenter__(), self._terminology))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._context.__aexit__(kind, error, trace)
+
+
+class SettledView:
+    """A `store.protocol.View`, or a Transaction, whose searches are settled first."""
+
+    def __init__(self, view: View, terminology: Terminology) -> None:
+        self._view, self._terminology = view, terminology
+        self.tenant, self.read = view.tenant, view.read
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the view itself has."""
+        return getattr(self._view, name)
+
+    async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
+        """Return a page of what matches and may be seen."""
+        return await self._view.search(await self._settled(query, see), see=see)
+
+    async def explain(self, query: Query, *, see: Visibility = EVERYTHING) -> dict[str, object]:
+        """Return how a search would be run."""
+        return await self._view.explain(await self._settled(query, see), see=see)
+
+    async def count(self, types: tuple[str, ...], where: Sequence[Clause], *, see: Visibility = EVERYTHING) -> int:
+        """Return how many resources match and may be seen."""
+        return await self._view.count(types, await self._where(types, where, see), see=see)
+
+    async def _settled(self, query: Query, see: Visibility) -> Query:
+        where = await self._where(query.types, query.where, see)
+        return query if where is query.where else replace(query, where=where)
+
+    async def _where(self, types: tuple[str, ...], where: Sequence[Clause], see: Visibility) -> tuple[Clause, ...]:
+        if not any(map(_needs_more, where)):
+            return where if isinstance(where, tuple) else tuple(where)
+        settling = _Settling(self._view, self._terminology, see)
+        made = tuple([await settling.clause(clause) for clause in where])
+        for narrowed, others in _read_whole(types, made):
+            if await self._view.count(narrowed, others, see=see) > MOST_READ:
+                raise TooCostly(
+                    f"A search by _text or _content reads at most {MOST_READ:,} resources. Narrow it by other "
+                    "parameters, such as patient, code or date."
+                )
+        return made
+
+
+class _Settling:
+    """Replaces the clauses of one search that a terminology must answer first."""
+
+    def __init__(self, view: View, terminology: Terminology, see: Visibility) -> None:
+        self._view, self._terminology, self._see = view, terminology, see
+
+    async def clause(self, clause: Clause) -> Clause:
+        """Return the clause as a store can answer it."""
+        match clause:
+            case Match():
+                return await self._match(clause) if clause.is_open else clause
+            case Chain():
+                return replace(clause, then=await self._each(clause.then))
+            case Has():
+                return replace(clause, then=await self.clause(clause.then))
+            case Not():
+                return Not(await self.clause(clause.clause))
+            case AllOf() | AnyOf():
+                return replace(clause, clauses=await self._each(clause.clauses))
+
+    async def _each(self, clauses: Sequence[Clause]) -> tuple[Clause, ...]:
+        return tuple([await self.clause(one) for one in clauses])
+
+    async def _match(self, clause: Match) -> Clause:
+        found = [await self._codes(clause, ask) for ask in clause.asks]
+        codes = frozenset().union(*found)
+        if len(codes) > MOST_CODES:
+            raise TooCostly(
+                f"The parameter '{clause.parameter.code}' stands for more than {MOST_CODES:,} codes. "
+                "Use a smaller value set, or a code further down."
+            )
+        if clause.modifier in ("in", "not-in") and implies_system(clause.parameter):
+            codes |= {("", code) for _, code in codes}
+        asks = tuple(Ask(Token(system, code)) for system, code in sorted(codes))
+        if not asks:
+            return AllOf(()) if clause.modifier == "not-in" else AnyOf(())
+        return Match(clause.parameter, asks, "not" if clause.modifier == "not-in" else "")
+
+    async def _codes(self, clause: Match, ask: Ask) -> frozenset[tuple[str, str]]:
+        if isinstance(ask.value, Uri):
+            return await self._terminology.members(self._view, await self._url(ask.value.value))
+        assert isinstance(ask.value, Token) and ask.value.system and ask.value.code, "read as system|code"
+        system, code = ask.value.system, ask.value.code
+        related = self._terminology.below if clause.modifier == "below" else self._terminology.above
+        return frozenset((system, one) for one in await related(self._view, system, code))
+
+    async def _url(self, name: str) -> str:
+        """Return the canonical url of a value set that is named so, or by its id here."""
+        if not name.startswith("ValueSet/"):
+            return name
+        version = await self._view.read("ValueSet", name.removeprefix("ValueSet/"))
+        if version is None or version.is_deleted or not is_visible(version, self._see):
+            raise BadParameter("A search names a value set that is not known here.")
+        resource = gate.load(version.body)
+        if not resource.get("url"):
+            raise BadParameter("A search names a value set that has no url of its own.")
+        return f"{resource['url']}|{resource['version']}" if resource.get("version") else str(resource["url"])
+
+
+def implies_system(parameter: Parameter) -> bool:
+    """Whether some element that the parameter finds is a `code`, which has no system beside it."""
+    found = paths(parameter.expression, parameter.base)
+    return found is not None and any(way.type == "code" for way in found)
+
+
+def _needs_more(clause: Clause) -> bool:
+    """Whether a clause, or one inside it, is open or reads whole resources."""
+    match clause:
+        case Match():
+            return clause.modifier != "" and (clause.is_open or clause.is_full_text)
+        case Chain():
+            return any(map(_needs_more, clause.then))
+        case Has():
+            return _needs_more(clause.then)
+        case Not():
+            return _needs_more(clause.clause)
+        case AllOf() | AnyOf():
+            return any(map(_needs_more, clause.clauses))
+
+
+def _read_whole(
+    types: tuple[str, ...], where: Sequence[Clause]
+) -> Iterator[tuple[tuple[str, ...], tuple[Clause, ...]]]:
+    """Yield, for each place where whole resources are read, their types and the clauses that narrow them."""
+    every = [one for clause in where for one in (clause.clauses if isinstance(clause, AllOf) else (clause,))]
+    if any(map(_reads_here, every)):
+        yield types, tuple(one for one in every if not _reads_here(one) and not _needs_more(one))
+    for clause in every:
+        for inner, then in _further(clause):
+            yield from _read_whole((inner,), (then,))
+
+
+def _reads_here(clause: Clause) -> bool:
+    match clause:
+        case Match():
+            return clause.is_full_text
+        case Not():
+            return _reads_here(clause.clause)
+        case AllOf() | AnyOf():
+            return any(map(_reads_here, clause.clauses))
+        case _:
+            return False
+
+
+def _further(clause: Clause) -> Iterator[tuple[str, Clause]]:
+    """Yield (type, clause) of what references lead to."""
+    match clause:
+        case Chain():
+            yield from zip(clause.targets, clause.then, strict=True)
+        case Has():
+            yield clause.source, clause.then
+        case Not():
+            yield from _further(clause.clause)
+        case AllOf() | AnyOf():
+            for one in clause.clauses:
+                yield from _further(one)
+        case _:
+            return
