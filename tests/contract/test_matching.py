@@ -162,7 +162,18 @@ QUANTITIES = [
     ("value-quantity=gt1e2", "above", "a bound that is open above"),
     ("value-quantity=1e2", "", "eq: an open bound is in no range"),
     ("value-quantity=-3", "minus", "a negative number"),
-    ("value-quantity=lt0,gt5.404|" + UCUM + "|mg", "edge below above minus", "alternatives with different prefixes"),
+    (
+        "value-quantity=lt0,gt5.404|" + UCUM + "|mg",
+        "edge kilo below above minus",
+        "alternatives with different prefixes",
+    ),
+    ("value-quantity=5400000|" + UCUM + "|mg", "kilo", "a question in mg finds kg"),
+    ("value-quantity=0.0000054|" + UCUM + "|kg", "five edge", "a question in kg finds mg, to its own precision"),
+    ("value-quantity=0.000005|" + UCUM + "|kg", "five edge", "and less exactly where it is less exact"),
+    ("value-quantity=ge0.000005405|" + UCUM + "|kg", "edge kilo above", "ge: converted to the last digit"),
+    ("value-quantity=gt0.000005405|" + UCUM + "|kg", "kilo above", "gt: not what is just as much"),
+    ("value-quantity=5.4|" + UCUM + "|mm[Hg]", "", "no way from mass to pressure"),
+    ("value-quantity=ne5400000|" + UCUM + "|mg", "five edge below above minus", "ne: converted too"),
     ("value-quantity:missing=true", "panel", "missing"),
     ("code-value-quantity=sys$gt140", "panel", "composite: code and value of one component"),
     ("code-value-quantity=dia$gt100", "", "composite: not the value of another component"),
@@ -172,6 +183,8 @@ QUANTITIES = [
     ("code=" + LOINC + "|b&value-quantity=gt5||kg", "", "both must hold"),
     ("code=a&value-quantity=5.4||kg", "kilo", "both hold"),
     ("code=a,b&code=b", "edge kilo", "several values, each parameter by its own"),
+    ("date=le2025-12", "edge below", "le: what has begun before its end"),
+    ("date=ge2026-01-31", "five edge below", "ge: what ends in the middle of it, or with it"),
     ("date=ge2026-02", "five below", "a period without end reaches on"),
     ("date=lt2026-01", "edge below", "a period without begin reaches back"),
     ("date=eq2026", "below", "a period without end is in no range; one of two dates is"),
@@ -275,6 +288,26 @@ REST = [
 
 def table(rows: list[tuple[str, str, str]]) -> list[object]:
     return [pytest.param(text, expected, id=claim) for text, expected, claim in rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("98.6", "37", id="eq: from half a digit below"),
+        pytest.param("gt100", "37.78", id="gt: 100 [degF] is 37.777... Cel"),
+        pytest.param("le100", "37.77 37 -17.77 -17.78", id="le"),
+        pytest.param("ge0", "37.78 37.77 37 -17.77", id="ge: 0 [degF] is -17.777... Cel"),
+        pytest.param("lt0", "-17.78", id="lt"),
+    ],
+)
+async def test_a_bound_whose_digits_do_not_end(store: Store, maker: Maker, text: str, expected: str) -> None:
+    names = ["-17.78", "-17.77", "37", "37.77", "37.78"]
+    await put(
+        store,
+        *(maker.write(f"Observation/{n}", values={"value-quantity": amount(n, "Cel")}) for n in names),
+        maker.write("Observation/mg", values={"value-quantity": amount("37")}),
+    )
+    assert await ids(store, asked("Observation", f"value-quantity={text}|{UCUM}|[degF]")) == expected.split()
 
 
 async def check(store: Store, type: str, text: str, expected: str) -> None:

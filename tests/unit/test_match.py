@@ -69,8 +69,8 @@ def test_the_dates_that_r4_gives_as_examples(asked: str, value: Period, expected
         pytest.param("ne", False, False, True, True, True, True, True, id="ne: does not contain"),
         pytest.param("gt", False, False, True, False, True, False, True, id="gt: reaches above"),
         pytest.param("lt", False, False, True, True, False, True, False, id="lt: reaches below"),
-        pytest.param("ge", True, True, True, False, True, False, True, id="ge: gt or eq"),
-        pytest.param("le", True, True, True, True, False, True, False, id="le: lt or eq"),
+        pytest.param("ge", True, True, True, False, True, True, True, id="ge: ends at or after its start"),
+        pytest.param("le", True, True, True, True, False, True, True, id="le: begins before its end"),
         pytest.param("sa", False, False, False, False, True, False, False, id="sa: wholly above"),
         pytest.param("eb", False, False, False, True, False, False, False, id="eb: wholly below"),
     ],
@@ -88,6 +88,24 @@ def test_prefixes_on_spans(
         period("2020-06", "2021-06"): across_end,
     }
     assert {value: answers("date", f"{prefix}2020", value) for value in spans} == spans
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        pytest.param("ge2026-03-01", True, id="it ends on the day asked for"),
+        pytest.param("ge2026-03-01T12:00", False, id="it ends where the minute asked for begins"),
+        pytest.param("ge2026-03-01T11:59", True, id="it ends where the minute asked for ends"),
+        pytest.param("ge2026-03-02", False, id="it ends before"),
+        pytest.param("le2026-02-27", True, id="it begins on the day asked for"),
+        pytest.param("le2026-02-26", False, id="it begins after"),
+        pytest.param("gt2026-03-01", False, id="gt: no part of it is after that day"),
+        pytest.param("lt2026-02-27", False, id="lt: no part of it is before that day"),
+    ],
+)
+def test_a_stay_of_some_days(asked: str, expected: bool) -> None:
+    stay = Period(span("2026-02-27", ZONE).lo, span("2026-03-01T12:00", ZONE).lo)
+    assert answers("date", asked, stay) is expected
 
 
 def test_spans_that_touch_do_not_overlap() -> None:

@@ -33,6 +33,7 @@ from fhir_server.store.sqlite.find.ranges import (
     date_ranges,
     number_ranges,
     prefix_condition,
+    quantity_ranges,
     text_range,
 )
 from fhir_server.store.sqlite.find.sight import Sight, Typed
@@ -167,7 +168,7 @@ class Compiler:
             case Number():
                 return spans(code, self._of(types, code, terms.NUMBER), lambda found: number_ranges(ask, found))
             case Quantity():
-                return spans(code, self._of(types, code, terms.QUANTITY), lambda found: number_ranges(ask, found))
+                return spans(code, self._of(types, code, terms.QUANTITY), lambda found: quantity_ranges(ask, found))
             case Composite():
                 return self._composite(clause, ask, code, types)
             case Position():

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from fhir_server.search.quantity import Asked, asked_of
 from fhir_server.search.query import Ask
-from fhir_server.search.values import Number, Period, Quantity
-from fhir_server.store.sqlite import terms
+from fhir_server.search.values import Number, Period
 from fhir_server.store.sqlite.find.fragments import FALSE, TRUE, Sql, every, some, sql
 from fhir_server.store.sqlite.measures import ANY, BELOW, OPEN, POINT, RANGE, WIDTHS, read_unit
 from fhir_server.store.sqlite.numbers import encode
@@ -64,10 +64,9 @@ def _date(prefix: str, asked: Period, system: str) -> Sql:
         case "lt":
             return sql(f"{low} < ?", a)
         case "ge":
-            reach = TRUE if width is None else sql(f"{low} >= ?", _clamp(min(a, b - width)))
-            return every((reach, sql(f"({high} > ? OR {low} >= ?)", b, a)))
+            return every((sql(f"{high} > ?", a), since(a)))
         case "le":
-            return sql(f"{low} <= ? AND ({low} < ? OR {high} <= ?)", max(a, b), a, b)
+            return sql(f"{low} < ?", b)
         case "sa":
             return sql(f"{low} >= ?" if a < b else f"{low} > ?", b)
         case "eb":
@@ -88,30 +87,29 @@ _COLUMNS: Final[dict[str, tuple[str | None, str | None]]] = {
 
 
 def number_ranges(ask: Ask, found: Iterable[Term]) -> list[Range]:
-    """Return where numbers and quantities answer the question, for each form."""
+    """Return where numbers answer the question, for each form."""
+    asked = ask.value
+    assert isinstance(asked, Number) and ask.exact is not None
     forms: dict[str, list[int]] = {}
     for term in found:
-        form = term.system if term.kind == terms.NUMBER else _form(ask, term)
-        if form:
-            forms.setdefault(form, []).append(term.id)
-    return [Range(tuple(ts), _number(ask, form)) for form, ts in forms.items()]
+        forms.setdefault(term.system, []).append(term.id)
+    bounds = Asked(asked.lo, asked.hi, ask.exact)
+    return [Range(tuple(ts), _number(ask.prefix, bounds, form)) for form, ts in forms.items()]
 
 
-def _form(ask: Ask, term: Term) -> str:
-    """Return the form of a quantity's term, "" where its unit is not asked for."""
-    asked = ask.value
-    assert isinstance(asked, Quantity)
-    form, system, code, unit = read_unit(term.system)
-    if asked.system:
-        return form if (asked.system, asked.code) == (system, code) else ""
-    return form if not asked.unit or asked.unit in (code, unit) else ""
+def quantity_ranges(ask: Ask, found: Iterable[Term]) -> list[Range]:
+    """Return where quantities answer the question: for each form and unit, in that unit."""
+    groups: dict[tuple[str, Asked], list[int]] = {}
+    for term in found:
+        form, system, code, unit = read_unit(term.system)
+        asked = asked_of(ask, system, code, unit)
+        if asked is not None:
+            groups.setdefault((form, asked), []).append(term.id)
+    return [Range(tuple(ts), _number(ask.prefix, asked, form)) for (form, asked), ts in groups.items()]
 
 
-def _number(ask: Ask, form: str) -> Sql:
-    asked = ask.value
-    assert isinstance(asked, (Number, Quantity))
-    assert asked.lo is not None and asked.hi is not None and ask.exact is not None
-    low, high, exact = (encode(n) for n in (asked.lo, asked.hi, ask.exact))
+def _number(prefix: str, asked: Asked, form: str) -> Sql:
+    low, high, exact = map(encode, asked)
     lo, hi = _COLUMNS[form]
 
     def at(column: str | None, sign: str, value: bytes, *, of_open: Sql) -> Sql:
@@ -119,7 +117,7 @@ def _number(ask: Ask, form: str) -> Sql:
 
     inside = every((at(lo, ">=", low, of_open=FALSE), at(hi, "<", high, of_open=FALSE)))
     above, below = at(hi, ">", exact, of_open=TRUE), at(lo, "<", exact, of_open=TRUE)
-    match ask.prefix:
+    match prefix:
         case "eq":
             return inside
         case "ne":
@@ -140,7 +138,7 @@ def _number(ask: Ask, form: str) -> Sql:
             return at(lo, ">", exact, of_open=FALSE)
         case "eb":
             return at(hi, "<", exact, of_open=FALSE)
-        case prefix:
+        case _:
             raise ValueError(prefix)
 
 

@@ -1,0 +1,1 @@
+"""Searching: clauses as filters, links in steps of ids, pages by keyset."""
