@@ -29,7 +29,7 @@ def read_inputs(call: OperationCall, known: Collection[str]) -> Inputs:
     """
     made: dict[str, list[Any]] = {}
     given = [(name, value) for name, values in call.parameters.items() if name not in COMMON for value in values]
-    for name, value in [*given, *_of_body(call)]:
+    for name, value in [*given, *read_body(call)]:
         if name not in known:
             shown = "".join(c if c.isprintable() else "?" for c in name[:_LONGEST])
             raise UnknownParameter(f"The operation has no parameter '{shown}'.")
@@ -37,7 +37,8 @@ def read_inputs(call: OperationCall, known: Collection[str]) -> Inputs:
     return made
 
 
-def _of_body(call: OperationCall) -> list[tuple[str, Any]]:
+def read_body(call: OperationCall) -> list[tuple[str, Any]]:
+    """Return names and values of a Parameters body, in order; raise BadParameter where it is none."""
     if call.resource is None:
         return []
     items = call.resource.get("parameter", [])

@@ -80,9 +80,10 @@ def make_record(hub: RunningHub, pulses: int = 3) -> Record:
     )
     inside = {patient, encounter}
     for day in range(1, pulses + 1):
-        more = {"encounter": {"reference": encounter}} if day == 1 else {}
+        more: dict[str, Any] = {"encounter": {"reference": encounter}} if day == 1 else {}
         at = f"2026-01-{day:02}T00:00:00Z"
-        inside.add(stored(hub, vital(patient, "8867-4", 60 + day, at, performer=[{"reference": patient}], **more)))
+        more["performer"] = [{"reference": patient}]
+        inside.add(stored(hub, vital(patient, "8867-4", 60 + day, at, **more)))
     inside.add(
         stored(
             hub,
@@ -116,7 +117,7 @@ def link(bundle: dict[str, Any], relation: str = "next") -> str:
 
 def walk(hub: RunningHub, path: str, token: str = "", most: int = 200) -> list[dict[str, Any]]:
     """Return all pages of a search or operation."""
-    pages = []
+    pages: list[dict[str, Any]] = []
     while path and len(pages) < most:
         answer = hub.request("GET", path, token=token)
         assert answer.status_code == 200, answer.text

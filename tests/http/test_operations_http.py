@@ -1,0 +1,104 @@
+"""Operations on records over real HTTP: what they answer, whom they tell nothing, what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.http.record import Record, audited, make_record, vital
+from tests.running import RunningHub
+
+
+@pytest.fixture
+def record(hub: RunningHub) -> Record:
+    return make_record(hub)
+
+
+def get(record: Record, path: str, token: str = "") -> Any:
+    answer = record.hub.request("GET", f"/fhir/{path}", token=token)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def post(record: Record, path: str, body: dict[str, Any], **options: Any) -> Any:
+    return record.hub.request("POST", f"/fhir/{path}", json=body, **options)
+
+
+def parameters(*items: tuple[str, str, Any]) -> dict[str, Any]:
+    """Return Parameters of (name, key of the value, value)."""
+    return {"resourceType": "Parameters", "parameter": [{"name": name, key: value} for name, key, value in items]}
+
+
+def stranger(record: Record) -> str:
+    """Return the token of a practitioner whom nothing lets see the record."""
+    return record.hub.token("system/*.cruds", actor=record.doctor)
+
+
+def values(bundle: dict[str, Any]) -> list[Any]:
+    return [entry["resource"]["valueQuantity"]["value"] for entry in bundle.get("entry", ())]
+
+
+# --- $lastn -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        pytest.param("patient={p}&code=8867-4&max=2", [63, 62], id="the last two of one code"),
+        pytest.param("patient={p}&code=http://loinc.org|8867-4", [63], id="one where no max is given"),
+        pytest.param("subject={p}&category=vital-signs&max=2", [63, 62, 37], id="a category, group by group"),
+        pytest.param("patient={p}&code=8867-4&date=lt2026-01-03&max=1", [62], id="narrowed by date"),
+        pytest.param("patient={p}&code=nothing", [], id="no match is an empty answer"),
+    ],
+)
+def test_lastn_gives_the_newest_of_each_code(record: Record, query: str, expected: list[int]) -> None:
+    record.add(vital(record.patient, "8310-5", 37, "2026-01-01T00:00:00Z", "Cel"))
+    found = get(record, "Observation/$lastn?" + query.format(p=record.patient))
+    assert (found["type"], found["total"], values(found)) == ("searchset", len(expected), expected)
+
+
+def test_lastn_gives_ties_beyond_max(record: Record) -> None:
+    record.add(vital(record.patient, "8867-4", 99, "2026-01-03T01:00:00+01:00"))
+    assert values(get(record, f"Observation/$lastn?patient={record.patient}&code=8867-4")) == [99, 63]
+
+
+def test_lastn_takes_parameters_by_post(record: Record) -> None:
+    body = parameters(
+        ("patient", "valueReference", {"reference": record.patient}),
+        ("code", "valueString", "8867-4"),
+        ("max", "valuePositiveInt", 2),
+    )
+    answer = post(record, "Observation/$lastn", body)
+    assert (answer.status_code, values(answer.json())) == (200, [63, 62])
+
+
+def test_a_patients_own_token_needs_no_subject(record: Record) -> None:
+    token = record.hub.token("patient/*.rs", patient=record.patient.removeprefix("Patient/"))
+    assert values(get(record, "Observation/$lastn?code=8867-4", token=token)) == [63]
+
+
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [
+        pytest.param("code=8867-4", "subject", id="no subject"),
+        pytest.param("patient=1", "category", id="neither a category nor a code"),
+        pytest.param("patient=1&code=1&max=0", "max", id="a max of nothing"),
+        pytest.param("patient=1&code=1&_sort=date", "_sort", id="an order of one's own"),
+        pytest.param("patient=1&code=1&nonsense=1", "nonsense", id="an unknown parameter"),
+    ],
+)
+def test_lastn_refuses_by_name(hub: RunningHub, query: str, word: str) -> None:
+    answer = hub.request("GET", f"/fhir/Observation/$lastn?{query}")
+    assert answer.status_code == 400
+    assert word in answer.json()["issue"][0]["diagnostics"]
+
+
+def test_lastn_tells_a_stranger_nothing(record: Record) -> None:
+    found = get(record, f"Observation/$lastn?patient={record.patient}&code=8867-4", token=stranger(record))
+    assert (found["total"], values(found)) == (0, [])
+
+
+def test_lastn_is_audited_with_the_patient(record: Record) -> None:
+    get(record, f"Observation/$lastn?patient={record.patient}&code=8867-4")
+    assert audited(record.hub, "$lastn", record.patient.removeprefix("Patient/")) == ["Observation"]
