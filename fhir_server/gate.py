@@ -54,36 +54,35 @@ def _encode_other(value: Any) -> Any:
 _decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=number).decode
 _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_other).encode
 
-_FOLD = bytes.maketrans(b"123456789[", b"000000000{")  # all digits alike, and all brackets that open
-_LONG = b"0" * 18
+_FOLD = bytes.maketrans(b"123456789[]", b"000000000{}")  # all digits alike, all brackets that open, all that close
+_BRACKETS = bytes(set(range(256)) - set(b"{}"))  # all that is none
+_long_integer = re.compile(rb"(?:^|[:,{\s])-?0{18,}(?![0.eE])").search
+_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL).sub  # one that never ends, too
 # Where one of these stands, counting keys by their closing quote would be inexact, or an integer -0 be read as 0.
 _spaced_key = re.compile(rb'"[ \t\r\n]+:').search
 _escaped_quote = re.compile(rb'\\":').search
+# NUL, and halves of surrogate pairs, which a decoder may join or refuse: the slow way says what is wrong. And the
+# quote, which written again would look like the end of a key.
+_odd_escape = re.compile(rb"\\u(?:0000|0022|[dD][89a-fA-F])").search
 _minus_zero = re.compile(rb"-0[^.0-9eE]").search
 
 
-def _keeps_keys(body: bytes, value: Any) -> bool:
-    """Whether no key of the body was dropped for being there twice; raise when it is nested too deeply."""
+def _keeps_keys(body: bytes, written: bytes) -> bool:
+    """Whether no key of the body was dropped for being there twice: those written again are as many."""
     if _spaced_key(body) or _minus_zero(body) or _escaped_quote(body):
         return False
-    return value.__class__ not in (dict, list) or _keys(value, 1) == body.count(b'":')
+    return written.count(b'":') == body.count(b'":')
 
 
-def _keys(value: Any, depth: int) -> int:
-    """Count the object keys below `value`; refuse what is nested too deep."""
-    if depth > MAX_DEPTH:
+def _check_depth(folded: bytes) -> None:
+    """Refuse what is nested too deep; all brackets are alike already, so each pass takes away the innermost."""
+    left = _strings(b"", folded).translate(None, _BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not left:
+            return
+        left = left.replace(b"{}", b"")
+    if b"{}" in left:
         raise Malformed("The JSON is nested deeper than 64 levels.")
-    total = 0
-    if value.__class__ is dict:
-        total = len(value)
-        for item in value.values():
-            if item.__class__ is dict or item.__class__ is list:
-                total += _keys(item, depth + 1)
-    else:
-        for item in value:
-            if item.__class__ is dict or item.__class__ is list:
-                total += _keys(item, depth + 1)
-    return total
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,8 +111,6 @@ def _slowly(text: str) -> Any:
         parse_float=number,
         parse_int=_integer,
     )
-    if isinstance(value, (dict, list)):
-        _keys(value, 1)
     if "\\u" in text:
         _check_texts(value)
     return value
@@ -154,13 +151,16 @@ def parse(body: bytes) -> Any:
         raise Malformed("The body is empty.")
     try:
         folded = body.translate(_FOLD)
-        if _LONG in folded or (b"\\" in body and b"\\u" in body):
+        if folded.count(b"{") > MAX_DEPTH:
+            _check_depth(folded)
+        if _long_integer(folded) or (b"\\u" in body and _odd_escape(body)):
             return _slowly(body.decode("utf-8", "strict"))
         value = _decode(body)
         # Written again, a text never becomes longer, and shorter by all that was dropped: blanks, double keys.
-        if len(_encode(value)) == len(body) and folded.count(b"{") <= MAX_DEPTH:
+        written = _encode(value)
+        if len(written) == len(body) or _keeps_keys(body, written):
             return value
-        return value if _keeps_keys(body, value) else _slowly(body.decode("utf-8", "strict"))
+        return _slowly(body.decode("utf-8", "strict"))
     except UnicodeDecodeError:
         raise Malformed("The body is not valid UTF-8.") from None
     except RecursionError:

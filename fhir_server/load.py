@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from fhir_server import gate
 from fhir_server.app import opened
+from fhir_server.collector import settle
 from fhir_server.errors import FhirError
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Actor, Entry, Resource
@@ -208,6 +209,7 @@ async def load(settings: Settings, paths: Sequence[Path], *, triage: bool, as_js
     if not files:
         raise SettingsError("there is no file to load there")
     async with opened(settings) as composed:
+        settle()
         loader = Loader(composed.hub, composed.hub.internal(settings.tenant, "load"), triage=triage)
         await _load_files(loader, files)
     _report(loader.tally, as_json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from fhir_server.app import Composed, opened
+from fhir_server.collector import settle
 from fhir_server.http.asgi import where
 from fhir_server.http.protocol import Protocol
 from fhir_server.interface import Task
@@ -23,7 +23,6 @@ from fhir_server.settings import Settings, SettingsError
 log = logging.getLogger("predmp")
 
 GRACE_S = 10  # seconds that requests under way have to end
-GC_THRESHOLD = 20_000  # objects made between two looks for cycles
 RESTART_S = 2.0  # seconds before a task that failed is started again
 IDLE_S = 75  # seconds that a kept-alive connection may be silent
 BACKLOG = 2048
@@ -104,7 +103,7 @@ async def _run(
             asyncio.create_task(_supervise(task), name=task.name) for room in composed.rooms for task in room.tasks
         ]
         serving = asyncio.create_task(server.serve(sockets=[sock]))
-        _settle()
+        settle()
         await _announce(composed, server, serving)
         if ready is not None:
             leading = asyncio.create_task(ready(composed))
@@ -121,13 +120,6 @@ async def _run(
         for stop in started or composed.stops:
             await stop()
     return 0
-
-
-def _settle() -> None:
-    """Let the collector of cycles leave alone what stays for good, and look less often: requests leave few cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 50)
 
 
 async def _announce(composed: Composed, server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
