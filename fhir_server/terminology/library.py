@@ -7,12 +7,14 @@ behind R4's own of the same url.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from fhir_server import gate
 from fhir_server.definitions import terminology as r4
+from fhir_server.errors import Unprocessable
 from fhir_server.model import Resource, Version
 from fhir_server.search.parameters import parameters_of
 from fhir_server.search.query import Ask, Match, Query
@@ -42,24 +44,47 @@ class Candidate(NamedTuple):
     content: str  # of a CodeSystem
 
 
+class Pins(NamedTuple):
+    """Which versions of code systems a request wants, by url."""
+
+    default: Mapping[str, str] = MappingProxyType({})  # where nothing else says one
+    check: Mapping[str, str] = MappingProxyType({})  # the same, and refused where something says another
+    force: Mapping[str, str] = MappingProxyType({})  # whatever else says
+
+
+NO_PINS: Final = Pins()
+
+
 class Library:
     """All that one state of a tenant knows.
 
     Args:
         view: The state.
         shelf: What is kept between calls.
-        given: Resources that came with the request; they come before all others of their url.
+        given: Resources that came with the request; they and what they contain come before all others of their url.
+        pins: Versions that the request wants.
     """
 
-    def __init__(self, view: View, shelf: Shelf, given: Sequence[Resource] = ()) -> None:
-        self._view, self._shelf = view, shelf
-        self._given = {(resource.get("resourceType"), resource.get("url")): resource for resource in given}
+    def __init__(self, view: View, shelf: Shelf, given: Sequence[Resource] = (), pins: Pins = NO_PINS) -> None:
+        self._view, self._shelf, self._pins = view, shelf, pins
+        self._given: dict[tuple[str, str], Resource] = {}
+        for resource in given:
+            for inner in resource.get("contained", ()):
+                self._given[inner.get("resourceType", ""), f"#{inner.get('id', '')}"] = inner
+                self._given[inner.get("resourceType", ""), inner.get("url", "")] = inner
+            self._given[resource.get("resourceType", ""), resource.get("url", "")] = resource
+        self._given = {key: resource for key, resource in self._given.items() if key[1]}
         self._epoch: int | None = None
         # A transaction may see what is never committed: nothing of it is remembered by name.
         self._now: int | None = getattr(view, "now", None)
 
     async def code_system(self, url: str, version: str = "") -> CodeSystem | None:
-        """Return a code system; None where nothing is known of it."""
+        """Return a code system; None where nothing is known of it.
+
+        Raises:
+            Unprocessable: The request checks for another version than the one asked for.
+        """
+        version = self._pinned(url, version)
         if (given := self._given.get(("CodeSystem", url))) is not None:
             return codesystem.decode(given)
         key, found = await self._find("CodeSystem", url, version)
@@ -107,6 +132,12 @@ class Library:
         """Return the stored ConceptMaps that a search by canonical finds (`source-uri`, `target-system` ...)."""
         found = await self._search("ConceptMap", parameter, url)
         return [gate.load(version.body) for version in found]
+
+    def _pinned(self, url: str, version: str) -> str:
+        wanted = self._pins.check.get(url, "")
+        if wanted and version and wanted != version:
+            raise Unprocessable("The value set names another version of a code system than the one to be checked.")
+        return self._pins.force.get(url, "") or version or wanted or self._pins.default.get(url, "")
 
     # --- finding ---------------------------------------------------------------
     async def _find(self, type: str, url: str, version: str) -> tuple[tuple[str, ...] | None, Candidate | None]:

@@ -11,7 +11,7 @@ from fhir_server.errors import TooCostly
 from fhir_server.model import Resource
 from fhir_server.store.protocol import View
 from fhir_server.terminology.expansion import expand
-from fhir_server.terminology.library import Library
+from fhir_server.terminology.library import NO_PINS, Library, Pins
 from fhir_server.terminology.membership import NotLoaded, contains
 from fhir_server.terminology.shelf import Shelf
 
@@ -30,9 +30,15 @@ class Terminology:
     def __init__(self, shelf: Shelf | None = None) -> None:
         self._shelf = shelf or Shelf()
 
-    def over(self, view: View, given: Sequence[Resource] = ()) -> Library:
-        """Return what one state knows; `given` are resources that came with the request and come first."""
-        return Library(view, self._shelf, given)
+    def over(self, view: View, given: Sequence[Resource] = (), pins: Pins = NO_PINS) -> Library:
+        """Return what one state knows.
+
+        Args:
+            view: The state.
+            given: Resources that came with the request and come first.
+            pins: Versions that the request wants.
+        """
+        return Library(view, self._shelf, given, pins)
 
     async def members(self, view: View, valueset_url: str) -> frozenset[tuple[str, str]]:
         """Return all (system, code) of a value set, by `url` or `url|version`.

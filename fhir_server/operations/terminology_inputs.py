@@ -1,0 +1,181 @@
+"""What the terminology operations share: how codes are asked for, and in which state they are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from fhir_server import gate
+from fhir_server.definitions import terminology as r4
+from fhir_server.errors import BadParameter, BadRequest, NotFound
+from fhir_server.interactions.core import Hub
+from fhir_server.interface import OperationCall
+from fhir_server.model import Resource
+from fhir_server.operations.inputs import Inputs, element, read_inputs, text, texts
+from fhir_server.terminology.library import NO_PINS, Library, Pins
+from fhir_server.terminology.valueset import split
+
+MOST_CODINGS: Final = 100
+_LONGEST: Final = 2_000  # characters of a code or url
+
+
+class Code(NamedTuple):
+    """A code that is asked about."""
+
+    system: str  # "" where it was not said
+    version: str
+    code: str
+    display: str
+
+
+def read_call(call: OperationCall, known: Collection[str], resource: str = "") -> Inputs:
+    """Return the parameters of a call.
+
+    A resource of the type that the operation is about may be the whole body, with the other parameters in the query
+    (https://hl7.org/fhir/R4/operations.html#request); it comes back under the name `resource`.
+    """
+    if resource and call.resource is not None and call.resource.get("resourceType") == call.type:
+        return {**read_inputs(replace(call, resource=None), known), resource: [call.resource]}
+    return read_inputs(call, known)
+
+
+@asynccontextmanager
+async def opened(
+    hub: Hub, call: OperationCall, given: Sequence[Resource | None] = (), pins: Pins = NO_PINS
+) -> AsyncIterator[Library]:
+    """Give what the caller's tenant knows in one state; the call is audited when it ends well."""
+    async with hub.store.view(call.actor.tenant) as view:
+        yield hub.terminology.over(view, [resource for resource in given if resource is not None], pins)
+    name = f"{call.type}/{call.id}" if call.id else call.type
+    hub.audit(call.actor, "E", "terminology", name, (), 0, call.request_id)
+
+
+async def instance(hub: Hub, call: OperationCall) -> Resource | None:
+    """Return the resource that an operation is called on; None on type level.
+
+    R4's own resources answer under their ids where none is stored under it.
+
+    Raises:
+        NotFound, Gone: It is not there for the caller.
+    """
+    if not call.id:
+        return None
+    url = r4.url_of(call.type, call.id)
+    if url is not None:
+        async with hub.store.view(call.actor.tenant) as view:
+            if await view.read(call.type, call.id) is None and (place := r4.place(call.type, url)) is not None:
+                return r4.read(place)
+    found = await hub.read_one(call.type, call.id, actor=call.actor, request_id=call.request_id)
+    return gate.load(found.body)
+
+
+def given_resource(inputs: Inputs, name: str, type: str) -> Resource | None:
+    """Return a resource that came as a parameter; raise BadParameter where it is of another type."""
+    resource = element(inputs, name)
+    if resource is not None and resource.get("resourceType") != type:
+        raise BadParameter(f"The parameter '{name}' is a {type}.")
+    return resource
+
+
+def canonical(inputs: Inputs, name: str, version_name: str) -> str:
+    """Return a canonical with its version, from the parameter itself or the one beside it."""
+    url, version = split(bounded(inputs, name))
+    version = bounded(inputs, version_name) or version
+    return f"{url}|{version}" if version else url
+
+
+def bounded(inputs: Inputs, name: str) -> str:
+    """Return a text parameter of at most 2,000 characters."""
+    value = text(inputs, name)
+    if len(value) > _LONGEST:
+        raise BadParameter(f"The parameter '{name}' is longer than 2,000 characters.")
+    return value
+
+
+def size(inputs: Inputs, name: str) -> int | None:
+    """Return a parameter that is a whole number from 0; None where it is not given."""
+    values = inputs.get(name, [])
+    if not values:
+        return None
+    number = str(values[0])
+    if (
+        len(values) > 1
+        or isinstance(values[0], bool)
+        or not number.isascii()
+        or not number.isdigit()
+        or len(number) > 9
+    ):
+        raise BadParameter(f"The parameter '{name}' is one whole number from 0.")
+    return int(number)
+
+
+def read_code(inputs: Inputs, *, coding: str, code: str, version: str) -> Code | None:
+    """Return the code asked for by `coding`, or by `code` with `system`; None where neither is given.
+
+    Args:
+        inputs: The parameters.
+        coding: Name of the parameter that is a Coding.
+        code: Name of the one that is a code.
+        version: Name of the one that is the version of the system.
+    """
+    given = element(inputs, coding)
+    if given is not None:
+        return of_coding(given)
+    bare = bounded(inputs, code)
+    if not bare:
+        return None
+    return Code(bounded(inputs, "system"), bounded(inputs, version), bare, bounded(inputs, "display"))
+
+
+def of_coding(given: Any) -> Code:
+    """Return a Coding as a code; raise BadParameter where it is none."""
+    if not isinstance(given, dict):
+        raise BadParameter("A coding is an object with system and code.")
+    parts = [given.get(key, "") for key in ("system", "version", "code", "display")]
+    if not all(isinstance(part, str) and len(part) <= _LONGEST for part in parts) or not parts[2]:
+        raise BadParameter("A coding has a code, and texts of at most 2,000 characters.")
+    return Code(*parts)
+
+
+def read_codings(inputs: Inputs, name: str) -> list[Code] | None:
+    """Return the codings of a CodeableConcept; None where it is not given."""
+    given = element(inputs, name)
+    if given is None:
+        return None
+    codings = given.get("coding", [])
+    if not isinstance(codings, list) or not codings or len(codings) > MOST_CODINGS:
+        raise BadParameter(f"The parameter '{name}' has 1 to {MOST_CODINGS} codings.")
+    return [of_coding(coding) for coding in codings]
+
+
+def read_pins(inputs: Inputs) -> Pins:
+    """Return the versions of code systems that a request wants."""
+
+    def pairs(name: str) -> dict[str, str]:
+        return {url: version for url, version in map(split, texts(inputs, name)) if version}
+
+    return Pins(pairs("system-version"), pairs("check-system-version"), pairs("force-system-version"))
+
+
+def needed(what: str) -> BadRequest:
+    """Return the failure of a call that lacks something."""
+    error = BadRequest(what)
+    error.issues = (error.issues[0]._replace(code="required"),)
+    return error
+
+
+def unknown(type: str) -> NotFound:
+    """Return the failure of a call that names a resource that nobody has loaded."""
+    return NotFound(f"No {type} with this url is known here. Load it as a resource (predmp load, or PUT).")
+
+
+def parameter(name: str, type: str, value: Any) -> dict[str, Any]:
+    """Return one parameter of an answer."""
+    return {"name": name, type: value}
+
+
+def answered(parameters: Sequence[dict[str, Any]]) -> Resource:
+    """Return Parameters."""
+    return {"resourceType": "Parameters", "parameter": list(parameters)}
