@@ -42,6 +42,7 @@ from fhir_server.overview import addresses, overview
 from fhir_server.pages.pages import Pages
 from fhir_server.pages.routes import core_pages
 from fhir_server.pages.session import SignInNeeded
+from fhir_server.profiles import Judge, Library, Policy, read_required
 from fhir_server.search.extract import Indexer
 from fhir_server.search.parse import parse
 from fhir_server.security.scopes import ALL
@@ -152,6 +153,7 @@ async def _core(settings: Settings, store: Store, index: Indexer, authenticate: 
         types=resource_types(),
         update_create=settings.update_create == "on",
     )
+    hub.profiles = Judge(Library(hub.query, hub.terminology), _policy(settings))
     hub.pages = Pages(
         hub.authenticate,
         key=await store.secret("pages"),
@@ -160,6 +162,13 @@ async def _core(settings: Settings, store: Store, index: Indexer, authenticate: 
         secure=settings.root_url.startswith("https:"),
     )
     return hub
+
+
+def _policy(settings: Settings) -> Policy:
+    try:
+        return Policy(settings.unknown_profiles, read_required(settings.require_profiles, resource_types()))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscriptions.Matcher) -> None:
@@ -175,8 +184,9 @@ def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscri
             new_id=new_id,
             checks=tuple(check for room in rooms for check in room.checks),
             enrichers=tuple(enricher for room in rooms for enricher in room.enrichers),
-            watched=hub.sight.types | {"Subscription"} | TERMINOLOGY,
+            watched=hub.sight.types | {"Subscription"} | TERMINOLOGY | {"StructureDefinition"},
             most_deleted=MOST_DELETED if settings.conditional_delete == "multiple" else 1,
+            judge=hub.profiles.on_write,
             matchers=(match,),
         )
     )

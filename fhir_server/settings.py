@@ -88,6 +88,14 @@ class Settings:
         _choice("single", "multiple"),
         "Whether a conditional delete takes one match, or up to 1,000; a request may say its own bound by _count",
     )
+    unknown_profiles: str = _var(
+        "ignore",
+        _choice("ignore", "warn", "refuse"),
+        "What a profile of meta.profile that is not known here does to a write: nothing, a line in the log, or 422",
+    )
+    require_profiles: tuple[str, ...] = _var(
+        (), _words, "Type=canonical, parted by blanks: what each resource of a type must conform to, declared or not"
+    )
     max_body: int = _var(33_554_432, _positive, "Largest request body, in bytes")
     max_message: int = _var(16_777_216, _positive, "Largest HL7 v2 message, in bytes")
     jobs_keep: int = _var(86_400, _positive, "Seconds that ended jobs and their files are kept")

@@ -24,12 +24,14 @@ from fhir_server.errors import (
 from fhir_server.interactions import links
 from fhir_server.interactions.asking import Ask, RoomTransaction, RoomView, split_query
 from fhir_server.interactions.body import etag_version, is_same, stamped
+from fhir_server.interactions.links import Links
 from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.steps import (
     Step,
     check_overlap,
     check_resources,
     check_scopes,
+    placed_issues,
     read_step,
 )
 from fhir_server.interface import Check, Enricher
@@ -42,6 +44,7 @@ from fhir_server.store.visibility import is_visible
 
 ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
 Matcher = Callable[[Transaction, Sequence[Change], Actor], Awaitable[None]]
+Judging = Callable[[Transaction, Sequence[Change]], Awaitable[list[tuple[Change, list[Issue]]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Parts:
     enrichers: tuple[Enricher, ...] = ()
     watched: frozenset[str] = frozenset()  # types whose writes change what is kept in memory of a tenant
     most_deleted: int = 1  # resources that a conditional delete may delete where it does not say how many
+    judge: Judging | None = None  # profiles: what is wrong with changes, asked once for each transaction
     matchers: tuple[Matcher, ...] = ()  # told inside the transaction, after all its writes: subscriptions
 
 
@@ -67,7 +71,7 @@ class Applied:
 
     actor: Actor
     see: Visibility  # judged before the transaction's own writes, which may be about just that
-    named: dict[str, str] = field(default_factory=dict)  # fullUrl or conditional reference -> Type/id
+    named: Links = field(default_factory=Links)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
 
@@ -131,22 +135,31 @@ class Applier:
         done = Applied(actor, await self._parts.sight.of(tx, actor, keep=False))
         await self._write(tx, steps, done)
         own = list(done.changes)
-        await self._check(tx, own, actor)
+        if self._parts.judge is not None and (refused := await self._parts.judge(tx, own)):
+            raise Unprocessable("The resource does not conform to a profile.", issues=placed_issues(refused, steps))
+        await self.conclude(tx, done, enrich=enrich)
+        await tx.audit(_audit_row(tx, actor, interaction, steps, own, request_id))
+        return Done([done.outcomes[n] for n in range(len(steps))], done.changes)
+
+    async def conclude(self, tx: Transaction, done: Applied, *, enrich: bool) -> None:
+        """Do what follows every write, in its transaction: checks, enrichers, watchers of types, subscriptions."""
+        own = list(done.changes)
+        await self._check(tx, own, done.actor)
         if enrich and own:
             await self._enrich(tx, own, done)
         if any(change.version.type in self._parts.watched for change in done.changes):
             await tx.bump_epoch()
         for matcher in self._parts.matchers:
-            await matcher(tx, done.changes, actor)
-        await tx.audit(_audit_row(tx, actor, interaction, steps, own, request_id))
-        return Done([done.outcomes[n] for n in range(len(steps))], done.changes)
+            await matcher(tx, done.changes, done.actor)
 
     async def _write(self, tx: Transaction, steps: Sequence[Step], done: Applied) -> None:
         for step in steps:
             await self._identify(tx, step, done.see)
         if len(steps) > 1:
             check_overlap(steps)
-        done.named = {s.entry.full_url: s.reference for s in steps if s.entry.full_url and s.id}
+        for step in steps:
+            if step.entry.full_url and step.id:
+                done.named.add(step.entry.full_url, step.reference)
         order = sorted(range(len(steps)), key=lambda n: ORDER[steps[n].method])
         for number in order:
             step = steps[number]

@@ -19,6 +19,7 @@ from fhir_server.interactions.steps import forbidden
 from fhir_server.interface import AccessLine, Asking, Listener, Operation, Writing
 from fhir_server.jobs import Jobs
 from fhir_server.model import Actor, Change, Entry, Outcome, Resource, Version, Visibility
+from fhir_server.profiles import Judge
 from fhir_server.search.query import Query
 from fhir_server.search.values import Indexed
 from fhir_server.security.scopes import ALL
@@ -58,6 +59,7 @@ class Hub:
 
     pages: Any
     terminology: Terminology
+    profiles: Judge
     jobs: Jobs  # long-running work
     sight: Sight  # these four rest on the rooms, which are opened over this core
     applier: Applier
@@ -165,12 +167,12 @@ class Hub:
             results = await searching.search(view, asked, await self.see(view, actor), self.index)
         patients = {owner for version in (*results.matches, *results.included) for owner in version.owners}
         text = "&".join(f"{name}={value}" for name, value in asked.text)
-        self.audit(actor, "E", "search", types, tuple(sorted(patients)), 0, request_id, text)
+        self.audit(actor, "E", "search", asked.within or types, tuple(sorted(patients)), 0, request_id, text)
         return results
 
     def signature(self, query: Query) -> str:
         """Return what a page link is bound to beside its caller: the query without its page."""
-        return f"{','.join(query.types)}?{'&'.join(f'{name}={value}' for name, value in query.text)}"
+        return f"{query.within} {','.join(query.types)}?{'&'.join(f'{name}={value}' for name, value in query.text)}"
 
     async def history(self, query: HistoryQuery, *, actor: Actor, request_id: str = "") -> tuple[list[Version], int]:
         """Return a page of versions that the actor may see, newest first, and how many there are."""

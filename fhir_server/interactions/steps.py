@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fhir_server.errors import BadRequest, Forbidden, Issue, NotSupported, Unprocessable
 from fhir_server.interactions.asking import split_query
 from fhir_server.interactions.ids import check_id
-from fhir_server.model import Actor, Entry, Resource
+from fhir_server.model import Actor, Change, Entry, Resource
 from fhir_server.patch import Patch, read
 
 ACTIONS = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
@@ -124,6 +124,16 @@ def check_resources(steps: Sequence[Step], validate: Callable[[Resource], list[I
             break
     if found:
         raise Unprocessable("The resource is not valid.", issues=found)
+
+
+def placed_issues(found: Sequence[tuple[Change, Sequence[Issue]]], steps: Sequence[Step]) -> list[Issue]:
+    """Return the issues of changes, each at the entry of its Bundle where there is one."""
+    by_reference = {step.reference: step for step in steps if step.place}
+    placed = []
+    for change, issues in found:
+        step = by_reference.get(change.version.reference)
+        placed += [_placed(issue, step) for issue in issues] if step is not None else list(issues)
+    return placed
 
 
 def _placed(issue: Issue, step: Step) -> Issue:

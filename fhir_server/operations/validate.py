@@ -14,6 +14,7 @@ from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Resource
 from fhir_server.outcome import outcome
+from fhir_server.profiles import Task
 from fhir_server.settings import Settings
 
 MODES: Final = ("create", "update", "delete", "profile")
@@ -60,7 +61,7 @@ class Validating:
             NotFound: The instance is not there for the caller.
         """
         try:
-            resource, mode, _profiles = read_call(call)
+            resource, mode, profiles = read_call(call)
         except MalformedBody as error:
             return Answer(200, outcome(error.issues))
         issues = self._mode_issues(call, resource, mode)
@@ -71,6 +72,8 @@ class Validating:
             resource = gate.load(version.body)
         if mode != "delete":
             issues += self._hub.validate(resource)
+            async with self._hub.store.view(call.actor.tenant) as view:
+                issues += await self._hub.profiles.issues(view, Task(resource, tuple(profiles)))
         return Answer(200, outcome(issues or [ALL_OK]))
 
     def _mode_issues(self, call: OperationCall, resource: Resource | None, mode: str) -> list[Issue]:

@@ -1,0 +1,119 @@
+"""One validation against profiles under way: what is found, what it may cost, what it had to leave open.
+
+A check never waits. What it would have to read (a profile, the members of a value set) it looks up in `Known`;
+what is not there yet is noted, read by the caller, and the check is run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from fhir_server.definitions import structure, structure_names
+from fhir_server.errors import Issue
+from fhir_server.fhirpath.nodes import Node, children_named
+from fhir_server.model import Resource
+from fhir_server.profiles.part import Profile
+
+MOST_ISSUES: Final = 100
+MOST_STEPS: Final = 200_000  # elements, slices and discriminators looked at
+MOST_DEPTH: Final = 24  # profiles inside profiles
+
+
+class Coded(NamedTuple):
+    """A question to terminology."""
+
+    value_set: str
+    system: str | None  # None: a plain code
+    code: str
+
+
+@dataclass(slots=True)
+class Known:
+    """What was read so far."""
+
+    profiles: dict[str, Profile | None] = field(default_factory=dict)  # by canonical as written; None: not known here
+    members: dict[Coded, bool | None] = field(default_factory=dict)  # None: cannot be decided here
+
+
+class Item(NamedTuple):
+    """One element, and where it stands."""
+
+    node: Node
+    where: str  # FHIRPath from the root
+
+
+class Enough(Exception):
+    """More issues than are shown, or more work than is done."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One check of one resource."""
+
+    known: Known
+    root: Resource  # %rootResource
+    resource: Resource  # %resource
+    issues: list[Issue] = field(default_factory=list)
+    missing_profiles: set[str] = field(default_factory=set)
+    missing_codes: set[Coded] = field(default_factory=set)
+    spent: list[int] = field(default_factory=lambda: [0])  # shared by the runs of one check
+    depth: int = 0
+    entries: dict[str, Resource] = field(default_factory=dict)  # of a Bundle, by fullUrl and Type/id
+
+    def spend(self, steps: int = 1) -> None:
+        """Count work; raise Enough when it is more than one check may cost."""
+        self.spent[0] += steps
+        if self.spent[0] > MOST_STEPS:
+            raise Enough
+
+    def report(self, code: str, text: str, where: str, severity: str = "error") -> None:
+        """Note an issue; raise Enough when there are more than are shown."""
+        self.issues.append(Issue(code, text, where, severity))
+        if len(self.issues) > MOST_ISSUES:
+            raise Enough
+
+    def profile(self, canonical: str) -> Profile | None:
+        """Return a profile; None where it is not known here, or not read yet."""
+        if canonical not in self.known.profiles:
+            self.missing_profiles.add(canonical)
+            return None
+        return self.known.profiles[canonical]
+
+    def is_member(self, value_set: str, system: str | None, code: str) -> bool | None:
+        """Return whether a code is in a value set; None where that is not known, or not read yet."""
+        question = Coded(value_set, system, code)
+        if question not in self.known.members:
+            self.missing_codes.add(question)
+            return None
+        return self.known.members[question]
+
+    def holds_silently(self, check: Callable[[], None]) -> bool:
+        """Run a check and return whether it found no error; what it found is dropped."""
+        kept, self.issues = self.issues, []
+        try:
+            check()
+        except Enough:
+            if self.spent[0] > MOST_STEPS:
+                raise
+        finally:
+            found, self.issues = self.issues, kept
+        return not any(issue.severity == "error" for issue in found)
+
+
+def below(item: Item, name: str) -> list[Item]:
+    """Return the children of one name, each with its place."""
+    nodes = children_named(item.node, name)
+    if not nodes:
+        return []
+    type = item.node.type
+    element = structure(type).elements.get(name) if type in structure_names() else None
+    if element is not None and not element.is_list:
+        return [Item(node, f"{item.where}.{name}") for node in nodes]
+    return [Item(node, f"{item.where}.{name}[{n}]") for n, node in enumerate(nodes)]
+
+
+def text_of(value: Any) -> str:
+    """Return a value that is text, else nothing."""
+    return value if value.__class__ is str else ""

@@ -1,0 +1,188 @@
+"""Resources judged by their profiles: those of meta.profile, those the settings require, those a caller names.
+
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/resource.html#Meta (profile)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from fhir_server.definitions import structure_names
+from fhir_server.errors import Issue
+from fhir_server.fhirpath.nodes import Node
+from fhir_server.fhirpath.types import ancestors
+from fhir_server.model import Change, Resource
+from fhir_server.profiles.check import check, entries_of
+from fhir_server.profiles.extensions import check_extensions
+from fhir_server.profiles.findings import MOST_ISSUES, Enough, Item, Known, Run, text_of
+from fhir_server.profiles.library import DEFINITIONS, Library
+from fhir_server.profiles.part import STRUCTURES, bare
+from fhir_server.profiles.policy import Policy
+from fhir_server.store.protocol import Transaction, View
+
+log = logging.getLogger("predmp")
+
+MOST_ROUNDS: Final = 32  # a check asks for what it needs, level by level
+ASK: Final = object()  # no answer yet
+MOST_DECLARED: Final = 50  # profiles that one resource may declare
+
+
+class Task(NamedTuple):
+    """What is checked in one go."""
+
+    resource: Resource
+    named: tuple[str, ...] = ()  # profiles beside those of meta.profile
+    unknown: str = "warn"  # ignore warn refuse: of a declared profile that is not known here
+
+
+class Judge:
+    """Judges resources by profiles.
+
+    Args:
+        library: Finds profiles and members of value sets.
+        policy: What the operator demands of writes.
+    """
+
+    def __init__(self, library: Library, policy: Policy) -> None:
+        self._library, self._policy = library, policy
+
+    async def issues(self, view: View, task: Task, *, keep: bool = True) -> list[Issue]:
+        """Return what the profiles find, warnings and notes included; at most 100 and one that says so."""
+        shelf = await self._library.shelf(view, keep=keep)
+        known = Known()
+        for _ in range(MOST_ROUNDS):
+            run = run_once(known, task)
+            if not run.missing_profiles and not run.missing_codes:
+                break
+            await self._library.learn(view, shelf, known, sorted(run.missing_profiles), list(run.missing_codes))
+        return list(dict.fromkeys(run.issues))
+
+    async def on_write(self, tx: Transaction, changes: Sequence[Change]) -> list[tuple[Change, list[Issue]]]:
+        """Return the errors of each change that its profiles refuse; nothing is read where none are declared."""
+        found = []
+        for change in changes:
+            required = self._policy.required.get(change.version.type, ())
+            if change.version.is_deleted or not (required or declares(change.resource)):
+                continue
+            keep = not any(other.version.type in DEFINITIONS for other in changes)
+            issues = await self._judged(tx, change.resource, required, keep)
+            if any(issue.code == "not-found" and issue.severity == "warning" for issue in issues):
+                log.warning("a %s was stored that declares a profile which is not known here", change.version.type)
+            if errors := [issue for issue in issues if issue.severity == "error"]:
+                found.append((change, errors))
+        return found
+
+    async def _judged(self, tx: Transaction, resource: Resource, required: tuple[str, ...], keep: bool) -> list[Issue]:
+        unknown = self._policy.unknown
+        if unknown == "ignore" and not required:
+            shelf = await self._library.shelf(tx, keep=keep)
+            if all(shelf.sources.get(canonical, ASK) is None for canonical in declared(resource)):
+                return []
+        return await self.issues(tx, Task(resource, required, unknown), keep=keep)
+
+
+def declares(resource: Resource) -> bool:
+    """Whether a resource, or one inside of it, says which profiles it conforms to."""
+    if "profile" in resource.get("meta", ()):
+        return True
+    if "contained" in resource or resource["resourceType"] == "Bundle":
+        return any(True for _ in declared(resource))
+    return False
+
+
+def declared(resource: Resource) -> Iterator[str]:
+    """Yield the profiles that a resource and those inside of it declare."""
+    for item, _ in resources_of(resource):
+        meta = item.node.value.get("meta")
+        given = meta.get("profile") if meta.__class__ is dict else None
+        yield from (text for text in (given if given.__class__ is list else ()) if text.__class__ is str)
+
+
+def run_once(known: Known, task: Task) -> Run:
+    """Check a resource by what is known."""
+    resource = task.resource
+    run = Run(known, resource, resource, entries=entries_of(resource))
+    try:
+        for item, root in resources_of(resource):
+            within = Run(
+                known,
+                root,
+                item.node.value,
+                run.issues,
+                run.missing_profiles,
+                run.missing_codes,
+                run.spent,
+                0,
+                run.entries,
+            )
+            _check_declared(within, item, task.unknown)
+            if item.node.value is resource:
+                for canonical in task.named:
+                    _check_named(within, item, canonical)
+            check_extensions(within, item)
+    except Enough:
+        _cut(run)
+    return run
+
+
+def _cut(run: Run) -> None:
+    if len(run.issues) > MOST_ISSUES:
+        run.issues[MOST_ISSUES:] = [Issue("too-costly", "There are more issues than the 100 that are shown.")]
+    else:
+        text = "The resource is too large to be checked against these profiles; split it."
+        run.issues.append(Issue("too-costly", text))
+
+
+def _check_declared(run: Run, item: Item, unknown: str) -> None:
+    """Check a resource against the profiles that it declares."""
+    meta = item.node.value.get("meta")
+    declared = meta.get("profile") if meta.__class__ is dict else None
+    given = declared if declared.__class__ is list else []
+    if len(given) > MOST_DECLARED:
+        run.report("too-costly", "More than 50 profiles are declared.", f"{item.where}.meta.profile")
+    for number, canonical in enumerate(given[:MOST_DECLARED]):
+        where = f"{item.where}.meta.profile[{number}]"
+        if text_of(canonical) and not _check_against(run, item, canonical, where) and unknown != "ignore":
+            severity = "error" if unknown == "refuse" else "warning"
+            run.report("not-found", "This profile is not known here, so it was not checked.", where, severity)
+
+
+def _check_named(run: Run, item: Item, canonical: str) -> None:
+    if not _check_against(run, item, canonical, item.where):
+        text = "A profile that this resource must conform to is not known here: load it as a StructureDefinition."
+        run.report("not-found", text, item.where)
+
+
+def _check_against(run: Run, item: Item, canonical: str, where: str) -> bool:
+    """Check against a profile, or a type of R4 named as one; return False where it is not known."""
+    name = bare(canonical).removeprefix(STRUCTURES)
+    if name in structure_names():
+        if name not in ancestors(item.node.type):
+            run.report("structure", f"This profile is for {name}.", where)
+        return True
+    profile = run.profile(canonical)
+    if profile is not None:
+        check(run, profile, item)
+    return profile is not None or canonical in run.missing_profiles
+
+
+def resources_of(resource: Resource) -> Iterator[tuple[Item, Resource]]:
+    """Yield a resource and those inside of it, each with its `%rootResource`."""
+    yield from _own(resource, text_of(resource.get("resourceType")))
+    entries = resource.get("entry") if resource.get("resourceType") == "Bundle" else None
+    for number, entry in enumerate(_dicts(entries)):
+        held = entry.get("resource")
+        if held.__class__ is dict:
+            yield from _own(held, f"Bundle.entry[{number}].resource")
+
+
+def _own(resource: Resource, where: str) -> Iterator[tuple[Item, Resource]]:
+    yield Item(Node(resource, text_of(resource.get("resourceType"))), where), resource
+    for number, held in enumerate(_dicts(resource.get("contained"))):
+        yield Item(Node(held, text_of(held.get("resourceType"))), f"{where}.contained[{number}]"), resource
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if item.__class__ is dict] if value.__class__ is list else []

@@ -1,0 +1,172 @@
+"""Where profiles are found: those of R4 and of this hub, and the StructureDefinitions that a tenant stored.
+
+What is found of the stored ones is kept in memory, by the tenant's epoch, which each write of a definition raises
+(`Parts.watched`); a compiled profile is kept as long as the versions it was made from are the current ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+from fhir_server import gate
+from fhir_server.definitions import codes
+from fhir_server.errors import FhirError
+from fhir_server.interactions.asking import Ask
+from fhir_server.model import Version
+from fhir_server.profiles.builtin import definition as builtin
+from fhir_server.profiles.findings import Coded, Known
+from fhir_server.profiles.part import Profile, bare
+from fhir_server.profiles.tree import BadProfile, base_of, build
+from fhir_server.store.protocol import View
+
+DEFINITIONS: Final = frozenset({"StructureDefinition", "ValueSet", "CodeSystem"})
+MOST_CHAIN: Final = 20  # profiles on profiles
+MOST_KEPT: Final = 5_000  # canonicals looked up, found or not
+MOST_SAME: Final = 50  # StructureDefinitions of one url
+
+
+class Terminology(Protocol):
+    """What is asked of terminology."""
+
+    async def contains(self, view: View, valueset_url: str, system: str | None, code: str) -> bool | None:
+        """Return whether a code is in a value set; None where that cannot be said."""
+        ...
+
+
+class Source(NamedTuple):
+    """A definition and what tells its versions apart."""
+
+    key: tuple[str, int, int]  # id, version, time; of a built-in one its url
+    definition: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """What is kept of one tenant."""
+
+    epoch: int
+    sources: dict[str, Source | None] = field(default_factory=dict)  # by canonical as written
+    members: dict[Coded, bool | None] = field(default_factory=dict)
+
+
+class Library:
+    """Finds profiles and members of value sets.
+
+    Args:
+        ask: Makes a Query.
+        terminology: Says which codes are in a value set.
+    """
+
+    def __init__(self, ask: Ask, terminology: Terminology) -> None:
+        self._ask, self._terminology = ask, terminology
+        self._shelves: dict[str, _Shelf] = {}
+        self._compiled: dict[tuple[str, str], tuple[tuple[Source | None, ...], Profile | None]] = {}
+
+    async def shelf(self, view: View, *, keep: bool) -> _Shelf:
+        """Return what is known in the state of a view.
+
+        Args:
+            view: The state.
+            keep: Whether what is read now may serve later calls: not inside a transaction that writes definitions.
+        """
+        epoch = await view.epoch()
+        kept = self._shelves.get(view.tenant)
+        if kept is not None and kept.epoch == epoch and keep and len(kept.sources) + len(kept.members) < MOST_KEPT:
+            return kept
+        made = _Shelf(epoch)
+        if keep:
+            self._shelves[view.tenant] = made
+        return made
+
+    async def learn(
+        self, view: View, shelf: _Shelf, known: Known, profiles: Sequence[str], questions: Sequence[Coded]
+    ) -> None:
+        """Read what a check had to leave open."""
+        for canonical in profiles:
+            known.profiles[canonical] = await self.profile(view, shelf, canonical)
+        for question in questions:
+            if question not in shelf.members:
+                shelf.members[question] = await self._is_member(view, question)
+            known.members[question] = shelf.members[question]
+
+    async def profile(self, view: View, shelf: _Shelf, canonical: str) -> Profile | None:
+        """Return a profile; None where it, or one that it is built on, is not known or cannot be used."""
+        chain: list[Source | None] = []
+        following = canonical
+        while following and len(chain) < MOST_CHAIN:
+            if following not in shelf.sources:
+                shelf.sources[following] = await self._find(view, following)
+            found = shelf.sources[following]
+            chain.append(found)
+            following = _base(found)
+        key = (view.tenant, canonical)
+        kept = self._compiled.get(key)
+        if kept is not None and _keys(kept[0]) == _keys(chain):
+            return kept[1]
+        made = _compiled(chain) if not following else None
+        if len(self._compiled) >= MOST_KEPT:
+            self._compiled.clear()
+        self._compiled[key] = (tuple(chain), made)
+        return made
+
+    async def _find(self, view: View, canonical: str) -> Source | None:
+        url, _, version = canonical.partition("|")
+        own = builtin(bare(url))
+        if own is not None and version in ("", str(own.get("version", ""))):
+            return Source((bare(url), 0, 0), own)
+        pairs = [("url", bare(url)), ("_count", str(MOST_SAME))]
+        found = await view.search(self._ask("StructureDefinition", pairs))
+        return newest(found.versions, version)
+
+    async def _is_member(self, view: View, question: Coded) -> bool | None:
+        pairs = codes(question.value_set)
+        if pairs is not None:
+            if question.system is None:
+                return question.code in {code for _, code in pairs}
+            return (question.system, question.code) in pairs
+        try:
+            return await self._terminology.contains(view, question.value_set, question.system, question.code)
+        except FhirError:  # not known, or larger than it is worked out for
+            return None
+
+
+def newest(versions: Sequence[Version], wanted: str) -> Source | None:
+    """Return the definition of a business version; without one an active one first, then the highest version."""
+    sources = [Source((v.id, v.version, v.at), gate.load(v.body)) for v in versions]
+    if wanted:
+        sources = [s for s in sources if s.definition.get("version") == wanted]
+    return max(sources, key=_rank, default=None)
+
+
+def _rank(source: Source) -> tuple[bool, list[tuple[bool, int, str]], int]:
+    parts = str(source.definition.get("version", "")).replace("-", ".").split(".")
+    numbers = [(part.isdigit(), int(part[:9]) if part.isdigit() else 0, part) for part in parts]
+    return source.definition.get("status") == "active", numbers, source.key[2]
+
+
+def _keys(chain: Sequence[Source | None]) -> list[tuple[str, int, int] | None]:
+    return [source.key if source is not None else None for source in chain]
+
+
+def _base(source: Source | None) -> str:
+    if source is None:
+        return ""
+    try:
+        return base_of(source.definition)
+    except BadProfile:
+        return ""
+
+
+def _compiled(chain: Sequence[Source | None]) -> Profile | None:
+    """Build a profile from its chain, the base last; None where a link is missing or cannot be used."""
+    profile: Profile | None = None
+    try:
+        for source in reversed(chain):
+            if source is None:
+                return None
+            profile = build(source.definition, profile)
+    except (BadProfile, AttributeError, TypeError, KeyError, ValueError):  # a definition of another shape than R4's
+        return None
+    return profile
