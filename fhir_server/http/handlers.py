@@ -5,21 +5,20 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlencode
 
 from fhir_server import gate
-from fhir_server.errors import BadParameter, BadRequest, Issue, NotSupported, UnsupportedMediaType
-from fhir_server.http.message import Request, Response, read_pairs
+from fhir_server.errors import BadParameter, BadRequest, Issue, NotSupported
+from fhir_server.http.message import Request, Response
+from fhir_server.http.search import link
 from fhir_server.interactions import bundle
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import http_date
 from fhir_server.interactions.subset import subset
 from fhir_server.model import Entry, Outcome, Version
 from fhir_server.outcome import outcome
-from fhir_server.search.query import Match, Query
+from fhir_server.search.query import Match
 from fhir_server.search.values import Period
 from fhir_server.store.protocol import HistoryQuery
 
@@ -166,57 +165,6 @@ def written(hub: Hub, wanted: str, made: Outcome) -> Response:
     return Response(made.status, version.body, tuple(headers))
 
 
-async def search_type(hub: Hub, request: Request) -> Response:
-    """Serve search of one type (https://hl7.org/fhir/R4/http.html#search)."""
-    return await _search(hub, request, request.segments[0], request.pairs)
-
-
-async def search_post(hub: Hub, request: Request) -> Response:
-    """Serve search by POST; parameters of the url and of the form are joined by AND."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise UnsupportedMediaType("A search by POST is application/x-www-form-urlencoded.")
-    form = read_pairs(request.body.decode("utf-8", "replace"))
-    types = request.segments[0] if len(request.segments) == 2 else ""
-    return await _search(hub, request, types, [*request.pairs, *form])
-
-
-async def search_system(hub: Hub, request: Request) -> Response:
-    """Serve search over several types, named by `_type`."""
-    return await _search(hub, request, "", request.pairs)
-
-
-async def _search(hub: Hub, request: Request, types: str, pairs: list[tuple[str, str]]) -> Response:
-    asked = hub.query(types, [pair for pair in pairs if pair[0] != "_cursor"], request.is_lenient)
-    results = await hub.search_page(types, pairs, actor=request.actor, query=asked, request_id=request.id)
-    links = [("self", _link(hub, types, asked.text))]
-    if results.after is not None:
-        cursor = hub.cursors.write(results.after, request.actor, hub.signature(asked))
-        links.append(("next", _link(hub, types, (*asked.text, ("_cursor", cursor)))))
-    body = bundle.searchset(
-        hub.base_url,
-        results.matches,
-        results.included,
-        query=asked,
-        total=results.total,
-        links=links,
-        notes=_notes(asked, results.cut),
-    )
-    return Response(200, body)
-
-
-def _link(hub: Hub, types: str, pairs: Sequence[tuple[str, str]]) -> str:
-    base = f"{hub.base_url}/{types}" if types else hub.base_url
-    return f"{base}?{urlencode(pairs, safe=':,|/')}" if pairs else base
-
-
-def _notes(query: Query, cut: bool) -> list[Issue]:
-    notes = [Issue("not-supported", f"The parameter {name} was ignored.", severity="warning") for name in query.ignored]
-    if cut:
-        notes.append(Issue("too-costly", "More resources would be included; the first 1,000 are.", severity="warning"))
-    return notes
-
-
 async def history_instance(hub: Hub, request: Request) -> Response:
     """Serve the history of a resource (https://hl7.org/fhir/R4/http.html#history)."""
     return await _history(hub, request, request.segments[0], request.segments[1])
@@ -239,10 +187,11 @@ async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
         await hub.read_one(type, id, actor=request.actor, request_id=request.id)  # absent or hidden: 404
     path = "/".join(request.segments)
     kept = [pair for pair in request.pairs if pair[0] != "_cursor"]
-    links = [("self", _link(hub, path, kept))]
+    base = f"{hub.base_url}/{path}"
+    links = [("self", link(base, kept))]
     if len(versions) == query.count:
         cursor = hub.cursors.write((versions[-1].seq,), request.actor, path)
-        links.append(("next", _link(hub, path, [*kept, ("_cursor", cursor)])))
+        links.append(("next", link(base, [*kept, ("_cursor", cursor)])))
     return Response(200, bundle.history(hub.base_url, versions, total, links))
 
 

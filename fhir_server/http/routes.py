@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fhir_server.errors import MethodNotAllowed, NotSupported
-from fhir_server.http import bundles, handlers
+from fhir_server.http import bundles, handlers, search
 from fhir_server.http.message import Request, Response
 from fhir_server.http.operations import serve_operation
 from fhir_server.interactions.core import Hub
@@ -46,11 +46,14 @@ ROUTES: Final = (
     FhirRoute("GET", "Type/id/_history", "history-instance", handlers.history_instance),
     FhirRoute("GET", "Type/_history", "history-type", handlers.history_type),
     FhirRoute("POST", "Type", "create", handlers.create),
-    FhirRoute("GET", "Type", "search-type", handlers.search_type),
-    FhirRoute("POST", "Type/_search", "search-type", handlers.search_post),
+    FhirRoute("GET", "Type", "search-type", search.search_type),
+    FhirRoute("POST", "Type/_search", "search-type", search.search_post),
+    FhirRoute("GET", "Type/id/id", "search-type", search.search_compartment),
+    FhirRoute("POST", "Type/id/id/_search", "search-type", search.search_post),
+    FhirRoute("POST", "Type/id/_search", "search-type", search.search_post),
     FhirRoute("POST", "", "transaction", _bundle),
-    FhirRoute("GET", "", "search-system", handlers.search_system),
-    FhirRoute("POST", "_search", "search-system", handlers.search_post),
+    FhirRoute("GET", "", "search-system", search.search_system),
+    FhirRoute("POST", "_search", "search-system", search.search_post),
     FhirRoute("GET", "_history", "history-system", handlers.history_system),
 )
 _BY_SHAPE: Final[Mapping[str, Mapping[str, FhirRoute]]] = {
