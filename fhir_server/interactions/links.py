@@ -1,47 +1,80 @@
 """References inside a transaction: urn:uuid links and conditional references become `Type/id`.
 
-Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#trules
+A resource is searched and rewritten as JSON text: a pattern finds the few strings that may be links, where a walk
+would look at each of a hundred values. Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#trules
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
+from fhir_server import gate
 from fhir_server.model import Resource
 
+_CONDITION: Final = re.compile(rb'"reference":"[^"?]*\?')
+_LINK: Final = re.compile(rb'"((?:[a-z][a-z0-9+.\-]*:|[A-Z][A-Za-z]*\?)[^"\\]*)"')
+"""A string that may be a link: it begins as an absolute url, a urn or `Type?`, and has nothing escaped."""
+_PLAIN: Final = re.compile(r'(?:[a-z][a-z0-9+.\-]*:|[A-Z][A-Za-z]*\?)[^"\\\x00-\x1f]*')
+"""A link that `_LINK` finds."""
 
-def conditional_references(value: Any) -> set[str]:
-    """Return the `Type?query` references anywhere below a value."""
+
+class Links(dict[str, str]):
+    """fullUrl or conditional reference -> `Type/id`; add to it by `add` only."""
+
+    is_plain = True  # whether `_LINK` finds all of them
+
+    def add(self, name: str, target: str) -> None:
+        """Take in a link."""
+        self.is_plain = self.is_plain and _PLAIN.fullmatch(name) is not None
+        self[name] = target
+
+
+def conditional_references(resource: Resource) -> set[str]:
+    """Return the `Type?query` references anywhere in a resource."""
     found: set[str] = set()
-    _collect(value, found)
+    if _CONDITION.search(gate.write(resource)):
+        _collect(resource, found)
     return found
 
 
 def _collect(value: Any, found: set[str]) -> None:
     if isinstance(value, dict):
         reference = value.get("reference")
-        if isinstance(reference, str) and _is_conditional(reference):
+        if (
+            isinstance(reference, str)
+            and "?" in reference
+            and not reference.startswith(("#", "urn:"))
+            and "://" not in reference
+        ):
             found.add(reference)
-        for item in value.values():
-            if isinstance(item, (dict, list)):
-                _collect(item, found)
-    elif isinstance(value, list):
-        for item in value:
-            if isinstance(item, (dict, list)):
-                _collect(item, found)
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, (dict, list)):
+            _collect(item, found)
 
 
-def _is_conditional(reference: str) -> bool:
-    """Whether a reference is `Type?query`; a url may stand in the query, as in `Patient?identifier=http://x|1`."""
-    type, mark, _ = reference.partition("?")
-    return bool(mark) and type.isalpha()
+def relinked(resource: Resource, links: Links) -> Resource:
+    """Return the resource with every text that is a key of `links` replaced; shared parts are not changed.
 
+    In a narrative the quoted urn:uuid links are replaced too.
+    """
+    text = gate.write(resource)
+    if not links.is_plain or b'\\"urn:uuid:' in text:
+        made: Resource = _replace(resource, links)
+        return made
+    changed = False
 
-def relinked(resource: Resource, links: Mapping[str, str]) -> Resource:
-    """Return the resource with every text that is a key of `links` replaced; shared parts are not changed."""
-    made: Resource = _replace(resource, links)
-    return made
+    def replace(found: re.Match[bytes]) -> bytes:
+        nonlocal changed
+        target = links.get(found[1].decode())
+        if target is None:
+            return found[0]
+        changed = True
+        return gate.write(target)
+
+    text = _LINK.sub(replace, text)
+    return gate.load(text) if changed else resource
 
 
 def _replace(value: Any, links: Mapping[str, str]) -> Any:
@@ -63,8 +96,8 @@ def _replace_in_narrative(text: str, links: Mapping[str, str]) -> str:
     return text
 
 
-async def resolve(resource: Resource, links: dict[str, str], find: Callable[[str], Awaitable[str]]) -> None:
+async def resolve(resource: Resource, links: Links, find: Callable[[str], Awaitable[str]]) -> None:
     """Add to `links` the target of each conditional reference that is not there yet."""
     for reference in conditional_references(resource):
         if reference not in links:
-            links[reference] = await find(reference)
+            links.add(reference, await find(reference))
