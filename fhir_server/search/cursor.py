@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from fhir_server.errors import BadParameter
 from fhir_server.search.fold import fold
+from fhir_server.search.match import Around, Node
 from fhir_server.search.query import Sort
-from fhir_server.search.values import Number, Period, Quantity, Reference, Text, Token, Uri, Value, Values
+from fhir_server.search.values import Number, Period, Quantity, Reference, Text, Token, Uri, Value
 
 Key: TypeAlias = "str | int | Decimal | None"
 
@@ -31,17 +32,35 @@ class Place(NamedTuple):
     seq: int  # of its current version
 
 
-def place(sort: Sequence[Sort], values: Values, seq: int) -> Place:
+def place(sort: Sequence[Sort], node: Node, seq: int, around: Around) -> Place:
     """Return where a resource stands.
 
-    Of several values the one that comes first in the direction of the sort counts.
+    Of several values the one that comes first in the direction of the sort counts. A chain leads to what may be
+    seen only: who may not see a resource cannot tell its values by the order of those that refer to it.
+
+    Args:
+        sort: The keys of the order.
+        node: The resource.
+        seq: Of its current version.
+        around: Gives the resources that may be seen; chains follow them.
     """
-    return Place(tuple(_key(key, values) for key in sort), seq)
+    return Place(tuple(_key(key, node, around) for key in sort), seq)
 
 
-def _key(sort: Sort, values: Values) -> Key:
-    keys: list[Any] = [k for v in values.get(sort.parameter.code, ()) if (k := sort_key(v)) is not None]
+def _key(sort: Sort, node: Node, around: Around) -> Key:
+    found = (v for end in _ends(sort, node, around) for v in end.values.get(sort.parameter.code, ()))
+    keys: list[Any] = [key for value in found if (key := sort_key(value)) is not None]
     return (max(keys) if sort.descending else min(keys)) if keys else None
+
+
+def _ends(sort: Sort, node: Node, around: Around) -> list[Node]:
+    """Return the resources that the chain of a sort leads to; the resource itself where there is no chain."""
+    ends = [node]
+    for parameter, type in sort.path:
+        links = (v for end in ends for v in end.values.get(parameter.code, ()))
+        ids = dict.fromkeys(v.id for v in links if isinstance(v, Reference) and v.type == type and not v.url)
+        ends = [target for id in ids if (target := around.target(type, id)) is not None]
+    return ends
 
 
 def sort_key(value: Value) -> Key:

@@ -118,9 +118,10 @@ class MemoryView:
 
     async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
         """Return a page of what matches and may be seen, in the order asked for."""
-        found = self._matching(query.types, query.where, see)
+        found, around = self._matching(query.types, query.where, see), _Visible(self.state, see)
         by_place = ordered(query.sort)
-        places = {kept.versions[-1].seq: place(query.sort, kept.values, kept.versions[-1].seq) for kept in found}
+        seqs = {kept.versions[-1].seq: kept for kept in found}
+        places = {seq: place(query.sort, _node(kept), seq, around) for seq, kept in seqs.items()}
         found.sort(key=lambda kept: by_place(places[kept.versions[-1].seq]))
         total = None if query.total == "none" else len(found)
         if query.after is not None:

@@ -10,9 +10,10 @@ from decimal import Decimal
 import pytest
 
 from fhir_server import gate
+from fhir_server.model import Visibility
 from fhir_server.search.dates import span
 from fhir_server.search.query import Query
-from fhir_server.search.values import Number, Period, Quantity, Reference, Text, Token, Value
+from fhir_server.search.values import Number, Period, Quantity, Reference, Text, Token, Uri, Value
 from fhir_server.store.protocol import Found, Store
 from tests.contract.small import PARIS, Maker, asked, found, put
 
@@ -101,6 +102,98 @@ async def test_sorted(store: Store, maker: Maker, text: str, expected: str, coun
     # y is written first and a last: among ties the newest comes first.
     await put(store, *(maker.write(f"Observation/{id}", values=SORTED[id]) for id in reversed(SORTED)))
     assert await pages(store, asked("Observation", f"{text}&_count={count}")) == expected.split()
+
+
+CHAINS = [
+    ("patient.name", "o2 o1 o3 o4 o5", "by the value that the reference leads to, without one last"),
+    ("-patient.name", "o4 o3 o1 o2 o5", "descending"),
+    ("patient.organization.name", "o3 o4 o1 o2 o5", "over two references; the newest of equals first"),
+    ("-patient.organization.name", "o1 o2 o3 o4 o5", "over two references, descending, of several the greatest"),
+    ("patient.identifier", "o4 o1 o2 o3 o5", "by a token"),
+    ("patient.organization", "o1 o2 o3 o4 o5", "by a reference"),
+    ("patient._id", "o1 o2 o3 o4 o5", "by an id"),
+    ("derived-from:Observation.patient.name", "o5 o4 o1 o2 o3", "over the same type"),
+    ("code,-patient.name", "o4 o2 o3 o1 o5", "beside another key"),
+]
+
+
+async def chained(store: Store, maker: Maker) -> None:
+    def at(organization: str) -> Reference:
+        return Reference("Organization", organization)
+
+    await put(
+        store,
+        maker.write("Organization/1", values={"name": Text("Zeta")}),
+        maker.write("Organization/2", values={"name": (Text("Alpha"), Text("Omega"))}),
+        maker.write("Organization/gone", values={"name": Text("0")}),
+        maker.deletion("Organization/gone", 2),
+        maker.write(
+            "Patient/1",
+            owners=("1",),
+            values={"name": Text("Bo"), "organization": at("1"), "identifier": Token("s", "2")},
+        ),
+        maker.write("Patient/2", owners=("2",), values={"name": (Text("Al"), Text("Au")), "organization": at("1")}),
+        maker.write("Patient/3", owners=("3",), values={"name": Text("Ço"), "organization": at("2")}),
+        maker.write(
+            "Patient/4",
+            owners=("4",),
+            values={"name": Text("Du"), "organization": (at("2"), at("gone")), "identifier": Token("t", "1")},
+        ),
+        maker.about("Observation/o5", "nowhere", {"derived-from": Reference("Observation", "o2")}),
+        maker.about("Observation/o4", "4", {"code": Token("u", "a"), "derived-from": Reference("Observation", "o1")}),
+        maker.about("Observation/o3", "3", {"code": Token("u", "b"), "derived-from": Reference("", "", "urn:x")}),
+        maker.about("Observation/o2", "2", {"code": Token("v", "a"), "derived-from": Reference("Device", "o1")}),
+        maker.about("Observation/o1", "1", {"code": Token("u", "b")}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"), [pytest.param(sort, expected, id=claim) for sort, expected, claim in CHAINS]
+)
+@pytest.mark.parametrize("count", [1, 2, 100])
+async def test_sorted_over_a_chain(store: Store, maker: Maker, sort: str, expected: str, count: int) -> None:
+    await chained(store, maker)
+    query = asked("Observation", f"_sort={sort}&_count={count}")
+    assert query.sort[-1].path
+    assert await pages(store, query) == expected.split()
+
+
+async def test_the_order_tells_nothing_of_what_may_not_be_seen(store: Store, maker: Maker) -> None:
+    await put(
+        store,
+        maker.write("Patient/seen", owners=("seen",)),
+        maker.write("Patient/a", owners=("a",), values={"name": Text("A")}),
+        maker.write("Patient/z", owners=("z",), values={"name": Text("Z")}),
+        *(
+            maker.write(f"Observation/{id}", owners=("seen",), values={"patient": Reference("Patient", id)})
+            for id in ("z", "seen", "a")
+        ),
+    )
+    for sort in ("patient.name", "-patient.name", "patient._id"):
+        query = asked("Observation", f"_sort={sort}")
+        whole = [v.id for v in (await found(store, query)).versions]
+        assert whole[0] in ("a", "z")
+        seen = await found(store, query, see=Visibility(frozenset({"seen"})))
+        names = [v.id for v in seen.versions]
+        assert names == (["a", "seen", "z"] if sort != "patient._id" else ["seen", "a", "z"])
+        typed = await found(store, query, see=Visibility(None, types=frozenset({"Observation"})))
+        assert [v.id for v in typed.versions] == ["a", "seen", "z"], "a type out of scope is not there"
+
+
+async def test_sorted_by_uris_and_references_elsewhere(store: Store, maker: Maker) -> None:
+    await put(
+        store,
+        maker.write("ValueSet/1", values={"url": Uri("http://b")}),
+        maker.write("ValueSet/2", values={"url": (Uri("http://c"), Uri("http://a"))}),
+        maker.write("ValueSet/3"),
+        maker.write("Observation/1", values={"derived-from": Reference("", "", "https://x.example/1")}),
+        maker.write("Observation/2", values={"derived-from": Reference("Observation", "1")}),
+        maker.write("Observation/3", values={"derived-from": Reference("", "", identifier=Token("u", "A"))}),
+    )
+    assert await pages(store, asked("ValueSet", "_sort=url&_count=1")) == ["2", "1", "3"]
+    assert await pages(store, asked("ValueSet", "_sort=-url&_count=1")) == ["2", "1", "3"]
+    assert await pages(store, asked("Observation", "_sort=derived-from&_count=1")) == ["2", "1", "3"]
+    assert await pages(store, asked("Observation", "_sort=-derived-from&_count=1")) == ["1", "2", "3"]
 
 
 async def test_ties_are_parted_and_stay_so(store: Store, maker: Maker) -> None:

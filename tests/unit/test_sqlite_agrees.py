@@ -178,6 +178,9 @@ def question(rng: random.Random) -> Query:
                 "ValueSet?url:below=http://a.org/f",
                 "ValueSet?url:above=http://a.org/f/V/1/x",
                 "ValueSet?_profile:missing=true",
+                "ValueSet?_sort=" + rng.choice(["", "-"]) + "url",
+                "Organization?_sort=-partof.name,_profile",
+                "Patient,Organization?_sort=" + rng.choice(["", "-"]) + "_id",
                 "RiskAssessment?probability=" + prefixed(rng, NUMBERS),
                 "RiskAssessment?_sort=" + rng.choice(["", "-"]) + "probability",
             ]
@@ -185,7 +188,8 @@ def question(rng: random.Random) -> Query:
         type, _, rest = text.partition("?")
         return asked(type, f"{rest}&_count={rng.randint(1, 8)}")
     parts = [clause(rng) for _ in range(rng.choice([0, 1, 1, 2, 2, 3]))]
-    keys = ["date", "value-quantity", "value-string", "code", "_id", "_lastUpdated", "subject"]
+    keys = ["date", "value-quantity", "value-string", "code", "_id", "_lastUpdated", "subject", "derived-from"]
+    keys += ["patient.name", "patient.organization.name", "derived-from:Observation.date", "patient.birthdate"]
     sorts = rng.choice([[], [], rng.sample(keys, 1), ["date"], rng.sample(keys, 2)])
     if sorts:
         parts.append("_sort=" + ",".join(rng.choice(["", "-"]) + key for key in sorts))

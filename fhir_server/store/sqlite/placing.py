@@ -110,7 +110,7 @@ class Placing:
         """Remove every version of a resource and all that the index has of it; return how many versions."""
         batch = self._batch
         batch.flush()
-        versions: list[tuple[int, int]] = batch.connection.execute(
+        versions: list[Any] = batch.connection.execute(
             "SELECT v.seq, v.method FROM version v WHERE v.k = ? AND v.seq IN"
             " (SELECT seq FROM superseded WHERE k = ? AND id = ?"
             " UNION ALL SELECT seq FROM resource WHERE k = ? AND id = ?) ORDER BY v.seq",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -65,7 +65,7 @@ def _layout(connection: apsw.Connection) -> int:
 
 def _rebuild(batch: Batch, index: Callable[[Resource], Indexed]) -> int:
     connection = batch.connection
-    types = connection.execute("SELECT id, tenant, type FROM term WHERE kind = ?", (terms.TYPE,)).fetchall()
+    types: list[Any] = connection.execute("SELECT id, tenant, type FROM term WHERE kind = ?", (terms.TYPE,)).fetchall()
     if types:
         _log.warning("the index is made anew, since this program makes it differently")
     for table in _EMPTIED:

@@ -36,7 +36,7 @@ from fhir_server.store.sqlite.find.ranges import (
     quantity_ranges,
     text_range,
 )
-from fhir_server.store.sqlite.find.sight import Sight, Typed
+from fhir_server.store.sqlite.find.sight import Sight, Typed, Visible
 from fhir_server.store.sqlite.rows import OWN, coded, part_name, pieces_name
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Term, Terms
@@ -96,9 +96,13 @@ class Compiler:
             return nodes[0] if nodes else everything(types)
         return NOTHING if NOTHING in nodes else Both(tuple(nodes))
 
+    def visible(self, types: Sequence[Typed]) -> Visible | None:
+        """Return what of these types may be seen; None where that is everything."""
+        return self._sight.node(types)
+
     def level(self, clause: Clause, types: Sequence[Typed]) -> Node:
         """Return what answers a clause and may be seen."""
-        node, visible = self.node(clause, types), self._sight.node(types)
+        node, visible = self.node(clause, types), self.visible(types)
         return node if visible is None else Both((node, visible))
 
     # --- around a resource ---------------------------------------------------------------------------------
@@ -107,7 +111,7 @@ class Compiler:
         links = []
         for target, then in zip(clause.targets, clause.then, strict=True):
             ends = self.types((target,))
-            ts = [t.id for t in self._of(types, clause.parameter.code, terms.LOCAL) if t.system == target]
+            ts = [t.id for t in self.terms_of(types, clause.parameter.code, terms.LOCAL) if t.system == target]
             if ends and ts:
                 links.append(Link(ends[0].k, tuple(ts), self.level(then, ends)))
         return Linked(tuple(links), tuple(type.k for type in types)) if links else NOTHING
@@ -117,7 +121,7 @@ class Compiler:
         if not sources:
             return NOTHING
         then = self.level(clause.then, sources)
-        found = self._of(sources, clause.parameter.code, terms.LOCAL)
+        found = self.terms_of(sources, clause.parameter.code, terms.LOCAL)
         links = []
         for type in types:
             ts = tuple(term.id for term in found if term.system == type.name)
@@ -127,7 +131,8 @@ class Compiler:
 
     # --- on a resource -------------------------------------------------------------------------------------
 
-    def _of(self, types: Sequence[Typed], param: str, *kinds: str) -> list[Term]:
+    def terms_of(self, types: Sequence[Typed], param: str, *kinds: str) -> list[Term]:
+        """Return the terms of these kinds whose set of parameters has `param`."""
         return [term for type in types for term in self._terms.of_param(self._tenant, type.name, param, kinds)]
 
     def _match(self, clause: Match, types: Sequence[Typed]) -> Node:
@@ -164,11 +169,13 @@ class Compiler:
             case Reference():
                 return self._reference(clause, ask, code, types)
             case Period():
-                return spans(code, self._of(types, code, terms.DATE), lambda found: date_ranges(ask, found))
+                return spans(code, self.terms_of(types, code, terms.DATE), lambda found: date_ranges(ask, found))
             case Number():
-                return spans(code, self._of(types, code, terms.NUMBER), lambda found: number_ranges(ask, found))
+                return spans(code, self.terms_of(types, code, terms.NUMBER), lambda found: number_ranges(ask, found))
             case Quantity():
-                return spans(code, self._of(types, code, terms.QUANTITY), lambda found: quantity_ranges(ask, found))
+                return spans(
+                    code, self.terms_of(types, code, terms.QUANTITY), lambda found: quantity_ranges(ask, found)
+                )
             case Composite():
                 return self._composite(clause, ask, code, types)
             case Position():
@@ -183,10 +190,10 @@ class Compiler:
         if modifier == "of-type":
             system, kind = asked.kind or ("", "")
             c = self._hash(coded(kind, asked.code or ""))
-            return keys(code, [t for t in self._of(types, code, terms.OF_TYPE) if t.system == system], c)
+            return keys(code, [t for t in self.terms_of(types, code, terms.OF_TYPE) if t.system == system], c)
         found = [
             term
-            for term in self._of(types, code, terms.TOKEN, terms.IDENTIFIER)
+            for term in self.terms_of(types, code, terms.TOKEN, terms.IDENTIFIER)
             if asked.system is None or asked.system == term.system
         ]
         if asked.code is None:
@@ -211,18 +218,18 @@ class Compiler:
     def _text(self, modifier: str, text: str, code: str, types: Sequence[Typed]) -> Node:
         folded = fold(text)
         nodes: list[Node] = []
-        displays = self._of(types, code, terms.TEXT)
+        displays = self.terms_of(types, code, terms.TEXT)
         if displays:
             nodes.append(self._texts(displays, lambda column: prefix_condition(column, folded)))
         if modifier == "exact":
-            nodes.append(keys(code, self._of(types, code, terms.EXACT), self._hash(text)))
+            nodes.append(keys(code, self.terms_of(types, code, terms.EXACT), self._hash(text)))
         else:
-            strings = self._of(types, code, terms.FOLDED)
+            strings = self.terms_of(types, code, terms.FOLDED)
             nodes.append(spans(code, strings, lambda found: [text_range(found, modifier, folded)]))
         return either(nodes)
 
     def _uri(self, modifier: str, text: str, code: str, types: Sequence[Typed]) -> Node:
-        found = self._of(types, code, terms.URI)
+        found = self.terms_of(types, code, terms.URI)
         same = keys(code, found, self._hash(text))
         if modifier == "below" and found:
             start = text if text.endswith("/") else text + "/"
@@ -237,9 +244,9 @@ class Compiler:
         asked = ask.value
         assert isinstance(asked, Reference)
         if asked.url:
-            found = keys(code, self._of(types, code, terms.URL), self._hash(asked.url))
+            found = keys(code, self.terms_of(types, code, terms.URL), self._hash(asked.url))
         else:
-            local = [t for t in self._of(types, code, terms.LOCAL) if asked.type in ("", t.system)]
+            local = [t for t in self.terms_of(types, code, terms.LOCAL) if asked.type in ("", t.system)]
             found = keys(code, local, self._hash(asked.id))
         return self._checked(found, clause, ask) if asked.version else found
 

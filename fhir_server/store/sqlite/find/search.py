@@ -91,11 +91,9 @@ class Search:
             return []
         if not query.sort:
             return self._unsorted(limit, cursor)
-        keys = keys_of(
-            query.sort, self._types, self._tenant.terms, self._tenant.number, self._session, self._tenant.index
-        )
+        keys = keys_of(query.sort, self._types, self._compiler)
         found = self._timeline
-        if len(keys) == 1 and found is not None and keys[0].sort.parameter.code == found.date:
+        if len(keys) == 1 and found is not None and keys[0].sort.parameter.code == found.date and not keys[0].hops:
             rows = self._charted(found, keys[0], limit, cursor)
             if rows is not None:
                 return rows
@@ -167,11 +165,22 @@ class Search:
             selects.append(
                 sql(f"SELECT {distinct}{x}.lo AS lo, {x}.seq AS seq FROM span {x} WHERE ?", every(tests))  # noqa: S608
             )
+        if key.is_id:
+            selects = [self._walk_ids(type.k, descending, cursor, context) for type in self._types]
         if not selects:
             return []
         order = f"lo {'DESC' if descending else 'ASC'}, seq DESC"
         rows = self._run(sql(f"? ORDER BY {order} LIMIT ?", join(" UNION ", selects), limit))
         return [Cursor((lo,), seq) for lo, seq in rows]
+
+    def _walk_ids(self, k: int, descending: bool, cursor: Cursor | None, context: Context) -> Sql:
+        r, h = context.names.new(), context.names.new()
+        tests = [sql(f"{r}.k = ?", k), _later(f"{r}.id", f"{r}.seq", descending, cursor)]
+        tests += self._plan.tests(f"{h}.seq", frozenset(), context)
+        return sql(
+            f"SELECT {r}.id AS lo, {r}.seq AS seq FROM resource {r} CROSS JOIN head {h} ON {h}.seq = {r}.seq WHERE ?",  # noqa: S608
+            every(tests),
+        )
 
     def _charted(self, found: Timeline, key: Key, limit: int, cursor: Cursor | None) -> list[Cursor] | None:
         """Walk the timeline; None where it cannot tell the order."""
