@@ -16,6 +16,7 @@ from fhir_server.model import Resource
 from fhir_server.outcome import outcome
 from fhir_server.profiles import Task
 from fhir_server.settings import Settings
+from fhir_server.validation import advice
 
 MODES: Final = ("create", "update", "delete", "profile")
 NEEDS: Final = {"create": "c", "update": "u", "delete": "d"}
@@ -71,7 +72,7 @@ class Validating:
             version = await self._hub.read_one(call.type, call.id, actor=call.actor, request_id=call.request_id)
             resource = gate.load(version.body)
         if mode != "delete":
-            issues += self._hub.validate(resource)
+            issues += [*self._hub.validate(resource), *advice(resource)]
             async with self._hub.store.view(call.actor.tenant) as view:
                 issues += await self._hub.profiles.issues(view, Task(resource, tuple(profiles)))
         return Answer(200, outcome(issues or [ALL_OK]))

@@ -6,25 +6,28 @@ What is found of the stored ones is kept in memory, by the tenant's epoch, which
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from fhir_server import gate
 from fhir_server.definitions import codes
 from fhir_server.errors import FhirError
-from fhir_server.interactions.asking import Ask
 from fhir_server.model import Version
 from fhir_server.profiles.builtin import definition as builtin
 from fhir_server.profiles.findings import Coded, Known
 from fhir_server.profiles.part import Profile, bare
 from fhir_server.profiles.tree import BadProfile, base_of, build
+from fhir_server.search.query import Query
 from fhir_server.store.protocol import View
 
 DEFINITIONS: Final = frozenset({"StructureDefinition", "ValueSet", "CodeSystem"})
 MOST_CHAIN: Final = 20  # profiles on profiles
 MOST_KEPT: Final = 5_000  # canonicals looked up, found or not
 MOST_SAME: Final = 50  # StructureDefinitions of one url
+
+
+Ask = Callable[[str, list[tuple[str, str]]], Query]
 
 
 class Terminology(Protocol):

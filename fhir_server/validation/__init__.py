@@ -7,8 +7,9 @@ from fhir_server.errors import Issue
 from fhir_server.model import Resource
 from fhir_server.validation.compiled import resource_problems
 from fhir_server.validation.findings import LIMIT
+from fhir_server.validation.thorough import advice
 
-__all__ = ["validate"]
+__all__ = ["advice", "validate"]
 
 
 def validate(resource: Resource) -> list[Issue]:

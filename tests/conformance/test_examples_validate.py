@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from fhir_server import gate
-from fhir_server.validation import validate
+from fhir_server.validation import advice, validate
 from tests.conformance import examples
 
 TXT_2: Final = ("invariant", "txt-2: The narrative SHALL have some non-whitespace content.")
@@ -33,6 +33,15 @@ BROKEN: Final = {
 }
 
 
+# What `$validate` says beyond what a write refuses: by file, the element that points to another type than R4 allows.
+MISDIRECTED: Final = {
+    "DeviceMetric-example.json": "DeviceMetric.parent",
+    "DeviceUseStatement-example.json": "DeviceUseStatement.reasonReference[0]",
+    "MedicationRequest-medrx0301.json": "MedicationRequest.dispenseRequest.performer",
+    "Observation-clinical-gender.json": "Observation.performer[0]",
+}
+
+
 def test_there_are_702_examples() -> None:
     assert len(examples.bodies()) == 702
 
@@ -49,3 +58,13 @@ def test_an_example_holds_unless_it_breaks_r4(file: str) -> None:
 def test_an_example_is_written_as_it_was_read(file: str) -> None:
     body = examples.bodies()[file]
     assert gate.write(gate.parse(body)) == body
+
+
+def test_no_example_points_to_a_wrong_type_but_those_listed() -> None:
+    found = {
+        file: issue.expression
+        for file in examples.bodies()
+        for issue in advice(examples.resource(file))
+        if issue.severity == "error"
+    }
+    assert found == MISDIRECTED

@@ -36,6 +36,7 @@ CORE = {
         "fhir_server.interface",
     ),
     "fhir_server.fhirpath": ("fhir_server.http", "fhir_server.interactions", "fhir_server.store", "fhir_server.search"),
+    "fhir_server.profiles": ("fhir_server.http", "fhir_server.interactions", "fhir_server.app", "fhir_server.settings"),
     "fhir_server.interactions": ("fhir_server.http", "fhir_server.app", "fhir_server.settings"),
 }
 
