@@ -37,6 +37,7 @@ from fhir_server.interface import Room
 from fhir_server.jobs import room as jobs
 from fhir_server.model import Actor
 from fhir_server.operations import room as operations
+from fhir_server.operations.terminology_capabilities import terminology_capabilities
 from fhir_server.outcome import to_outcome
 from fhir_server.overview import addresses, overview
 from fhir_server.pages.pages import Pages
@@ -197,7 +198,8 @@ def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscri
 def _metadata(hub: Hub, settings: Settings) -> Metadata:
     full = partial(capability_statement, hub, settings)
     # R4's normative part is the interactions and formats; nothing is said here that is not of them.
-    return Metadata({"full": full, "normative": full}, lambda: len(hub.operations))
+    modes = {"full": full, "normative": full, "terminology": partial(terminology_capabilities, hub)}
+    return Metadata(modes, lambda: len(hub.operations))
 
 
 def _parsed(settings: Settings, types: str, pairs: list[tuple[str, str]], lenient: bool = False) -> Any:

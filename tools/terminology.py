@@ -20,6 +20,19 @@ Package = Mapping[str, list[Json]]
 BLOCK = 131_072  # bytes of JSON after which a block ends
 TYPES = ("CodeSystem", "ValueSet", "ConceptMap")
 LISTED = "Listed"
+# Source of the names: https://hl7.org/fhir/R4/terminologies-systems.html
+NAMES = {
+    "http://hl7.org/fhir/sid/cvx": "CVX",
+    "http://loinc.org": "LOINC",
+    "http://snomed.info/sct": "SNOMED CT",
+    "http://unitsofmeasure.org": "UCUM",
+    "http://www.nlm.nih.gov/research/umls/rxnorm": "RxNorm",
+    "http://www.whocc.no/atc": "ATC",
+    "urn:ietf:bcp:13": "MIME types (BCP 13)",
+    "urn:ietf:bcp:47": "Language tags (BCP 47)",
+    "urn:iso:std:iso:11073:10101": "ISO 11073-10101",
+    "urn:iso:std:iso:3166": "ISO 3166",
+}
 # Of the definitions' own making (maturity, work group); no operation of the server looks at them.
 NOISE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-"
 
@@ -63,6 +76,7 @@ def listed(package: Package) -> Iterator[Json]:
         codes = found[system]
         if codes:
             base = {"resourceType": "CodeSystem", "url": system, "status": "active"}
+            base |= {"title": NAMES[system]} if system in NAMES else {}
             yield base | about.get(system, {}) | {"content": "fragment", "concept": [codes[c] for c in sorted(codes)]}
 
 
@@ -72,7 +86,7 @@ def compile_terminology(package: Package) -> bytes:
     They are: the length of the index (4 bytes, big-endian), the index (zlib over msgpack), the blocks. The index is
     {"blocks": [[offset after the index, length]], "places": {type: {url: [version, id, block, start, length]}}}.
     """
-    encode = msgspec.json.Encoder(order="deterministic").encode
+    encode = msgspec.json.Encoder().encode
     resources = [(type, slim(r)) for type in TYPES for r in sorted(package[type], key=lambda r: str(r["url"]))]
     resources += [(LISTED, r) for r in listed(package)]
     places: dict[str, dict[str, list[Any]]] = {type: {} for type in (*TYPES, LISTED)}

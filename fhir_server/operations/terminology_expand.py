@@ -101,7 +101,8 @@ class Expanding:
         inputs: Inputs,
         systems: Mapping[str, CodeSystem | None],
     ) -> Resource:
-        made = {k: v for k, v in value_set.resource.items() if k != "compose" or flag(inputs, "includeDefinition")}
+        is_whole = flag(inputs, "includeDefinition")
+        made = {k: v for k, v in value_set.resource.items() if is_whole or k not in ("compose", "contained")}
         made = {"resourceType": "ValueSet"} | made | {"status": value_set.resource.get("status", "active")}
         if value_set.url:
             made["url"] = value_set.url

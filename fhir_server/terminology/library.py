@@ -93,6 +93,8 @@ class Library:
         made: CodeSystem | None = self._shelf.get(whole)
         if made is None and key is not None:
             body = await self._load(key, found)
+            if body.get("content") == "supplement":  # it adds to another; no code is of it
+                return None
             made = codesystem.decode(
                 body, [await self._load(k, c) for k, c in supplements.items()], is_listed=key[1] == r4.LISTED
             )
