@@ -56,7 +56,7 @@ _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_other).
 
 _FOLD = bytes.maketrans(b"123456789[]", b"000000000{}")  # all digits alike, all brackets that open, all that close
 _BRACKETS = bytes(set(range(256)) - set(b"{}"))  # all that is none
-_long_integer = re.compile(rb"(?:^|[:,{\s])-?0{18,}(?![0.eE])").search
+_long_integer = re.compile(rb"(?:^|[:,{\s])-?0{18,}\s*(?:[,}]|\Z)").search
 _strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL).sub  # one that never ends, too
 # Where one of these stands, counting keys by their closing quote would be inexact, or an integer -0 be read as 0.
 _spaced_key = re.compile(rb'"[ \t\r\n]+:').search
@@ -64,7 +64,7 @@ _escaped_quote = re.compile(rb'\\":').search
 # NUL, and halves of surrogate pairs, which a decoder may join or refuse: the slow way says what is wrong. And the
 # quote, which written again would look like the end of a key.
 _odd_escape = re.compile(rb"\\u(?:0000|0022|[dD][89a-fA-F])").search
-_minus_zero = re.compile(rb"-0[^.0-9eE]").search
+_minus_zero = re.compile(rb"(?:\A|[:,\[\s])-0\s*(?:[,\]}]|\Z)").search
 
 
 def _keeps_keys(body: bytes, written: bytes) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from fhir_server import gate
 from fhir_server.model import Resource
 
-_CONDITION: Final = re.compile(rb'"reference":"[^"?]*\?')
+_CONDITION: Final = re.compile(rb'"reference":("[^"\\?]*\?(?:[^"\\]|\\.)*")')
 _LINK: Final = re.compile(rb'"((?:[a-z][a-z0-9+.\-]*:|[A-Z][A-Za-z]*\?)[^"\\]*)"')
 """A string that may be a link: it begins as an absolute url, a urn or `Type?`, and has nothing escaped."""
 _PLAIN: Final = re.compile(r'(?:[a-z][a-z0-9+.\-]*:|[A-Z][A-Za-z]*\?)[^"\\\x00-\x1f]*')
@@ -33,25 +33,8 @@ class Links(dict[str, str]):
 
 def conditional_references(resource: Resource) -> set[str]:
     """Return the `Type?query` references anywhere in a resource."""
-    found: set[str] = set()
-    if _CONDITION.search(gate.write(resource)):
-        _collect(resource, found)
-    return found
-
-
-def _collect(value: Any, found: set[str]) -> None:
-    if isinstance(value, dict):
-        reference = value.get("reference")
-        if (
-            isinstance(reference, str)
-            and "?" in reference
-            and not reference.startswith(("#", "urn:"))
-            and "://" not in reference
-        ):
-            found.add(reference)
-    for item in value.values() if isinstance(value, dict) else value:
-        if isinstance(item, (dict, list)):
-            _collect(item, found)
+    found = {str(gate.load(text)) for text in _CONDITION.findall(gate.write(resource))}
+    return {text for text in found if not text.startswith(("#", "urn:")) and "://" not in text}
 
 
 def relinked(resource: Resource, links: Links) -> Resource:
