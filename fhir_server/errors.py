@@ -56,6 +56,12 @@ class UnknownParameter(FhirError):
     status, code = 400, "not-supported"
 
 
+class BeingIndexed(FhirError):
+    """A search parameter that is new, whose index is not complete yet: an answer would be a part of one."""
+
+    status, code = 400, "incomplete"
+
+
 class TooCostly(FhirError):
     """The request would cost more than its bound."""
 

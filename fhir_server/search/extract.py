@@ -18,6 +18,7 @@ from fhir_server.search.parameters import parameters_of
 from fhir_server.search.paths import Path, paths
 from fhir_server.search.query import Parameter
 from fhir_server.search.readers import Readers, read_concept, read_quantity
+from fhir_server.search.registry import SearchParameters
 from fhir_server.search.values import NOTHING, Composite, Indexed, Reference, Value
 from fhir_server.search.walks import UNREADABLE, Branch, Found, bare, put, read_readable
 
@@ -57,11 +58,17 @@ class Indexer:
     Args:
         zone: Of dates that name none, e.g. "Europe/Paris".
         base_url: Of this server's FHIR root; references under it are local. "" when there is none.
+        registry: What is indexed; R4's parameters and our own where it is not given.
     """
 
-    def __init__(self, zone: str = ZONE, base_url: str = "") -> None:
+    def __init__(self, zone: str = ZONE, base_url: str = "", registry: SearchParameters | None = None) -> None:
         self._readers = Readers(ZoneInfo(zone), base_url)
         self._plans: dict[str, _Plan] = {}
+        self._registry = registry or SearchParameters()
+        self._registry.on_change(self._forget)
+
+    def _forget(self) -> None:
+        self._plans = {}  # not emptied: a plan that is being made goes into the old one
 
     def __call__(self, resource: Resource) -> Indexed:
         """Return all values and the owners; never raises on what the parser gate lets through."""
@@ -70,7 +77,8 @@ class Indexer:
         if plan is None:
             if type not in resource_types():
                 return NOTHING
-            plan = self._plans[type] = self._make(type)
+            plans = self._plans
+            plan = plans[type] = self._make(type)
         found: Found = {}
         plan.walk(resource, found)
         for rest in plan.rest:
@@ -99,7 +107,7 @@ class Indexer:
     def _make(self, type: str) -> _Plan:
         root = Branch()
         rest: list[Rest] = []
-        for parameter in parameters_of(type).values():
+        for parameter in self._registry.indexed(type):
             ways = paths(parameter.expression, type)
             if ways is None or not (
                 self._add_composite(root, parameter, ways)
