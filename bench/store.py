@@ -13,7 +13,9 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -24,6 +26,7 @@ from bench.payload import observation
 from fhir_server.search.extract import Indexer
 from fhir_server.search.parse import parse
 from fhir_server.search.query import Query
+from fhir_server.search.values import Indexed, Period
 from fhir_server.store.protocol import Transaction, Write
 from fhir_server.store.sqlite import SqliteStore
 
@@ -159,12 +162,86 @@ async def measure(folder: Path, count: int) -> list[tuple[str, float, float]]:
     return [*rows, ("bytes on disk a resource", sizes[0], sizes[1])]
 
 
+# --- history ----------------------------------------------------------------------------------------------
+
+FEW = 10_000  # Observations that are there first
+PATIENT = "patient=Patient/p{}&code=http://loinc.org|85354-9"
+CHARTS = (
+    ("newest 20 of a patient and code", PATIENT + "&_sort=-date&_count=20&_total=none"),
+    ("oldest 20 of a patient and code", PATIENT + "&_sort=date&_count=20&_total=none"),
+    ("20 of a patient and code, any order", PATIENT + "&_count=20&_total=none"),
+    ("20 of a patient, code and day", PATIENT + "&date=2026-01-01&_sort=-date&_count=20&_total=none"),
+    ("newest 20 of a patient", "patient=Patient/p{}&_sort=-date&_count=20&_total=none"),
+)
+SORTS = ("_id", "-_lastUpdated", "code", "-subject", "combo-value-quantity", "patient.name")
+
+
+def histories(first: int, last: int) -> Iterator[Write]:
+    """Return Observations of 100 patients, like those of `prepared` but made faster."""
+    index = Indexer()
+    templates = [(body, index(json.loads(body))) for body in map(observation, range(100))]
+    for number in range(first, last):
+        body, indexed = templates[number % 100]
+        date = observation(number).split(b'"effectiveDateTime":"', 1)[1].split(b'"', 1)[0]
+        lo = int(datetime.fromisoformat(date.decode()).timestamp() * 1_000_000)
+        values = {**indexed.values, "date": (Period(lo, lo + 1_000_000),)}
+        yield Write("Observation", f"{number:x}", 1, number, "POST", body, Indexed(values, indexed.owners))
+
+
+async def fill(store: SqliteStore, first: int, last: int) -> None:
+    """Store them, 1,000 to a transaction."""
+    writes = histories(first, last)
+    while part := list(islice(writes, 1_000)):
+
+        async def work(tx: Transaction, part: list[Write] = part) -> None:
+            for write in part:
+                await tx.put(write)
+
+        await store.transact(TENANT, work)
+
+
+async def median_ms(store: SqliteStore, text: str, times: int) -> float:
+    """Return the median of how long a search takes, of one patient after the other."""
+    asked = [
+        parse(("Observation",), parse_qsl(text.format(n)), zone="Europe/Paris", now=1_790_000_000_000_000)
+        for n in range(100)
+    ]
+    took = []
+    for number in range(times):
+        begin = time.perf_counter()
+        await search(store, asked[number % 100])
+        took.append(time.perf_counter() - begin)
+    return statistics.median(took) * 1_000
+
+
+async def grow(folder: Path, most: int) -> None:
+    """Print what charts cost over a short history and over a long one, and what sorting costs over all."""
+    store = SqliteStore(str(folder / "hub.db"), index=Indexer())
+    await store.open()
+    try:
+        await fill(store, 0, FEW)
+        short = [await median_ms(store, text, 400) for _, text in CHARTS]
+        await fill(store, FEW, most)
+        for (name, text), before in zip(CHARTS, short, strict=True):
+            after = await median_ms(store, text, 400)
+            print(f"{name:38} {FEW:,}: {before:7.3f} ms   {most:,}: {after:7.3f} ms   ratio {after / before:5.2f}")
+        for sort in SORTS:
+            print(f"first 20 by {sort:26} {await median_ms(store, f'_sort={sort}&_count=20&_total=none', 3):9.1f} ms")
+    finally:
+        await store.close()
+
+
 def main() -> None:
     """Print the medians of some rounds."""
     parser = argparse.ArgumentParser(prog="python -m bench.store", description=__doc__)
     parser.add_argument("--count", type=int, default=4_000, help="resources in a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--history", type=int, metavar="N", help=f"compare charts over {FEW:,} and N Observations")
     arguments = parser.parse_args()
+    if arguments.history:
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            asyncio.run(grow(Path(folder), arguments.history))
+        return
     rounds = []
     for _ in range(arguments.rounds):
         with tempfile.TemporaryDirectory(dir=".") as folder:

@@ -161,16 +161,13 @@ class Search:
             if mark in term.params:
                 tests.append(_is_first(x, ts, descending, context))
             tests += self._plan.tests(f"{x}.seq", frozenset(), context)
-            distinct = "DISTINCT " if mark in term.params and len(ts) == 1 else ""
-            selects.append(
-                sql(f"SELECT {distinct}{x}.lo AS lo, {x}.seq AS seq FROM span {x} WHERE ?", every(tests))  # noqa: S608
-            )
+            selects.append(sql(f"SELECT {x}.lo AS lo, {x}.seq AS seq FROM span {x} WHERE ?", every(tests)))  # noqa: S608
         if key.is_id:
             selects = [self._walk_ids(type.k, descending, cursor, context) for type in self._types]
         if not selects:
             return []
         order = f"lo {'DESC' if descending else 'ASC'}, seq DESC"
-        rows = self._run(sql(f"? ORDER BY {order} LIMIT ?", join(" UNION ", selects), limit))
+        rows = self._run(sql(f"? ORDER BY {order} LIMIT ?", join(" UNION ALL ", selects), limit))
         return [Cursor((lo,), seq) for lo, seq in rows]
 
     def _walk_ids(self, k: int, descending: bool, cursor: Cursor | None, context: Context) -> Sql:
@@ -186,40 +183,46 @@ class Search:
         """Walk the timeline; None where it cannot tell the order."""
         if found.many and found.has_many(self._session):
             return None
-        descending = key.sort.descending
         rows: list[Cursor] = []
         if cursor is None or cursor.keys[0] is not None:
-            later = [(place, cursor) for place in found.dated]
-            rows = self._chart(found, later, f"lo {'DESC' if descending else 'ASC'}, seq DESC", descending, limit)
+            rows = self._chart(found, key.sort.descending, cursor, limit)
             cursor = None
         if len(rows) < limit and found.undated:
-            rest = self._chart(found, [(place, None) for place in found.undated], "seq DESC", None, -1)
-            rest = [Cursor((None,), row.seq) for row in rest if cursor is None or row.seq < cursor.seq]
-            rows += rest[: limit - len(rows)]
+            order = "seq DESC"
+            rest = self._listed(found, [(place, TRUE) for place in found.undated], order, -1)
+            tail = [Cursor((None,), row.seq) for row in rest if cursor is None or row.seq < cursor.seq]
+            rows += list(dict.fromkeys(tail))[: limit - len(rows)]
         return rows
 
-    def _chart(
-        self,
-        found: Timeline,
-        places: Sequence[tuple[Place, Cursor | None]],
-        order: str,
-        descending: bool | None,
-        limit: int,
-    ) -> list[Cursor]:
+    def _chart(self, found: Timeline, descending: bool, cursor: Cursor | None, limit: int) -> list[Cursor]:
+        """Walk the lists of those that have a time, until there are enough."""
+        places, order = found.by_code(self._session), f"lo {'DESC' if descending else 'ASC'}, seq DESC"
+        rows: list[Cursor] = []
+        while True:
+            tests = [
+                (place, every((found.window.condition("{lo}"), _later("{lo}", "{seq}", descending, cursor))))
+                for place in places
+            ]
+            more = self._listed(found, tests, order, limit)
+            rows = list(dict.fromkeys((*rows, *more)))  # one with several codes comes several times
+            if len(more) < limit or len(rows) >= limit:
+                return rows[:limit]
+            cursor = more[-1]
+
+    def _listed(self, found: Timeline, places: Sequence[tuple[Place, Sql]], order: str, limit: int) -> list[Cursor]:
+        """Return rows of lists that pass all tests, one of a resource for each of its codes."""
         context = Context(self._session)
         selects = []
-        for place, cursor in places:
+        for place, extra in places:
             arm, lo = arm_of(place, context)
-            tests = [arm.where, *self._plan.tests(arm.seq, found.covers, context)]
-            if cursor is not None and descending is not None:
-                tests.append(_later(lo, arm.seq, descending, cursor))
-            distinct = "DISTINCT " if len(places) == 1 and not found.has_codes else ""
+            narrowed = Sql(extra.text.replace("{lo}", lo).replace("{seq}", arm.seq), extra.values)
+            tests = [arm.where, narrowed, *self._plan.tests(arm.seq, found.covers, context)]
             selects.append(
-                sql(f"SELECT {distinct}{lo} AS lo, {arm.seq} AS seq FROM ? WHERE ?", arm.source, every(tests))  # noqa: S608
+                sql(f"SELECT {lo} AS lo, {arm.seq} AS seq FROM ? WHERE ?", arm.source, every(tests))  # noqa: S608
             )
         if not selects:
             return []
-        rows = self._run(sql(f"? ORDER BY {order} LIMIT ?", join(" UNION ", selects), limit))
+        rows = self._run(sql(f"? ORDER BY {order} LIMIT ?", join(" UNION ALL ", selects), limit))
         return [Cursor((lo,), seq) for lo, seq in rows]
 
     def _gathered(self, keys: Sequence[Key], limit: int, cursor: Cursor | None) -> list[Cursor]:
@@ -279,10 +282,10 @@ def _later(lo: str, seq: str, descending: bool, cursor: Cursor | None) -> Sql:
 
 
 def _is_first(x: str, ts: Sequence[int], descending: bool, context: Context) -> Sql:
-    """Return the condition that no other value of the resource comes before this one."""
+    """Return the condition that no other value of the resource comes before this one, or is as good."""
     f, sign = context.names.new(), ">" if descending else "<"
     among = ",".join(map(str, ts))
     return Sql(
-        f"NOT EXISTS (SELECT 1 FROM fact {f} WHERE {f}.seq = {x}.seq"  # noqa: S608 - numbers of ours
-        f" AND {f}.t IN ({among}) AND {f}.lo {sign} {x}.lo)"
+        f"NOT EXISTS (SELECT 1 FROM fact {f} WHERE {f}.seq = {x}.seq AND {f}.t IN ({among})"  # noqa: S608 - ours
+        f" AND {f}.lo {sign}= {x}.lo AND ({f}.lo {sign} {x}.lo OR ({f}.t, {f}.w) < ({x}.t, {x}.w)))"
     )

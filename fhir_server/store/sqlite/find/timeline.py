@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from fhir_server.search.query import Clause, Match
-from fhir_server.search.values import Reference, Token
+from fhir_server.search.query import Ask, Clause, Match
+from fhir_server.search.values import Period, Reference, Token
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.find.context import Arm, Context, count
-from fhir_server.store.sqlite.find.fragments import Sql, every, sql
+from fhir_server.store.sqlite.find.fragments import TRUE, Sql, every, sql
 from fhir_server.store.sqlite.find.sight import Typed
+from fhir_server.store.sqlite.measures import OPEN, WIDTHS
 from fhir_server.store.sqlite.rows import MANY, TIMELINES, UNDATED, coded
 from fhir_server.store.sqlite.session import Session
-from fhir_server.store.sqlite.terms import HashText, Terms
+from fhir_server.store.sqlite.terms import HashText, Term, Terms
 
-_MOST_LISTS = 24  # that are merged
-
+_MOST_LISTS: Final = 24  # that are merged
+_MOST_CODES: Final = 80  # of one patient, whose lists are merged
+_SHORT: Final = 400  # rows that are as well sorted
+_CODES: Final = f"""
+    WITH RECURSIVE d(c) AS (
+        SELECT min(c) FROM timeline WHERE t = ? AND p = ?
+        UNION ALL SELECT (SELECT min(c) FROM timeline WHERE t = ? AND p = ? AND c > d.c) FROM d WHERE d.c IS NOT NULL
+        LIMIT {_MOST_CODES + 2}
+    ) SELECT c FROM d WHERE c IS NOT NULL
+"""  # noqa: S608 - a number of ours
 
 Place: TypeAlias = tuple[int, int, "int | None"]
 """t, p and c of a list; c None for all codes."""
+
+
+class Window(NamedTuple):
+    """Where the begins of spans lie, in microseconds, both ends included; None for an open end."""
+
+    first: int | None = None
+    last: int | None = None
+
+    def condition(self, column: str) -> Sql:
+        """Return the condition that a begin lies in it."""
+        first = TRUE if self.first is None else sql(f"{column} >= ?", self.first)
+        return every((first, TRUE if self.last is None else sql(f"{column} <= ?", self.last)))
 
 
 class Timeline(NamedTuple):
@@ -30,6 +51,7 @@ class Timeline(NamedTuple):
     dated: tuple[Place, ...]  # of resources with one time
     undated: tuple[Place, ...]
     many: tuple[Place, ...]
+    window: Window  # in which the time of each lies that answers the query
 
     @property
     def date(self) -> str:
@@ -53,6 +75,24 @@ class Timeline(NamedTuple):
             if session.connection.execute(found, arm.where.values).fetchone():
                 return True
         return False
+
+    def by_code(self, session: Session) -> tuple[Place, ...]:
+        """Return the lists of resources with one time: where all codes are asked for and they are long, one a code.
+
+        Lists of one code are in the order of time, so that a page ends them early; one of all codes is not.
+        """
+        if self.has_codes:
+            return self.dated
+        made: list[Place] = []
+        for place in self.dated:
+            t, p, _ = place
+            text = f"SELECT count(*) FROM (SELECT 1 FROM timeline WHERE t = ? AND p = ? LIMIT {_SHORT})"  # noqa: S608
+            if session.connection.execute(text, (t, p)).get < _SHORT:
+                made.append(place)
+                continue
+            codes = session.connection.execute(_CODES, (t, p, t, p)).fetchall()
+            made += [(t, p, c) for (c,) in codes] if len(codes) <= _MOST_CODES else [place]
+        return tuple(made)
 
     @property
     def disjoint(self) -> bool:
@@ -101,7 +141,59 @@ def find(
         return tuple((t.id, p, c) for t in found if t.system == form for p in ps for c in cs)
 
     covers = frozenset({patients} if codes is None else {patients, codes})
-    return Timeline(type, covers, places(""), places(UNDATED), places(MANY))
+    dates = known.of_param(tenant, type, TIMELINES[type][1], (terms.DATE,))
+    return Timeline(
+        type, covers, places(""), places(UNDATED), places(MANY), _window(where, TIMELINES[type][1], _widest(dates))
+    )
+
+
+def _widest(dates: Sequence[Term]) -> int | None:
+    """Return how wide a span with an end may be, in microseconds; None where some have no end."""
+    if any(term.system == OPEN for term in dates):
+        return None
+    return max((WIDTHS[int(term.system)] for term in dates), default=0)
+
+
+def _window(where: Sequence[Clause], code: str, widest: int | None) -> Window:
+    """Return where the time of what answers some clauses lies, as far as their prefixes tell."""
+    first = last = None
+    for clause in where:
+        if not isinstance(clause, Match) or clause.parameter.code != code or clause.modifier:
+            continue
+        spans = [_begins(ask, widest) for ask in clause.asks]
+        lows, highs = [span.first for span in spans], [span.last for span in spans]
+        if None not in lows:
+            first = max(x for x in (first, min(x for x in lows if x is not None)) if x is not None)
+        if None not in highs:
+            last = min(x for x in (last, max(x for x in highs if x is not None)) if x is not None)
+    return Window(first, last)
+
+
+def _begins(ask: Ask, widest: int | None) -> Window:
+    """Return where the begin of a span lies that answers an alternative (see `search.match`)."""
+    assert isinstance(ask.value, Period)
+    lo, hi = ask.value
+
+    def ends_after(at: int) -> int | None:
+        return None if widest is None else max(-(2**63), at - widest)
+
+    match ask.prefix:
+        case "eq":
+            return Window(lo, hi)
+        case "ap":
+            return Window(ends_after(lo), hi)
+        case "ge":
+            return Window(ends_after(lo))
+        case "gt":
+            return Window(ends_after(hi))
+        case "sa":
+            return Window(hi)
+        case "lt" | "eb":
+            return Window(None, lo)
+        case "le":
+            return Window(None, hi)
+        case _:
+            return Window()
 
 
 def _names_patients(clause: Clause) -> bool:
