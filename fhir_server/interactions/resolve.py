@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from fhir_server import gate
 from fhir_server.errors import BadParameter, TooCostly
@@ -20,27 +20,13 @@ from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Matc
 from fhir_server.search.values import Token, Uri
 from fhir_server.store.protocol import Found, Store, Transaction, View
 from fhir_server.store.visibility import is_visible
+from fhir_server.terminology import Terminology
+from fhir_server.terminology.membership import NotLoaded
 
 T = TypeVar("T")
 
 MOST_CODES: Final = 5_000  # that one :in, :not-in, :above or :below may stand for
 MOST_READ: Final = 20_000  # resources whose text one search reads
-
-
-class Terminology(Protocol):
-    """What is asked about codes; `fhir_server.terminology.Terminology` answers."""
-
-    async def members(self, view: View, valueset_url: str, /) -> frozenset[tuple[str, str]]:
-        """Return all (system, code) of a value set; raise FhirError where it is unknown or too large."""
-        ...
-
-    async def below(self, view: View, system: str, code: str, /) -> frozenset[str]:
-        """Return the code and what it subsumes."""
-        ...
-
-    async def above(self, view: View, system: str, code: str, /) -> frozenset[str]:
-        """Return the code and what subsumes it."""
-        ...
 
 
 class SettledStore:
@@ -169,9 +155,17 @@ class _Settling:
 
     async def _codes(self, clause: Match, ask: Ask) -> frozenset[tuple[str, str]]:
         if isinstance(ask.value, Uri):
-            return await self._terminology.members(self._view, await self._url(ask.value.value))
+            url = await self._url(ask.value.value)
+            try:
+                return await self._terminology.members(self._view, url)
+            except NotLoaded as error:
+                raise BadParameter(error.text) from None
         assert isinstance(ask.value, Token) and ask.value.system and ask.value.code, "read as system|code"
         system, code = ask.value.system, ask.value.code
+        if await self._terminology.over(self._view).code_system(system) is None:
+            raise BadParameter(
+                "A search names a code system that is not loaded here, so that its hierarchy is not known."
+            )
         related = self._terminology.below if clause.modifier == "below" else self._terminology.above
         return frozenset((system, one) for one in await related(self._view, system, code))
 

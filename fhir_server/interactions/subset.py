@@ -5,53 +5,103 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#summary
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias, Union
 
-from fhir_server.definitions import structure
+from fhir_server.definitions import Element, property
 from fhir_server.model import Resource
 
-_SUBSETTED = {
+_SUBSETTED: Final = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
     "code": "SUBSETTED",
     "display": "Resource encoded in summary mode",
 }
-_ALWAYS = frozenset({"resourceType", "id", "meta", "implicitRules"})
+_ALWAYS: Final = frozenset({"resourceType", "id", "meta", "implicitRules"})
+
+Tree: TypeAlias = dict[str, Union["Tree", None]]
+"""Names of elements that stay, with what stays of each; None: all of it."""
 
 
 def subset(resource: Resource, summary: str, elements: Sequence[str]) -> Resource:
-    """Return the asked part of a resource, tagged SUBSETTED; mandatory elements always stay."""
-    keep = _kept(resource["resourceType"], summary, elements)
-    made = {name: value for name, value in resource.items() if _stays(name, keep, summary)}
+    """Return the asked part of a resource, tagged SUBSETTED; mandatory elements always stay.
+
+    `_elements` counts before `_summary`; its names may go down: `name.family`, `component.code`.
+    """
+    made = _part(resource, summary, elements)
     meta = dict(made.get("meta") or {})
     meta["tag"] = [*meta.get("tag", ()), _SUBSETTED]
     made["meta"] = meta
     return made
 
 
-def _stays(name: str, keep: Collection[str] | None, summary: str) -> bool:
-    bare = name.removeprefix("_")
-    if summary == "data" and bare == "text":
-        return False
-    return keep is None or bare in _ALWAYS or bare in keep
-
-
-def _kept(type: str, summary: str, elements: Sequence[str]) -> set[str] | None:
-    """Return the JSON names that stay; None for all."""
-    known = structure(type).elements
+def _part(resource: Resource, summary: str, elements: Sequence[str]) -> Resource:
+    type = resource["resourceType"]
     if elements:
-        wanted = {name.partition(".")[0].removeprefix(f"{type}.") for name in elements}
-    elif summary == "text":
-        wanted = {"text"}
-    elif summary == "true":
-        wanted = {name for name, element in known.items() if getattr(element, "summary", False)}
-    else:
+        return _cut(resource, type, _tree(type, elements), is_root=True)
+    if summary == "text":
+        return _cut(resource, type, {"text": None}, is_root=True)
+    if summary == "true":
+        return _summarised(resource, type, is_root=True)
+    if summary == "data":
+        return {name: value for name, value in resource.items() if name not in ("text", "_text")}
+    return dict(resource)
+
+
+def _tree(type: str, elements: Sequence[str]) -> Tree:
+    made: Tree = {}
+    for path in elements:
+        at = made
+        *above, last = path.removeprefix(f"{type}.").split(".")
+        for name in above:
+            below = at.setdefault(name, {})
+            if below is None:  # all of it is asked for already
+                break
+            at = below
+        else:
+            at[last] = None
+    return made
+
+
+def _cut(value: dict[str, Any], type: str, keep: Tree, *, is_root: bool = False) -> dict[str, Any]:
+    """Return what stays of an element; a choice may be named with its type or without."""
+    made = {}
+    for key, item in value.items():
+        name = key.removeprefix("_")
+        found = _property(type, name)
+        wanted = name if name in keep else found[0].name if found else ""
+        if wanted in keep and (is_root or wanted):
+            below = keep[wanted]
+            if below is None or found is None or key != name:
+                made[key] = item
+            else:
+                made[key] = _each(item, lambda one, t=found[1], b=below: _cut(one, t, b))  # type: ignore[misc]
+        elif (is_root and name in _ALWAYS) or (found is not None and found[0].min > 0):
+            made[key] = item
+    return made
+
+
+def _summarised(value: dict[str, Any], type: str, *, is_root: bool = False) -> dict[str, Any]:
+    """Return the elements of the summary, also below elements that have children of their own."""
+    made = {}
+    for key, item in value.items():
+        name = key.removeprefix("_")
+        found = _property(type, name)
+        if found is not None and (found[0].summary or found[0].min > 0):
+            is_backbone = "." in found[1] and key == name
+            made[key] = _each(item, lambda one, t=found[1]: _summarised(one, t)) if is_backbone else item  # type: ignore[misc]
+        elif (is_root and name in _ALWAYS) or (not is_root and name in ("id", "modifierExtension")):
+            made[key] = item
+    return made
+
+
+def _property(type: str, key: str) -> tuple[Element, str] | None:
+    try:
+        return property(type, key)
+    except KeyError:  # a type without a structure of its own, as in `contained`
         return None
-    wanted |= {name for name, element in known.items() if element.min > 0}
-    return {json_name for name in wanted for json_name in _json_names(name, known.get(name))}
 
 
-def _json_names(name: str, element: Any) -> list[str]:
-    if element is None or not element.choice:
-        return [name]
-    return [name + type[0].upper() + type[1:] for type in element.types]
+def _each(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    if isinstance(value, list):
+        return [change(one) if isinstance(one, dict) else one for one in value]
+    return change(value) if isinstance(value, dict) else value
