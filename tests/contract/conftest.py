@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from fhir_server.store.memory import MemoryStore
+from fhir_server.store.mongo import MongoStore
 from fhir_server.store.protocol import Store
 from fhir_server.store.sqlite import SqliteStore
+from tests import mongo
 from tests.contract.small import Maker
 
-DURABLE = ("sqlite",)
+DURABLE = ("sqlite", "mongo")
 
 
 @pytest.fixture
@@ -21,20 +23,33 @@ def maker() -> Maker:
     return Maker()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "mongo"])
 def engine(request: pytest.FixtureRequest) -> str:
     """The name of a store."""
     return cast(str, request.param)
 
 
 @pytest.fixture
-def build(engine: str, maker: Maker, tmp_path: Path) -> Callable[[], Store]:
+def url(engine: str, tmp_path: Path) -> Iterator[str]:
+    """Where the test's store is: a file, or a database of its own."""
+    if engine != "mongo":
+        yield str(tmp_path / "hub.db")
+        return
+    made = mongo.new_url()
+    yield made
+    mongo.drop(made)
+
+
+@pytest.fixture
+def build(engine: str, maker: Maker, url: str) -> Callable[[], Store]:
     """Makes a store over the same place each time, not open yet."""
 
     def make() -> Store:
         if engine == "memory":
             return MemoryStore(index=maker.index)
-        return SqliteStore(str(tmp_path / "hub.db"), index=maker.index)
+        if engine == "mongo":
+            return MongoStore(url, index=maker.index)
+        return SqliteStore(url, index=maker.index)
 
     return make
 

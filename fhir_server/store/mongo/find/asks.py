@@ -65,7 +65,7 @@ def _token(modifier: str, asked: Token, code: str) -> Pair:
 
 def many_tokens(asks: tuple[Ask, ...], code: str) -> Filter:
     """Return what has one of many codes, as one list."""
-    found = []
+    found: list[str] = []
     for ask in asks:
         made = asked(ask, "", code).may
         assert made is not None

@@ -35,6 +35,10 @@ def _dates(prefix: str, lo: int, hi: int) -> list[dict[str, Any]]:
             return [{"lo": {"$lt": lo}}, {"hi": {"$gt": hi}}]
         case "ap":
             return [{"lo": {"$lt": hi}, "hi": {"$gt": lo}}]
+        case "ge":  # dates are read by their ends, see `match`
+            return [{"hi": {"$gt": lo}}]
+        case "le":
+            return [{"lo": {"$lt": hi}}]
         case "sa" | "eb":
             touches = "e" if lo < hi else ""  # half-open spans do not overlap where they touch
             return [{"lo": {f"$gt{touches}": hi}}] if prefix == "sa" else [{"hi": {f"$lt{touches}": lo}}]

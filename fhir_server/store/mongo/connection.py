@@ -1,0 +1,126 @@
+"""The database: how it is named and reached, its indexes, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import (
+    ConfigurationError,
+    ExecutionTimeout,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+
+from fhir_server.errors import TooCostly, Unavailable
+
+Collection: TypeAlias = "AsyncCollection[dict[str, Any]]"
+
+WAIT_MS: Final = 10_000  # for a server that answers
+TOO_COSTLY: Final = "The search takes too long: narrow it, or leave out the total."
+_NO_MEMORY: Final = frozenset({96, 292})  # OperationFailed, QueryExceededMemoryLimitNoDiskUseAllowed
+
+_INDEXES: Final[dict[str, tuple[tuple[tuple[str, int], ...], ...]]] = {
+    "version": (
+        (("r", 1), ("to", 1)),
+        (("t", 1), ("seq", 1)),
+        (("t", 1), ("k", 1), ("seq", 1)),
+        (("t", 1), ("k", 1), ("tok", 1), ("seq", -1)),
+        (("t", 1), ("k", 1), ("ref", 1), ("seq", -1)),
+        (("t", 1), ("k", 1), ("own", 1), ("seq", -1)),
+        (("t", 1), ("k", 1), ("str", 1)),
+        (("t", 1), ("k", 1), ("dt.p", 1), ("dt.lo", 1)),
+        (("t", 1), ("k", 1), ("num.p", 1), ("num.lo", 1)),
+        (("t", 1), ("k", 1), ("s._lastUpdated.a", 1), ("seq", -1)),
+        (("t", 1), ("k", 1), ("s.date.z", -1), ("seq", -1)),
+    ),
+    "record": (
+        (("t", 1), ("kind", 1), ("key", 1), ("to", 1)),
+        (("t", 1), ("kind", 1), ("seq", 1)),
+        (("t", 1), ("kind", 1), ("state", 1), ("seq", 1)),
+        (("t", 1), ("kind", 1), ("lane", 1), ("seq", 1)),
+        (("t", 1), ("to", 1)),
+    ),
+    "txn": ((("t", 1), ("n", 1)), (("t", 1), ("last", 1)), (("t", 1), ("pats", 1), ("last", 1))),
+    "part": ((("of", 1),),),
+}
+_PENDING: Final = ("version", "record", "part")
+
+
+class Database(NamedTuple):
+    """The collections of a store, and their client."""
+
+    client: AsyncMongoClient[dict[str, Any]]
+    name: str
+    version: Collection
+    record: Collection
+    txn: Collection
+    head: Collection
+    part: Collection
+    secret: Collection
+
+    @property
+    def pending(self) -> tuple[Collection, ...]:
+        """The collections that have pending documents."""
+        return self.version, self.record, self.part
+
+
+def database_name(url: str) -> str:
+    """Return the name of the database in a URL; raise Unavailable where it names none, or is none."""
+    try:
+        name = parse_uri(url, warn=False).get("database")
+    except (InvalidURI, ConfigurationError, ValueError):
+        raise Unavailable("The store's URL is not of the form mongodb://HOST[:PORT]/DATABASE[?OPTIONS].") from None
+    if not name:
+        raise Unavailable("The store's URL names no database: mongodb://HOST/DATABASE.")
+    return str(name)
+
+
+def connect(url: str) -> Database:
+    """Return the collections; nothing is sent yet.
+
+    A write is acknowledged when most of the replica set has it in the journal, and only such writes are read.
+    """
+    name = database_name(url)
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+        url, serverSelectionTimeoutMS=WAIT_MS, appname="predmp", tz_aware=True
+    )
+    database = client.get_database(
+        name,
+        write_concern=WriteConcern(w="majority", j=True),
+        read_concern=ReadConcern("majority"),
+        read_preference=ReadPreference.PRIMARY,
+    )
+    names = ("version", "record", "txn", "head", "part", "secret")
+    return Database(client, name, *(database[each] for each in names))
+
+
+async def make_indexes(database: Database) -> None:
+    """Make the indexes that are not there yet."""
+    for name, indexes in _INDEXES.items():
+        collection: Collection = getattr(database, name)
+        for index in indexes:
+            await collection.create_index(list(index))
+    for name in _PENDING:
+        await getattr(database, name).create_index([("tx", 1)], sparse=True)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the driver's errors as those that clients see: TooCostly beyond a bound, else Unavailable."""
+    try:
+        yield
+    except ExecutionTimeout as error:
+        raise TooCostly(TOO_COSTLY) from error
+    except OperationFailure as error:
+        if error.code in _NO_MEMORY:
+            raise TooCostly(TOO_COSTLY) from error
+        raise Unavailable("The store refused what it was asked.") from error
+    except PyMongoError as error:
+        raise Unavailable("The store cannot be reached now.") from error

@@ -1,0 +1,224 @@
+"""The writer of one tenant in one process: units wait in a queue, all that wait share one commit.
+
+Batches of several processes follow each other by the lease; the commit's number keeps them apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from pymongo.errors import PyMongoError
+
+from fhir_server.errors import Unavailable
+from fhir_server.model import Resource
+from fhir_server.search.values import Indexed
+from fhir_server.store.mongo.batch import Batch, Repeat
+from fhir_server.store.mongo.commit import Lost, settle, take
+from fhir_server.store.mongo.connection import Database, translated
+from fhir_server.store.mongo.head import Head, read_head
+from fhir_server.store.mongo.lease import Lease
+from fhir_server.store.mongo.transaction import MongoTransaction
+from fhir_server.store.mongo.unit import Unit
+from fhir_server.store.protocol import AuditRow
+
+_log = logging.getLogger(__name__)
+
+MOST_UNITS: Final = 256  # of a batch
+MOST_BYTES: Final = 8_000_000  # of bodies after which no further unit joins a batch
+MOST_S: Final = 0.25  # after which none does
+MOST_AUDITS: Final = 50_000  # rows that wait for a commit
+MOST_ROWS: Final = 5_000  # waiting rows that one commit takes: a document holds 16 MB
+MOST_RUNS: Final = 50  # of a batch that others overtake
+_AUDIT_WAIT_S: Final = 0.05  # how long audit rows wait for a unit to share their commit
+_RETRY_S: Final = 1.0
+
+UNREACHABLE: Final = "The store cannot be reached now."
+
+
+class Lane:
+    """Writes for one tenant; lives in the event loop that makes it.
+
+    Args:
+        database: The collections.
+        tenant: Name.
+        lease: Of this tenant and process.
+        index: Gives the values of a resource.
+        clock: Returns microseconds since 1970.
+        audit_key: Signs the end of the audit chain.
+        seconds: What one statement may take.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        tenant: str,
+        lease: Lease,
+        index: Callable[[Resource], Indexed],
+        clock: Callable[[], int],
+        audit_key: bytes,
+        seconds: float,
+    ) -> None:
+        self._database, self._tenant, self._lease = database, tenant, lease
+        self._index, self._clock, self._key, self._seconds = index, clock, audit_key, seconds
+        self._units: deque[Unit] = deque()
+        self._audits: deque[AuditRow] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending = self._stuck = False
+        self._now = 0  # of the last unit, also where it wrote nothing
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last batch found the server."""
+        return not self._stuck
+
+    # --- what comes in -------------------------------------------------------------------------------------
+
+    def submit(self, unit: Unit) -> None:
+        """Let a unit wait for the next batch; raise Unavailable when there will be none."""
+        self._check()
+        self._units.append(unit)
+        self._wake()
+
+    def audit(self, row: AuditRow) -> None:
+        """Let a row wait for the next batch; raise Unavailable when there will be none."""
+        self._check()
+        if self._stuck or len(self._audits) >= MOST_AUDITS:
+            raise Unavailable("The access cannot be audited now.")
+        self._audits.append(row)
+        if self._task is None and self._timer is None:
+            self._timer = self._loop.call_later(_AUDIT_WAIT_S, self._wake)
+
+    def _check(self) -> None:
+        if self._ending:
+            raise Unavailable("The store is closed.")
+
+    def _wake(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is None:
+            self._task = self._loop.create_task(self._run())
+
+    async def end(self) -> None:
+        """Finish what was accepted."""
+        self._ending = True
+        self._wake()
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    # --- batches -------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            while self._units or self._audits:
+                units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
+                rows = [self._audits.popleft() for _ in range(min(len(self._audits), MOST_ROWS))]
+                await self._serve(units, rows)
+                if not self._units and (self._stuck or not self._ending):
+                    break  # rows that came meanwhile wait for company
+        finally:
+            self._task = None
+            if self._audits and not self._ending:
+                self._timer = self._loop.call_later(_RETRY_S if self._stuck else _AUDIT_WAIT_S, self._wake)
+
+    async def _serve(self, units: list[Unit], rows: list[AuditRow]) -> None:
+        """Run units and rows until each is answered."""
+        try:
+            while units or rows:
+                done = await self._batch([unit for unit in units if not unit.future.cancelled()], rows)
+                for unit in units[:done]:
+                    unit.answer()
+                units, rows = units[done:], []
+            self._stuck = False
+        except (PyMongoError, Unavailable) as error:
+            _log.error("commit failed: %s, %d units", type(error).__name__, len(units))
+            self._stuck = True
+            self._audits.extendleft(reversed(rows))
+            for unit in units:
+                unit.error = Unavailable(UNREACHABLE)
+                unit.answer()
+        except BaseException as error:  # a fault of ours, or the loop ends: nobody may wait for ever
+            self._audits.extendleft(reversed(rows))
+            for unit in units:
+                unit.error = error if isinstance(error, Exception) else Unavailable("The store is closed.")
+                unit.answer()
+            if not isinstance(error, Exception):
+                raise
+            _log.exception("a batch failed")
+
+    async def _batch(self, units: list[Unit], rows: list[AuditRow]) -> int:
+        """Commit rows and as many of the units as one batch takes; return how many."""
+        careful = False
+        for _ in range(MOST_RUNS):
+            head = await self._lease.take()
+            try:
+                async with self._renewed():
+                    batch = Batch(self._database, self._tenant, head, self._index, self._seconds, careful=careful)
+                    done = await self._fill(batch, units, rows)
+                    await self._commit(batch)
+                return done
+            except Repeat:
+                careful = True
+            except Lost:
+                _log.debug("another process committed first")
+            finally:
+                await self._lease.release()
+        raise Unavailable("Others write too much: try again.")
+
+    @asynccontextmanager
+    async def _renewed(self) -> AsyncIterator[None]:
+        renewing = self._loop.create_task(self._lease.renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError, PyMongoError):
+                await renewing
+
+    async def _fill(self, batch: Batch, units: list[Unit], rows: list[AuditRow]) -> int:
+        if rows:  # they were there before the units
+            batch.begin_unit(self._time)
+            for row in rows:
+                batch.audit(row)
+        end = self._loop.time() + MOST_S
+        done = 0
+        for unit in units:
+            if done and (batch.size > MOST_BYTES or self._loop.time() > end):
+                break
+            now = self._now = batch.begin_unit(self._time)
+            await unit.run(MongoTransaction(batch, now))
+            if batch.is_broken:
+                raise Unavailable(UNREACHABLE)
+            if unit.error is not None:
+                batch.undo_unit()
+            done += 1
+        return done
+
+    def _time(self) -> int:
+        return max(self._clock(), self._now + 1)
+
+    async def _commit(self, batch: Batch) -> None:
+        if batch.is_empty:
+            await batch.forget()
+            return
+        try:
+            commit = await batch.finish(self._key)
+            await take(self._database, commit)
+        except (Lost, Repeat):
+            await batch.forget()
+            raise
+        await settle(self._database, commit)
+
+
+async def current_head(database: Database, tenant: str) -> Head:
+    """Return the last commit of a tenant that is in place."""
+    with translated():
+        return read_head(await database.head.find_one({"_id": tenant}))

@@ -1,0 +1,150 @@
+"""A unit of work inside a batch: reads what is there and what it wrote, and writes."""
+
+from __future__ import annotations
+
+from fhir_server.errors import VersionConflict
+from fhir_server.model import Record, Version
+from fhir_server.search.values import Indexed
+from fhir_server.store.mongo.batch import Batch, Known
+from fhir_server.store.mongo.connection import translated
+from fhir_server.store.mongo.documents import read_record
+from fhir_server.store.mongo.reading import MongoView
+from fhir_server.store.protocol import AuditRow, Write
+
+
+class MongoTransaction(MongoView):
+    """A `store.protocol.Transaction`; useless once its unit is over.
+
+    Args:
+        batch: Where its writes go.
+        now: Its time.
+    """
+
+    def __init__(self, batch: Batch, now: int) -> None:
+        super().__init__(batch.tenant, batch.place, batch.base)
+        self.now = now
+        self._batch = batch
+        self.is_over = False
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    async def _ready(self, *, records: bool = False) -> None:
+        await self._batch.flush(records=records)
+
+    async def _known(self, type: str, id: str) -> Known:
+        known = self._batch.versions.get((type, id))
+        if known is None:
+            with translated():
+                document = await self._current(type, id)
+                version = None if document is None else await self._place.read(document)
+            known = Known(version, None if document is None else document["_id"])
+            self._batch.versions[type, id] = known
+        return known
+
+    async def read(self, type: str, id: str) -> Version | None:
+        """Return the newest version, a deletion included; None when the id was never used."""
+        found: Version | None = (await self._known(type, id)).value
+        return found
+
+    async def _known_record(self, kind: str, key: str) -> Known:
+        known = self._batch.records.get((kind, key))
+        if known is None:
+            with translated():
+                document = await self._record(kind, key)
+            record = None if document is None else read_record(document)
+            known = Known(record, None if document is None else document["_id"])
+            self._batch.records[kind, key] = known
+        return known
+
+    async def record(self, kind: str, key: str) -> Record | None:
+        """Return a room's row, or None."""
+        found: Record | None = (await self._known_record(kind, key)).value
+        return found
+
+    async def epoch(self) -> int:
+        """Return the tenant's guard epoch."""
+        return self._batch.head.epoch
+
+    async def audits(self, *, patient: str = "", after: int = 0, limit: int = 100) -> list[tuple[int, AuditRow]]:
+        """Return (seq, row) with seq > after, oldest first; its own rows last."""
+        found = await super().audits(patient=patient, after=after, limit=limit)
+        for seq, (_, row) in enumerate(self._batch.rows, self._batch.base.audits + 1):
+            if seq > after and (not patient or patient in row.patients):
+                found.append((seq, row))
+        return found[:limit]
+
+    # --- writing -------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self.is_over:
+            raise RuntimeError("the transaction is over")
+
+    async def put(self, write: Write) -> Version:
+        """Store a version and make it the current one; raise VersionConflict unless it follows the current."""
+        self._check()
+        batch, key = self._batch, (write.type, write.id)
+        before: Known | None = None
+        if write.version == 1 and not batch.careful and key not in batch.versions:
+            batch.assume_new(write.type, write.id)
+        else:
+            before = await self._known(write.type, write.id)
+        current: Version | None = before.value if before is not None else None
+        if write.version != (current.version if current else 0) + 1:
+            raise VersionConflict("The resource is at another version.")
+        owners = tuple(write.indexed.owners)
+        if write.method == "DELETE" and current is not None:
+            owners = current.owners  # a deletion stays in the record of those to whom the resource belonged
+        seq = batch.next_seq()
+        made = Version(write.type, write.id, write.version, write.at, write.method, write.body, seq, owners)
+        batch.put_version(made, write.indexed, before)
+        return made
+
+    async def reindex(self, type: str, id: str, indexed: Indexed) -> None:
+        """Replace the index values and owners of a current resource; nothing happens where there is none."""
+        self._check()
+        known = await self._known(type, id)
+        version: Version | None = known.value
+        if version is not None and not version.is_deleted:
+            self._batch.next_seq()  # a state is named by its seq, so it must differ from the one before
+            self._batch.replace_index(version._replace(owners=tuple(indexed.owners)), indexed, known)
+
+    async def erase(self, type: str, id: str) -> int:
+        """Remove every version of a resource and its index values; return how many versions there were."""
+        self._check()
+        batch = self._batch
+        await batch.flush(records=False)
+        where = {"$and": [self._one(type, id), self._place.window.kept()]}
+        with translated():
+            found = [d["_id"] for d in await self._place.find(where, fields={"_id": 1})]
+        if found:
+            batch.next_seq()
+            batch.erase((type, id), found)
+        return len(found)
+
+    async def put_record(self, kind: str, key: str, state: str, body: bytes, *, lane: str = "") -> Record:
+        """Insert or replace a room's row; a replaced row keeps its seq."""
+        self._check()
+        before = await self._known_record(kind, key)
+        kept: Record | None = before.value
+        seq = self._batch.next_seq()  # also of a replaced row: its state must have another name
+        made = Record(kind, key, state, lane, kept.seq if kept else seq, self.now, body)
+        self._batch.put_record(made, before)
+        return made
+
+    async def drop_record(self, kind: str, key: str) -> None:
+        """Remove a room's row, if it is there."""
+        self._check()
+        before = await self._known_record(kind, key)
+        if before.value is not None:
+            self._batch.next_seq()
+            self._batch.drop_record(kind, key, before)
+
+    async def audit(self, row: AuditRow) -> None:
+        """Append to the audit chain."""
+        self._check()
+        self._batch.audit(row)
+
+    async def bump_epoch(self) -> None:
+        """Say that what actors may see may have changed."""
+        self._check()
+        self._batch.bump_epoch()
