@@ -46,6 +46,7 @@ from fhir_server.pages.session import SignInNeeded
 from fhir_server.profiles import Judge, Library, Policy, read_required
 from fhir_server.search.extract import Indexer
 from fhir_server.search.parse import parse
+from fhir_server.search.registry import SearchParameters
 from fhir_server.security.scopes import ALL
 from fhir_server.security.tokens import Tokens
 from fhir_server.settings import Settings, SettingsError
@@ -108,7 +109,7 @@ def load_rooms(core: Hub, settings: Settings) -> tuple[Room, ...]:
     return tuple(rooms)
 
 
-async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
+async def compose(settings: Settings, store: Store, index: Indexer, registry: SearchParameters) -> Composed:
     """Put the hub together over an open store."""
     anyone = Actor(settings.tenant, "anyone", ALL) if settings.auth == "off" else None
     tokens = Tokens(await store.secret("tokens"), system_clock)
@@ -116,7 +117,7 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
     def authenticate(authorization: str) -> Actor:
         return anyone if anyone is not None and not authorization else tokens.read(authorization)
 
-    hub = await _core(settings, store, index, authenticate)
+    hub = await _core(settings, store, index, registry, authenticate)
     subscribing, match = subscriptions.open(hub, settings)
     rooms = (subscribing, jobs.open(hub, settings), operations.open(hub, settings), *load_rooms(hub, settings))
     hub.jobs.register(asynchronous.repeatable(hub))
@@ -132,6 +133,7 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
         authenticate=tokens.read,
         anyone=anyone,
         max_body=settings.max_body,
+        max_import=settings.max_import,
         metrics=metrics,
         prefix=FHIR,
         metadata=_metadata(hub, settings),
@@ -139,17 +141,24 @@ async def compose(settings: Settings, store: Store, index: Indexer) -> Composed:
     return Composed(settings, store, hub, tokens, rooms, metrics, _split(fhir, _web(settings, hub, rooms, metrics)))
 
 
-async def _core(settings: Settings, store: Store, index: Indexer, authenticate: Callable[[str], Actor]) -> Hub:
+async def _core(
+    settings: Settings,
+    store: Store,
+    index: Indexer,
+    registry: SearchParameters,
+    authenticate: Callable[[str], Actor],
+) -> Hub:
     """Return the core with its pages, without what rests on rooms."""
     hub = Hub(
         store=store,
-        ask=partial(_parsed, settings),
+        ask=partial(_parsed, settings, registry),
         authenticate=authenticate,
         cursors=Cursors(await store.secret("cursors")),
         clock=system_clock,
         base_url=settings.root_url + FHIR,
         validate=validate,
         index=index,
+        registry=registry,
         tenant=settings.tenant,
         types=resource_types(),
         update_create=settings.update_create == "on",
@@ -199,14 +208,17 @@ def _metadata(hub: Hub, settings: Settings) -> Metadata:
     full = partial(capability_statement, hub, settings)
     # R4's normative part is the interactions and formats; nothing is said here that is not of them.
     modes = {"full": full, "normative": full, "terminology": partial(terminology_capabilities, hub)}
-    return Metadata(modes, lambda: len(hub.operations))
+    return Metadata(modes, lambda: (len(hub.operations), hub.registry.revision))
 
 
-def _parsed(settings: Settings, types: str, pairs: list[tuple[str, str]], lenient: bool = False) -> Any:
+def _parsed(
+    settings: Settings, registry: SearchParameters, types: str, pairs: list[tuple[str, str]], lenient: bool = False
+) -> Any:
     return parse(
         tuple(types.split(",")) if types else (),
         pairs,
         zone=settings.zone,
+        registry=registry,
         base_url=settings.root_url + FHIR,
         lenient=lenient,
         now=system_clock(),
@@ -287,10 +299,11 @@ async def _missing(pages: Pages, request: Request, error: Exception) -> Response
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Composed]:
     """Open the store and put the hub together; for commands, which serve nothing."""
-    index = Indexer(settings.zone, settings.root_url + FHIR)
+    registry = SearchParameters()
+    index = Indexer(settings.zone, settings.root_url + FHIR, registry)
     store = open_store(settings, index)
     await store.open()
     try:
-        yield await compose(settings, store, index)
+        yield await compose(settings, store, index, registry)
     finally:
         await store.close()

@@ -5,19 +5,16 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/capabilitystatement.html
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
-from fhir_server.definitions import FHIR_VERSION, resource_types, search_parameters
+from fhir_server.definitions import FHIR_VERSION, resource_types
 from fhir_server.http.routes import ROUTES
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
 from fhir_server.interface import Operation
 from fhir_server.model import Resource
 from fhir_server.patch import MEDIA_TYPES
-from fhir_server.search.own import OWN
-from fhir_server.search.parameters import parameters_of
 from fhir_server.search.query import Parameter
 from fhir_server.settings import Settings
 
@@ -37,7 +34,7 @@ def capability_statement(hub: Hub, settings: Settings) -> Resource:
         },
         "resource": [_resource(hub, settings, type, known) for type in sorted(hub.types)],
         "interaction": [{"code": code} for code in _SYSTEM if code in known or code == "batch"],
-        "searchParam": [_parameter(parameter) for parameter in _shared(hub)],
+        "searchParam": [_parameter(hub, code, parameter) for code, parameter in _shared(hub).items()],
         "operation": _operations(hub, ""),
         "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{name}" for name in _COMPARTMENTS],
     }
@@ -61,7 +58,8 @@ def capability_statement(hub: Hub, settings: Settings) -> Resource:
 
 
 def _resource(hub: Hub, settings: Settings, type: str, known: set[str]) -> dict[str, Any]:
-    references = [p.code for p in parameters_of(type).values() if p.type == "reference"]
+    parameters = hub.registry.parameters_of(type)
+    references = [code for code, parameter in parameters.items() if parameter.type == "reference"]
     made: dict[str, Any] = {
         "type": type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
@@ -75,42 +73,35 @@ def _resource(hub: Hub, settings: Settings, type: str, known: set[str]) -> dict[
         "conditionalDelete": settings.conditional_delete,
         "referencePolicy": ["literal", "logical", "local"],
         "searchInclude": ["*", *(f"{type}:{code}" for code in references)],
-        "searchRevInclude": _referring(type),
-        "searchParam": [_parameter(parameter) for parameter in parameters_of(type).values()],
+        "searchRevInclude": _referring(hub, type),
+        "searchParam": [_parameter(hub, code, parameter) for code, parameter in parameters.items()],
         "operation": _operations(hub, type),
     }
     return {name: value for name, value in made.items() if value != []}
 
 
-def _shared(hub: Hub) -> list[Parameter]:
+def _shared(hub: Hub) -> dict[str, Parameter]:
     """Return the parameters that every type has; a search of the system knows these."""
-    common = set.intersection(*(set(parameters_of(type)) for type in hub.types))
-    return [parameter for code, parameter in parameters_of("Basic").items() if code in common]
+    known = [hub.registry.parameters_of(type) for type in hub.types]
+    return {
+        code: parameter
+        for code, parameter in hub.registry.parameters_of("Basic").items()
+        if all(code in one and one[code].code == parameter.code for one in known)
+    }
 
 
-def _parameter(parameter: Parameter) -> dict[str, str]:
-    made = {"name": parameter.code, "type": parameter.type}
-    definition = _definitions().get((parameter.base, parameter.code))
+def _parameter(hub: Hub, code: str, parameter: Parameter) -> dict[str, str]:
+    made = {"name": code, "type": parameter.type}
+    definition = hub.registry.url(parameter.base, code)
     return made | ({"definition": definition} if definition else {})
 
 
-@cache
-def _definitions() -> dict[tuple[str, str], str]:
-    """Return the canonical url of each search parameter, by type and code."""
-    found = {}
-    for definition in (*search_parameters(), *OWN):
-        everywhere = {"Resource", "DomainResource"} & set(definition.base)
-        for type in resource_types() if everywhere else definition.base:
-            found[type, definition.code] = definition.url
-    return found
-
-
-def _referring(type: str) -> list[str]:
+def _referring(hub: Hub, type: str) -> list[str]:
     """Return what `_revinclude` can follow to a type."""
     return [
-        f"{source}:{parameter.code}"
+        f"{source}:{code}"
         for source in sorted(resource_types())
-        for parameter in parameters_of(source).values()
+        for code, parameter in hub.registry.parameters_of(source).items()
         if parameter.type == "reference" and type in parameter.targets
     ]
 

@@ -21,6 +21,7 @@ from fhir_server.jobs import Jobs
 from fhir_server.model import Actor, Change, Entry, Outcome, Resource, Version, Visibility
 from fhir_server.profiles import Judge
 from fhir_server.search.query import Query
+from fhir_server.search.registry import SearchParameters
 from fhir_server.search.values import Indexed
 from fhir_server.security.scopes import ALL
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Store, Transaction, View
@@ -52,6 +53,7 @@ class Hub:
         base_url: Of FHIR.
         validate: Resource -> issues.
         index: Resource -> index values.
+        registry: The search parameters.
         tenant: The tenant that feeds without one belong to.
         types: The resource types of R4.
         update_create: Whether a PUT over HTTP may make a resource under an id that was never used.
@@ -77,6 +79,7 @@ class Hub:
         base_url: str,
         validate: Callable[[Resource], list[Issue]],
         index: Callable[[Resource], Indexed],
+        registry: SearchParameters,
         tenant: str,
         types: frozenset[str],
         update_create: bool = True,
@@ -85,7 +88,7 @@ class Hub:
         self.store = cast(Store, SettledStore(store, self.terminology))
         self.query = ask
         self.cursors, self.base_url, self.validate, self.index = cursors, base_url, validate, index
-        self.types, self.update_create = types, update_create
+        self.types, self.update_create, self.registry = types, update_create, registry
         self._authenticate, self._clock, self._tenant = authenticate, clock, tenant
 
     def internal(self, tenant: str, name: str) -> Actor:
@@ -164,7 +167,7 @@ class Hub:
         if cursor is not None:
             asked = replace(asked, after=self.cursors.read(cursor, actor, self.signature(asked)))
         async with self.store.view(actor.tenant) as view:
-            results = await searching.search(view, asked, await self.see(view, actor), self.index)
+            results = await searching.search(view, asked, await self.see(view, actor), self.index, self.registry)
         patients = {owner for version in (*results.matches, *results.included) for owner in version.owners}
         text = "&".join(f"{name}={value}" for name, value in asked.text)
         self.audit(actor, "E", "search", asked.within or types, tuple(sorted(patients)), 0, request_id, text)
@@ -258,10 +261,11 @@ class Hub:
             return await self.applier.apply(tx, steps, actor, interaction, enrich=enrich, request_id=request_id)
 
         done = await self.store.transact(actor.tenant, work)
-        await self._tell(actor.tenant, done.changes)
+        await self.tell(actor.tenant, done.changes)
         return done.outcomes
 
-    async def _tell(self, tenant: str, changes: Sequence[Change]) -> None:
+    async def tell(self, tenant: str, changes: Sequence[Change]) -> None:
+        """Tell the listeners what was committed."""
         for listener in self.listeners:
             concerned = [change for change in changes if change.version.type in listener.types]
             if concerned:
@@ -289,7 +293,7 @@ class Hub:
             return await work(cast(Writing, RoomTransaction(tx, self.query, apply)))
 
         made = await self.store.transact(tenant, run)
-        await self._tell(tenant, changes)
+        await self.tell(tenant, changes)
         return made
 
     async def ask(self, tenant: str, work: Callable[[Asking], Awaitable[Any]]) -> Any:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fhir_server import gate
 from fhir_server.model import Resource, Version, Visibility
-from fhir_server.search.parameters import parameter, parameters_of
+from fhir_server.search.clauses import Registry
+from fhir_server.search.parameters import parameter
 from fhir_server.search.query import Ask, Clause, Include, Match, Parameter, Query
 from fhir_server.search.values import Indexed, Reference, Uri
 from fhir_server.store.protocol import View
@@ -30,10 +31,13 @@ class Including:
         see: What may be seen; nothing else is added.
         index: Resource -> index values.
         matches: The page.
+        registry: Where search parameters are defined.
     """
 
-    def __init__(self, view: View, see: Visibility, index: Index, matches: Sequence[Version]) -> None:
-        self._view, self._see, self._index = view, see, index
+    def __init__(
+        self, view: View, see: Visibility, index: Index, matches: Sequence[Version], registry: Registry
+    ) -> None:
+        self._view, self._see, self._index, self._registry = view, see, index, registry
         self._matches = list(matches)
         self._known = {(v.type, v.id, v.version) for v in matches}
         self._asked = {v.reference for v in matches}  # current versions that are here, or not to be seen
@@ -85,7 +89,7 @@ class Including:
         if wanted is not None:
             known = parameter(source.type, wanted.code) or wanted
             return [(known, v) for v in values.get(wanted.code, ()) if isinstance(v, Reference)]
-        every = [p for p in parameters_of(source.type).values() if p.type == "reference"]
+        every = [p for p in self._registry.parameters_of(source.type).values() if p.type == "reference"]
         return [(p, v) for p in every for v in values.get(p.code, ()) if isinstance(v, Reference)]
 
     async def _local(self, reference: Reference) -> None:
@@ -115,12 +119,17 @@ class Including:
 
     async def _reverse(self, rule: Include, targets: Sequence[Version]) -> None:
         wanted = [t for t in targets if rule.target in ("", t.type)]
-        for known in _reverse_parameters(rule):
+        for known in self._reverse_parameters(rule):
             fitting = [t for t in wanted if not known.targets or "Resource" in known.targets or t.type in known.targets]
             for start in range(0, len(fitting), _STEP):
                 if self.is_cut:
                     return
                 await self._referring(rule.source, known, fitting[start : start + _STEP])
+
+    def _reverse_parameters(self, rule: Include) -> list[Parameter]:
+        if rule.parameter is not None:
+            return [rule.parameter]
+        return [p for p in self._registry.parameters_of(rule.source).values() if p.type == "reference"]
 
     async def _referring(self, source: str, known: Parameter, targets: Sequence[Version]) -> None:
         asks = [Ask(Reference(t.type, t.id)) for t in targets]
@@ -131,12 +140,6 @@ class Including:
             self._add(version)
         if found.after is not None:
             self.is_cut = True
-
-
-def _reverse_parameters(rule: Include) -> list[Parameter]:
-    if rule.parameter is not None:
-        return [rule.parameter]
-    return [p for p in parameters_of(rule.source).values() if p.type == "reference"]
 
 
 def _canonical_types(found: Parameter, target: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fhir_server.errors import Forbidden
 from fhir_server.interactions.includes import Including, Index
 from fhir_server.model import Version, Visibility
+from fhir_server.search.clauses import Registry
 from fhir_server.search.query import Query
 from fhir_server.store.protocol import View
 
@@ -28,7 +29,7 @@ class Results:
     plan: dict[str, object] | None = None  # how it was run, where `_explain` asks for it
 
 
-async def search(view: View, query: Query, see: Visibility, index: Index) -> Results:
+async def search(view: View, query: Query, see: Visibility, index: Index, registry: Registry) -> Results:
     """Run a search in the state of a view, over what may be seen.
 
     Raises:
@@ -45,6 +46,6 @@ async def search(view: View, query: Query, see: Visibility, index: Index) -> Res
     found = await view.search(query, see=see)
     if not query.includes:
         return Results(query, found.versions, [], found.total, found.after, False, found.estimated, plan)
-    beside = Including(view, see, index, found.versions)
+    beside = Including(view, see, index, found.versions, registry)
     await beside.run(query.includes)
     return Results(query, found.versions, beside.made, found.total, found.after, beside.is_cut, found.estimated, plan)

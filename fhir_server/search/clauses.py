@@ -57,10 +57,13 @@ class Clauses:
         self._made = 0
 
     def parameter(self, types: Sequence[str], code: str) -> Parameter | None:
-        """Return the parameter that all these types share; None where one lacks it or nothing evaluates it."""
+        """Return the parameter that all these types share; None where one lacks it or nothing evaluates it.
+
+        Definitions of this hub's own that have the same code on several types are not shared.
+        """
         found = [self._registry.parameter(type, code) for type in types]
         known = [parameter for parameter in found if parameter is not None and parameter.expression]
-        if len(known) < len(types) or len({parameter.type for parameter in known}) != 1:
+        if len(known) < len(types) or len({(parameter.type, parameter.code) for parameter in known}) != 1:
             return None
         return known[0] if len(known) == 1 else replace(known[0], targets=_shared(map(targets, known)))
 
