@@ -168,7 +168,7 @@ def needed(what: str) -> BadRequest:
 
 def unknown(type: str) -> NotFound:
     """Return the failure of a call that names a resource that nobody has loaded."""
-    return NotFound(f"No {type} with this url is known here. Load it as a resource (predmp load, or PUT).")
+    return NotFound(f"No {type} of this url and version is known here. Load it as a resource (predmp load, or PUT).")
 
 
 def parameter(name: str, type: str, value: Any) -> dict[str, Any]:

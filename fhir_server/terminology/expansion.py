@@ -136,6 +136,14 @@ async def _in(library: Library, canonical: str, member: Member, include: Include
 
 
 async def _take_out(library: Library, made: Expansion, exclude: Include, path: tuple[str, ...]) -> None:
+    """Remove what an exclude names."""
+    system = await library.code_system(exclude.system, exclude.version) if exclude.system else None
+    if system is not None and system.is_complete and exclude.concepts is None and not exclude.value_sets:
+        rules = [filters.condition(system, rule) for rule in exclude.filters]
+        for concept in system.concepts.values():
+            if (exclude.system, concept.code) in made.members and all(rule(concept) for rule in rules):
+                del made.members[exclude.system, concept.code]
+        return
     part = ValueSet("", "", "", (exclude,), (), True, None, {})
     for key, member in list(made.members.items()):
         found = await membership.contains(library, part, member.system, member.code, path)
