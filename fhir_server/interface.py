@@ -218,6 +218,7 @@ class OperationCall:
     content_type: str = ""
     preferences: Mapping[str, str] = field(default_factory=dict)  # the Prefer header: {"respond-async": ""}
     request_id: str = ""
+    parts: AsyncIterator[bytes] | None = None  # the body as it arrives, of an operation that takes it so
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +246,7 @@ class Operation:
     documentation: str
     definition: str = ""  # canonical url of its OperationDefinition; "" where it is the hub's own
     takes_any_body: bool = False  # whether a body that is not FHIR JSON is handed over as it is (`body`)
+    takes_stream: bool = False  # whether NDJSON is handed over as it arrives (`parts`), however long it is
     is_job: bool = False  # whether it starts a job by itself, so that `Prefer: respond-async` is its own matter
     reads_body: bool = False  # whether FHIR JSON is handed over unread (`body`): $validate says itself what is wrong
 

@@ -97,6 +97,7 @@ class Settings:
         (), _words, "Type=canonical, parted by blanks: what each resource of a type must conform to, declared or not"
     )
     max_body: int = _var(33_554_432, _positive, "Largest request body, in bytes")
+    max_import: int = _var(17_179_869_184, _positive, "Largest body of $import, in bytes, unpacked")
     max_message: int = _var(16_777_216, _positive, "Largest HL7 v2 message, in bytes")
     jobs_keep: int = _var(86_400, _positive, "Seconds that ended jobs and their files are kept")
     jobs_file: int = _var(67_108_864, _positive, "Bytes of one file of an export before the next is begun")

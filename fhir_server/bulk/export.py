@@ -21,7 +21,7 @@ from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
 from fhir_server.interactions.sight import intersect
 from fhir_server.interactions.subset import subset
-from fhir_server.jobs import JobContext, Kind
+from fhir_server.jobs import JobContext, Kind, Mark
 from fhir_server.model import Actor, Version, Visibility
 from fhir_server.outcome import outcome
 from fhir_server.search.parameters import parameters_of
@@ -87,7 +87,7 @@ class Export:
         async def work(tx: Transaction) -> int:
             return tx.now
 
-        at = await context.transact(work, b"", 0)
+        at = await context.transact(work, lambda _: Mark(b"", 0))
         async with self._hub.store.view(context.actor.tenant) as view:
             see = await self._hub.see(view, context.actor)
             total = None

@@ -24,6 +24,7 @@ from fhir_server.http.message import JSON, XML, Request, Response, is_xml, read_
 from fhir_server.http.metadata import Metadata
 from fhir_server.http.metrics import Metrics
 from fhir_server.http.routes import serve
+from fhir_server.http.stream import is_streamed, read_parts
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.ids import new_request_id
 from fhir_server.model import Actor
@@ -48,6 +49,7 @@ class FhirApp:
         authenticate: Authorization header -> Actor; None answers every caller as `anyone`.
         anyone: The actor of every caller where authentication is off.
         max_body: Largest body, in bytes.
+        max_import: Largest body that is handed on as it arrives, in bytes.
         metrics: Counts requests.
         prefix: Path of the base, "/fhir".
         metadata: Answers what the server can do.
@@ -60,11 +62,13 @@ class FhirApp:
         authenticate: Callable[[str], Actor],
         anyone: Actor | None,
         max_body: int,
+        max_import: int,
         metrics: Metrics,
         prefix: str,
         metadata: Metadata,
     ) -> None:
         self._hub, self._authenticate, self._anyone = hub, authenticate, anyone
+        self._max_import = max_import
         self._max_body, self._metrics, self._prefix, self._metadata = max_body, metrics, prefix, metadata
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,7 +104,9 @@ class FhirApp:
             return await jobs.serve_job(self._hub, request)
         if wanted_format(query, headers) == XML:
             request.headers = {**headers, "accept": JSON}  # inside there is JSON only
-        if request.method in ("POST", "PUT", "PATCH"):
+        if is_streamed(self._hub, request):
+            request.parts = read_parts(request, receive, self._max_import)
+        elif request.method in ("POST", "PUT", "PATCH"):
             request.body = await read_body(headers, receive, self._max_body)
             if "content-encoding" in headers:
                 request.body = await compression.decode(request.body, headers["content-encoding"], self._max_body)

@@ -28,6 +28,7 @@ class Request:
     body: bytes
     id: str  # of the request, for the log and the audit
     signed_in: Actor | None = None
+    parts: AsyncIterator[bytes] | None = None  # the body as it arrives, in place of `body`
 
     @property
     def actor(self) -> Actor:

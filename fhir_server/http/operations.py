@@ -47,6 +47,7 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
             content_type=request.headers.get("content-type", ""),
             preferences=request.preferences,
             request_id=request.id,
+            parts=request.parts,
         )
     )
     body = gate.write(answer.resource) if answer.resource is not None else answer.body

@@ -274,6 +274,22 @@ class Hub:
                 except Exception:  # a supervisor: the write is durable whatever a listener does
                     log.exception("a listener failed")
 
+    async def forget(self, type: str, id: str, *, actor: Actor, request_id: str = "") -> int:
+        """Remove every version of a resource but its newest, for the operator; return how many."""
+        if not actor.may("d", type):
+            raise forbidden()
+        if not actor.is_operator:
+            raise Forbidden("Earlier versions are removed by the operator only.")
+
+        async def work(tx: Transaction) -> int:
+            newest = await tx.read(type, id)
+            if newest is None:
+                raise NotFound("There is no such resource.")
+            await tx.audit(self._row(actor, "D", "delete-history", f"{type}/{id}", newest.owners, 0, request_id))
+            return await tx.forget(type, id)
+
+        return await self.store.transact(actor.tenant, work)
+
     # --- rooms' own ------------------------------------------------------------
     async def transact(self, tenant: str, work: Callable[[Writing], Awaitable[Any]]) -> Any:
         """Run `work` in one durable transaction."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from fhir_server import gate
 from fhir_server.jobs.job import INPUT, OUTPUT, Job, Output
@@ -14,12 +14,20 @@ from fhir_server.jobs.pieces import PIECE, pack, read_pieces, unpack
 from fhir_server.model import Actor
 from fhir_server.store.protocol import Store, Transaction
 
-__all__ = ["JobContext", "Stopped"]
+__all__ = ["JobContext", "Mark", "Stopped"]
 
 T = TypeVar("T")
 Piece = tuple[str, str, str, bytes]
 
 FILE: Final = 67_108_864  # bytes of a file, not compressed, before the next is begun
+
+
+class Mark(NamedTuple):
+    """A checkpoint."""
+
+    state: bytes  # whatever the job needs to go on
+    done: int
+    total: int | None = None  # None where nobody knows
 
 
 class JobContext:
@@ -90,32 +98,41 @@ class JobContext:
         Raises:
             Stopped: The job was cancelled, or another process has it now.
         """
-        await self._keep(None, state, done, total)
+        await self._keep(None, lambda: Mark(state, done, total))
 
-    async def transact(
-        self, work: Callable[[Transaction], Awaitable[T]], state: bytes, done: int, total: int | None = None
-    ) -> T:
-        """Run `work` and keep the checkpoint in the same transaction: both are there, or neither."""
-        made = await self._keep(work, state, done, total)
-        return made  # type: ignore[return-value]
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]], mark: Callable[[T], Mark]) -> T:
+        """Run `work` and keep a checkpoint in the same transaction: both are there, or neither.
+
+        Args:
+            work: May run more than once, as in `Store.transact`.
+            mark: Gives the checkpoint, of what the work returned.
+
+        Raises:
+            Stopped: As `checkpoint`.
+            Exception: What the work raised; the lines that waited are dropped then, as nothing is kept.
+        """
+        made: list[T] = []
+
+        async def run(tx: Transaction) -> None:
+            made[:] = [await work(tx)]
+
+        await self._keep(run, lambda: mark(made[0]))
+        return made[0]
 
     async def beat(self) -> None:
         """Say that the job lives."""
         async with self._lock:
             self._job, _ = await self._ledger.change(self._job, lambda job: None)
 
-    async def _keep(
-        self, work: Callable[[Transaction], Awaitable[T]] | None, state: bytes, done: int, total: int | None
-    ) -> T | None:
+    async def _keep(self, work: Callable[[Transaction], Awaitable[None]] | None, mark: Callable[[], Mark]) -> None:
         async with self._lock:
             outputs, pieces = self._pieces()
 
             def change(job: Job) -> None:
-                job.checkpoint, job.done, job.total, job.attempts = state, done, total, 0
-                job.outputs = outputs
+                job.checkpoint, job.done, job.total = mark()
+                job.attempts, job.outputs = 0, outputs
 
-            self._job, made = await self._ledger.change(self._job, change, pieces=pieces, work=work)
-            return made
+            self._job, _ = await self._ledger.change(self._job, change, pieces=pieces, work=work)
 
     async def end(self, change: Callable[[Job], None]) -> None:
         """Keep what is left, and the job's end."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from fhir_server.errors import Unprocessable
 
 DEADLINE_S = 10.0
 MAX_ANSWER = 65_536  # bytes read of an answer
+READ_SIZE = 262_144  # bytes of a part of an answer that is read whole
 _TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 # Special ranges that `is_global` of some Python releases calls global.
 _SPECIAL = tuple(
@@ -97,6 +98,31 @@ class Outbound:
                 return answer.status_code
             finally:
                 await answer.aclose()
+
+    async def read(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+        """Yield the body of an answer with status 200, of any length, its content coding undone.
+
+        Raises:
+            Refused: The address may not be called, or its answer has another status.
+            OSError, httpx.HTTPError, TimeoutError: There was no answer, or it broke off or fell silent.
+        """
+        host, port = _parts(url)
+        async with asyncio.timeout(DEADLINE_S):
+            address = await self._resolve(url, host, port)
+            request = self._client.build_request(
+                "GET",
+                httpx.URL(url).copy_with(host=str(address)),
+                headers={**headers, "Host": urlsplit(url).netloc},
+                extensions={"sni_hostname": host, "timeout": httpx.Timeout(DEADLINE_S).as_dict()},
+            )
+            answer = await self._client.send(request, stream=True)
+        try:
+            if answer.status_code != 200:
+                raise Refused(f"The endpoint answered with status {answer.status_code}.")
+            async for part in answer.aiter_bytes(READ_SIZE):
+                yield part
+        finally:
+            await answer.aclose()
 
     async def _resolve(self, url: str, host: str, port: int) -> Address:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,148 @@
+"""Worker processes that prepare blocks, in the order of the blocks, with a bounded number under way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import marshal
+import os
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from fhir_server.bulk.lines import Block
+from fhir_server.bulk.prepare import Prepared, prepare
+from fhir_server.bulk.worker import HEAD, SIZE
+from fhir_server.errors import Issue, Unavailable
+from fhir_server.model import Resource
+from fhir_server.search.values import Indexed
+
+_AHEAD: Final = 2  # blocks that each worker has before it
+_ALONE: Final = 1  # blocks that this process prepares itself: small imports need no workers
+_LIMIT: Final = 268_435_456  # bytes of an answer
+
+
+def worker_count() -> int:
+    """Return how many workers are fit: a processor for each, but one for the process that writes."""
+    return max(1, min((os.cpu_count() or 1) - 1, 8))
+
+
+class _Worker:
+    """One process; answers come in the order of the blocks."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._asked: deque[asyncio.Future[list[Prepared]]] = deque()
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, zone: str, base_url: str) -> _Worker:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "fhir_server.bulk.worker", zone, base_url),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=1_048_576,
+        )
+        return cls(process)
+
+    @property
+    def load(self) -> int:
+        """How many blocks it has before it."""
+        return len(self._asked)
+
+    async def ask(self, block: Block) -> asyncio.Future[list[Prepared]]:
+        """Hand a block over; the future has its resources."""
+        future: asyncio.Future[list[Prepared]] = asyncio.get_running_loop().create_future()
+        self._asked.append(future)
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(HEAD.pack(len(block.body), block.line) + block.body)
+            await stdin.drain()
+        except ConnectionError:
+            raise _lost() from None
+        return future
+
+    async def _read(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        try:
+            await stdout.readexactly(SIZE.size)
+            while True:
+                (size,) = SIZE.unpack(await stdout.readexactly(SIZE.size))
+                if size > _LIMIT:
+                    raise asyncio.IncompleteReadError(b"", size)
+                rows = marshal.loads(await stdout.readexactly(size))  # noqa: S302  # our own process wrote it
+                self._asked.popleft().set_result([Prepared(*row) for row in rows])
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.InvalidStateError):
+            for future in self._asked:
+                if not future.done():
+                    future.set_exception(_lost())
+
+    async def stop(self) -> None:
+        """End the process."""
+        self._reading.cancel()
+        for future in self._asked:
+            future.cancel()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+
+def _lost() -> Unavailable:
+    return Unavailable("A worker process ended; the import goes on from its last checkpoint.")
+
+
+class Pool:
+    """Prepares blocks, in this process at first and then in workers.
+
+    Args:
+        validate: Resource -> issues, for what is prepared here.
+        index: Resource -> index values, the same as the workers'.
+        zone: Of a date that names none.
+        base_url: Of FHIR.
+        size: Workers; 0 prepares all in this process.
+    """
+
+    def __init__(
+        self,
+        validate: Callable[[Resource], list[Issue]],
+        index: Callable[[Resource], Indexed],
+        *,
+        zone: str,
+        base_url: str,
+        size: int,
+    ) -> None:
+        self._validate, self._index = validate, index
+        self._zone, self._base_url, self._size = zone, base_url, size
+        self._workers: list[_Worker] = []
+
+    async def prepare(self, blocks: AsyncIterator[Block]) -> AsyncIterator[tuple[Block, list[Prepared]]]:
+        """Yield each block with its resources, in order; memory holds some blocks only."""
+        alone = 0
+        pending: deque[tuple[Block, asyncio.Future[list[Prepared]]]] = deque()
+        async for block in blocks:
+            if alone < _ALONE or not self._size:
+                alone += 1
+                yield block, prepare(block.body, block.line, self._validate, self._index)
+                continue
+            pending.append((block, await (await self._free()).ask(block)))
+            while len(pending) >= self._size * _AHEAD:
+                first, answer = pending.popleft()
+                yield first, await answer
+        while pending:
+            first, answer = pending.popleft()
+            yield first, await answer
+
+    async def _free(self) -> _Worker:
+        if len(self._workers) < self._size:
+            self._workers.append(await _Worker.start(self._zone, self._base_url))
+        return min(self._workers, key=lambda worker: worker.load)
+
+    async def stop(self) -> None:
+        """End the workers."""
+        for worker in self._workers:
+            await worker.stop()
+        self._workers.clear()

@@ -1,0 +1,91 @@
+"""A line of NDJSON made ready to be stored, as far as that needs no store: parsed, validated, stamped, indexed.
+
+Runs in worker processes. What it gives is made of tuples, texts, bytes and numbers, so that `marshal` carries it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from fhir_server import gate
+from fhir_server.bulk import wire
+from fhir_server.definitions import resource_types
+from fhir_server.errors import FhirError, Issue
+from fhir_server.interactions.body import stamped
+from fhir_server.interactions.ids import is_id, new_id
+from fhir_server.interactions.instant import write_instant
+from fhir_server.model import Resource
+from fhir_server.search.values import Indexed
+
+_NO_TIME: Final = write_instant(0)
+MOST_ISSUES: Final = 20  # of a line that are told
+
+
+class Prepared(NamedTuple):
+    """A line: a resource ready to be stored, or what is wrong with it (`type` is "" then)."""
+
+    line: int
+    type: str
+    id: str
+    given: bool  # whether the line had the id; else it is new
+    body: bytes  # as version 1 of the epoch: `complete` puts in the real ones
+    indexed: Any  # `wire.pack`ed
+    issues: tuple[tuple[str, str, str, str], ...] = ()
+
+
+def prepare(
+    body: bytes,
+    line: int,
+    validate: Callable[[Resource], list[Issue]],
+    index: Callable[[Resource], Indexed],
+) -> list[Prepared]:
+    """Prepare each line of a block that is not blank.
+
+    Args:
+        body: Whole lines.
+        line: Number of the first.
+        validate: Resource -> issues.
+        index: Resource -> index values.
+    """
+    return [
+        _prepare(text, number, validate, index) for number, text in enumerate(body.split(b"\n"), line) if text.strip()
+    ]
+
+
+def _prepare(
+    text: bytes, line: int, validate: Callable[[Resource], list[Issue]], index: Callable[[Resource], Indexed]
+) -> Prepared:
+    try:
+        resource = gate.parse_resource(text.strip())
+    except FhirError as error:
+        return refused(line, error.issues)
+    type: str = resource["resourceType"]
+    id = resource.get("id")
+    if type not in resource_types():
+        return refused(line, (Issue("not-supported", "There is no such resource type in R4."),))
+    given = id is not None
+    if given and not (isinstance(id, str) and is_id(id)):
+        return refused(line, (Issue("value", "An id is 1 to 64 letters, digits, dots and dashes.", f"{type}.id"),))
+    found = [issue for issue in validate(resource) if issue.severity in ("error", "fatal")]
+    if found:
+        return refused(line, tuple(found[:MOST_ISSUES]))
+    made = stamped(resource, str(id) if given else new_id(), 1, 0)
+    return Prepared(line, type, made["id"], given, gate.write(made), wire.pack(index(made)))
+
+
+def refused(line: int, issues: tuple[Issue, ...]) -> Prepared:
+    """Return a line that cannot be stored."""
+    return Prepared(line, "", "", False, b"", None, tuple((i.code, i.text, i.expression, i.severity) for i in issues))
+
+
+def complete(type: str, id: str, body: bytes, version: int, instant: str) -> bytes:
+    """Return a prepared body with its version and time in place."""
+    start = len(type) + len(id) + _BEFORE  # `stamped` writes type, id, version and time first, in this order
+    rest = start + _SKIP
+    return b"%b%d%b%b%b" % (body[:start], version, _BETWEEN, instant.encode(), body[rest:])
+
+
+_BETWEEN: Final = b'","lastUpdated":"'
+_BEFORE: Final = len('{"resourceType":"","id":"","meta":{"versionId":"')
+_SKIP: Final = len("1") + len(_BETWEEN) + len(_NO_TIME)

@@ -1,0 +1,103 @@
+"""Where an import reads from: what was sent with the request, or addresses that it names.
+
+Source: the bulk import proposal of SMART, https://github.com/smart-on-fhir/bulk-import/blob/master/import-manifest.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx
+
+from fhir_server.bulk.request import FORMATS
+from fhir_server.errors import BadParameter, BadRequest, Unavailable
+from fhir_server.interface import OperationCall
+from fhir_server.jobs import JobContext
+from fhir_server.jobs.pieces import PIECE
+from fhir_server.subscriptions.outbound import Outbound, Refused
+
+NDJSON: Final = FORMATS | {"application/x-ndjson", "application/jsonl"}
+MOST_SOURCES: Final = 1_000
+KNOWN: Final = frozenset({"inputFormat", "inputSource", "storageDetail", "input", "triage"})
+
+
+def is_ndjson(content_type: str) -> bool:
+    """Whether a body of that type is the lines themselves."""
+    return content_type.partition(";")[0].strip().lower() in NDJSON
+
+
+def read_manifest(call: OperationCall) -> dict[str, Any]:
+    """Return `{"urls": [...], "triage": bool}` of a JSON manifest or of Parameters that say the same.
+
+    Raises:
+        BadRequest: It names no input.
+        BadParameter: One of its values cannot be used.
+    """
+    body = call.resource or {}
+    given = _of_parameters(body) if body.get("resourceType") == "Parameters" else body
+    strange = sorted(set(given) - KNOWN - {"resourceType"})
+    if strange and call.preferences.get("handling") != "lenient":
+        raise BadParameter(f"An import has no parameter {strange[0][:60]!a}.")
+    if given.get("inputFormat", "application/fhir+ndjson") not in NDJSON:
+        raise BadParameter("inputFormat is application/fhir+ndjson.")
+    storage = given.get("storageDetail", {})
+    if isinstance(storage, dict) and storage.get("type", "https") != "https":
+        raise BadParameter("storageDetail.type is https.")
+    inputs = given.get("input", [])
+    if not isinstance(inputs, list) or not inputs or len(inputs) > MOST_SOURCES:
+        raise BadRequest(f"An import names 1 to {MOST_SOURCES} inputs, or has the lines as its body.")
+    urls = [item.get("url") if isinstance(item, dict) else None for item in inputs]
+    if not all(isinstance(url, str) and url for url in urls):
+        raise BadParameter("Each input has a url.")
+    return {"urls": urls, "triage": given.get("triage") is True}
+
+
+def _of_parameters(body: dict[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {"input": []}
+    items = body.get("parameter", [])
+    for item in items if isinstance(items, list) else []:
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            raise BadParameter("Each parameter has a name.")
+        value = next((v for k, v in item.items() if k.startswith("value")), None)
+        if "part" in item:
+            parts = item["part"] if isinstance(item["part"], list) else []
+            value = {
+                part.get("name"): next((v for k, v in part.items() if k.startswith("value")), None)
+                for part in parts
+                if isinstance(part, dict)
+            }
+        if item["name"] == "input":
+            made["input"].append(value)
+        else:
+            made[item["name"]] = value
+    return made
+
+
+async def read_payload(context: JobContext, start: int) -> AsyncIterator[bytes]:
+    """Yield what was sent with the request, from byte `start` on."""
+    skip = start % PIECE
+    async for piece in context.payload(skip=start // PIECE):
+        yield piece[skip:] if skip else piece
+        skip = 0
+
+
+async def read_url(outbound: Outbound, url: str, start: int) -> AsyncIterator[bytes]:
+    """Yield what is at an address, from byte `start` on; what is before is read and dropped.
+
+    Raises:
+        BadRequest: The address may not be called, or does not give the file.
+        Unavailable: The connection broke; the job tries again.
+    """
+    skip = start
+    try:
+        async for part in outbound.read(url, {"Accept": "application/fhir+ndjson, application/ndjson;q=0.9"}):
+            if len(part) <= skip:
+                skip -= len(part)
+                continue
+            yield part[skip:] if skip else part
+            skip = 0
+    except Refused as error:
+        raise BadRequest(str(error).replace("endpoint", "input")) from None
+    except (OSError, httpx.HTTPError, TimeoutError) as error:
+        raise Unavailable(f"An input could not be read to its end: {type(error).__name__}.") from None

@@ -1,0 +1,93 @@
+"""Prepared resources written in one transaction: new ones created, known ones updated, equal ones left alone.
+
+All that holds for any other write holds here: profiles, checks of rooms, subscriptions, audit; triage only where it
+is asked for, since what is imported is history.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fhir_server import gate
+from fhir_server.bulk import wire
+from fhir_server.bulk.prepare import Prepared, complete
+from fhir_server.errors import Issue, Unprocessable
+from fhir_server.interactions.apply import Applied
+from fhir_server.interactions.core import Hub
+from fhir_server.interactions.instant import write_instant
+from fhir_server.model import EVERYTHING, Actor, Change
+from fhir_server.store.protocol import AuditRow, Transaction, Write
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of some lines."""
+
+    stored: Counter[str] = field(default_factory=Counter)  # by type
+    same: int = 0  # were there already, as they are
+    refused: list[tuple[int, tuple[Issue, ...]]] = field(default_factory=list)  # (line, what is wrong)
+
+    def add(self, other: Tally) -> None:
+        """Add what came of other lines."""
+        self.stored.update(other.stored)
+        self.same += other.same
+        self.refused += other.refused
+
+
+class Upsert:
+    """Writes prepared resources.
+
+    Args:
+        hub: The core.
+        actor: Whose writes they are; the operator, or a part of the hub.
+        interaction: As audit names it.
+        triage: Whether triage looks at them.
+    """
+
+    def __init__(self, hub: Hub, actor: Actor, interaction: str, *, triage: bool) -> None:
+        self._hub, self._actor, self._interaction, self._triage = hub, actor, interaction, triage
+
+    async def write(self, tx: Transaction, lines: Sequence[Prepared]) -> tuple[Tally, list[Change]]:
+        """Write lines inside a transaction, all or none; those that are refused already are told.
+
+        Raises:
+            FhirError: One of them may not be written as it is; nothing is written then.
+        """
+        tally, done = Tally(), Applied(self._actor, EVERYTHING)
+        instant = write_instant(tx.now)
+        owners: set[str] = set()
+        for line in lines:
+            if not line.type:
+                tally.refused.append((line.line, tuple(Issue(*issue) for issue in line.issues)))
+                continue
+            current = await tx.read(line.type, line.id)
+            if current is not None and not current.is_deleted:
+                as_it_is = complete(line.type, line.id, line.body, current.version, write_instant(current.at))
+                if as_it_is == current.body:
+                    tally.same += 1
+                    continue
+            number = 1 if current is None else current.version + 1
+            body = complete(line.type, line.id, line.body, number, instant)
+            indexed = wire.unpack(line.indexed)
+            method = "PUT" if line.given else "POST"
+            version = await tx.put(Write(line.type, line.id, number, tx.now, method, body, indexed))
+            before = gate.load(current.body) if current is not None and not current.is_deleted else None
+            done.changes.append(Change(version, gate.load(body), before))
+            owners.update(indexed.owners)
+            tally.stored[line.type] += 1
+        await self._conclude(tx, done, owners)
+        return tally, done.changes
+
+    async def _conclude(self, tx: Transaction, done: Applied, owners: set[str]) -> None:
+        if not done.changes:
+            return
+        applier = self._hub.applier
+        if refused := await applier.judged(tx, done.changes):
+            issues = [issue for _, found in refused for issue in found]
+            raise Unprocessable("The resource does not conform to a profile.", issues=issues)
+        await applier.conclude(tx, done, enrich=self._triage)
+        actor = self._actor
+        row = (tx.now, actor.subject, actor.reference, "E", self._interaction, "", tuple(sorted(owners)), 0)
+        await tx.audit(AuditRow(*row, actor.purpose, ""))
