@@ -187,6 +187,9 @@ def _add_load(commands: Any) -> None:
         help="Bundle, resource, NDJSON, package .tgz; .gz and .bz2 as they are",
     )
     load.add_argument("--triage", action="store_true", help="let triage look at what is loaded; else it is history")
+    load.add_argument(
+        "--everything", action="store_true", help="load FHIR packages whole, with their examples; else definitions only"
+    )
     load.add_argument("--json", action="store_true", help="print the counts as JSON")
 
 
@@ -194,7 +197,9 @@ def run_load(args: argparse.Namespace) -> int:
     """Load files and folders."""
     from fhir_server.load import load
 
-    return run_async(load(read_settings(args), args.paths, triage=args.triage, as_json=args.json))
+    return run_async(
+        load(read_settings(args), args.paths, triage=args.triage, as_json=args.json, everything=args.everything)
+    )
 
 
 def _add_export(commands: Any) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from fhir_server import gate
+from fhir_server import gate, package
 from fhir_server.app import opened
 from fhir_server.collector import settle
 from fhir_server.errors import FhirError
@@ -45,6 +45,8 @@ class Tally:
     stored: Counter[str] = field(default_factory=Counter)  # by type
     same: int = 0  # were there already
     failed: list[str] = field(default_factory=list)  # "file: expression: text"
+    packages: list[str] = field(default_factory=list)  # what was loaded of each, in words
+    missing: list[str] = field(default_factory=list)  # packages that these need and that were not loaded: name#version
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,13 @@ def _is_known(path: Path) -> bool:
     return bool(suffixes) and suffixes[-1] in SUFFIXES and path.name not in ("package.json", ".index.json")
 
 
+def _is_archive(path: Path) -> bool:
+    return path.suffix == ".tgz" or path.name.endswith(".tar.gz")
+
+
 def read_file(path: Path) -> Iterator[Source]:
     """Yield the texts of a file, unpacked."""
-    if path.suffix == ".tgz" or path.name.endswith(".tar.gz"):
+    if _is_archive(path):
         yield from _read_package(path)
         return
     raw = path.read_bytes()
@@ -153,7 +159,7 @@ class Loader:
         try:
             resources = resources_of(source)
         except FhirError as error:
-            self._fail(source, error)
+            self._fail(source.name, error)
             return True
         loose: list[Entry] = []
         for resource in resources:
@@ -166,13 +172,52 @@ class Loader:
             continue
         return True
 
+    async def load_package(self, path: Path, manifest: package.Manifest, *, everything: bool) -> None:
+        """Load a FHIR package: its definitions, or all that is in it."""
+        tenant = self._actor.tenant
+
+        async def stored(type: str, id: str) -> Resource | None:
+            return await self._hub.ask(tenant, lambda asking: asking.resource(f"{type}/{id}"))  # type: ignore[no-any-return]
+
+        ids, contents = package.Ids(stored), package.Contents(path, everything)
+        waiting: list[tuple[str, Entry]] = []
+        count = 0
+        for name, resource in contents.resources():
+            if isinstance(resource, FhirError):
+                self._fail(name, resource)
+                continue
+            waiting.append((name, _put(await ids.settled(resource))))
+            count += 1
+            if len(waiting) == BATCH:
+                await self._named(waiting)
+                waiting = []
+        await self._named(waiting)
+        self.tally.packages.append(f"{manifest.key}: {count} resources{contents.rest}")
+        await self._hub.transact(tenant, lambda writing: package.remember(writing, manifest))
+
+    async def note_missing(self, manifests: Sequence[package.Manifest]) -> None:
+        """Note what the packages need and what was never loaded."""
+        known: set[str] = await self._hub.transact(self._actor.tenant, package.loaded)
+        self.tally.missing = sorted({need for m in manifests for need in package.missing(m, known)})
+
+    async def _named(self, waiting: Sequence[tuple[str, Entry]]) -> None:
+        """Store resources of files; where that fails, one by one, to say which it is."""
+        try:
+            await self._submit([entry for _, entry in waiting])
+        except FhirError:
+            for name, entry in waiting:
+                try:
+                    await self._submit([entry])
+                except FhirError as error:
+                    self._fail(name, error)
+
     async def _transaction(self, source: Source, entries: list[Entry], *, last: bool) -> bool:
         try:
             await self._submit(entries)
         except FhirError as error:
             if not last and any("conditional reference" in issue.text for issue in error.issues):
                 return False
-            self._fail(source, error)
+            self._fail(source.name, error)
         return True
 
     async def _batches(self, source: Source, entries: list[Entry]) -> AsyncIterator[int]:
@@ -185,7 +230,7 @@ class Loader:
                     try:
                         await self._submit([entry])
                     except FhirError as error:
-                        self._fail(source, error)
+                        self._fail(source.name, error)
             yield start
 
     async def _submit(self, entries: Sequence[Entry]) -> None:
@@ -198,22 +243,53 @@ class Loader:
             else:
                 self.tally.same += 1
 
-    def _fail(self, source: Source, error: FhirError) -> None:
+    def _fail(self, name: str, error: FhirError) -> None:
         for issue in error.issues[:20]:
-            self.tally.failed.append(f"{source.name}: {issue.expression or '(the whole)'}: {issue.text}")
+            self.tally.failed.append(f"{name}: {issue.expression or '(the whole)'}: {issue.text}")
 
 
-async def load(settings: Settings, paths: Sequence[Path], *, triage: bool, as_json: bool) -> int:
-    """Load files and folders; return 0, or 1 where something was not stored."""
+async def load(
+    settings: Settings, paths: Sequence[Path], *, triage: bool, as_json: bool, everything: bool = False
+) -> int:
+    """Load files and folders; return 0, or 1 where something was not stored.
+
+    Args:
+        settings: Where to.
+        paths: Files and folders.
+        triage: Whether triage looks at what is loaded.
+        as_json: Whether the counts are printed as JSON.
+        everything: Whether FHIR packages are loaded whole, with examples.
+    """
     files = find_files(paths)
     if not files:
         raise SettingsError("there is no file to load there")
     async with opened(settings) as composed:
         settle()
         loader = Loader(composed.hub, composed.hub.internal(settings.tenant, "load"), triage=triage)
-        await _load_files(loader, files)
+        packages = _manifests(files, loader.tally)
+        for path, manifest in packages.items():
+            await loader.load_package(path, manifest, everything=everything)
+        await loader.note_missing(list(packages.values()))
+        await _load_files(loader, [path for path in files if path not in packages])
     _report(loader.tally, as_json)
     return 1 if loader.tally.failed else 0
+
+
+def _manifests(files: Sequence[Path], tally: Tally) -> dict[Path, package.Manifest]:
+    """Return what the FHIR packages among the files say of themselves; other archives are no packages."""
+    found: dict[Path, package.Manifest] = {}
+    for path in files:
+        if not _is_archive(path):
+            continue
+        try:
+            manifest = package.read_manifest(path)
+        except (OSError, EOFError, tarfile.TarError):
+            continue  # said when its files are read
+        except package.BadPackage as error:
+            raise SettingsError(f"{path} cannot be loaded: {error}") from None
+        if manifest is not None:
+            found[path] = manifest
+    return found
 
 
 async def _load_files(loader: Loader, files: Sequence[Path]) -> None:
@@ -266,11 +342,23 @@ async def _load_file(loader: Loader, path: Path, *, ready_only: bool, last: bool
 def _report(tally: Tally, as_json: bool) -> None:
     if as_json:
         print(
-            json.dumps({"stored": dict(sorted(tally.stored.items())), "unchanged": tally.same, "failed": tally.failed})
+            json.dumps(
+                {
+                    "stored": dict(sorted(tally.stored.items())),
+                    "unchanged": tally.same,
+                    "failed": tally.failed,
+                    "packages": tally.packages,
+                    "missing": tally.missing,
+                }
+            )
         )
         return
+    for line in tally.packages:
+        print(line)
     for type, count in sorted(tally.stored.items()):
         print(f"{count:>8} {type}")
     print(f"{sum(tally.stored.values()):>8} stored, {tally.same} unchanged, {len(tally.failed)} problems")
+    for name in tally.missing:
+        print(f"needs {name}, which was not loaded: what rests on it cannot be checked", file=sys.stderr)
     for line in tally.failed[:100]:
         print(line, file=sys.stderr)
