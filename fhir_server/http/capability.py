@@ -15,6 +15,7 @@ from fhir_server.interactions.instant import write_instant
 from fhir_server.interface import Operation
 from fhir_server.model import Resource
 from fhir_server.patch import MEDIA_TYPES
+from fhir_server.search.clauses import OF_EVERY_TYPE
 from fhir_server.search.query import Parameter
 from fhir_server.settings import Settings
 
@@ -25,7 +26,7 @@ _FORMATS: Final = ("application/fhir+json", "application/fhir+xml", "json", "xml
 
 def capability_statement(hub: Hub, settings: Settings) -> Resource:
     """Return what this server can do, as R4 says it; it is built anew, so keep it."""
-    known = {route.interaction for route in ROUTES}
+    known = {route.interaction for route in ROUTES if route.interaction}
     rest: dict[str, Any] = {
         "mode": "server",
         "security": {
@@ -34,7 +35,7 @@ def capability_statement(hub: Hub, settings: Settings) -> Resource:
         },
         "resource": [_resource(hub, settings, type, known) for type in sorted(hub.types)],
         "interaction": [{"code": code} for code in _SYSTEM if code in known or code == "batch"],
-        "searchParam": [_parameter(hub, code, parameter) for code, parameter in _shared(hub).items()],
+        "searchParam": [_parameter(hub, code, one) for code, one in {**_shared(hub), **_special("Basic")}.items()],
         "operation": _operations(hub, ""),
         "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{name}" for name in _COMPARTMENTS],
     }
@@ -74,7 +75,7 @@ def _resource(hub: Hub, settings: Settings, type: str, known: set[str]) -> dict[
         "referencePolicy": ["literal", "logical", "local"],
         "searchInclude": ["*", *(f"{type}:{code}" for code in references)],
         "searchRevInclude": _referring(hub, type),
-        "searchParam": [_parameter(hub, code, parameter) for code, parameter in parameters.items()],
+        "searchParam": [_parameter(hub, code, one) for code, one in {**parameters, **_special(type)}.items()],
         "operation": _operations(hub, type),
     }
     return {name: value for name, value in made.items() if value != []}
@@ -88,6 +89,11 @@ def _shared(hub: Hub) -> dict[str, Parameter]:
         for code, parameter in hub.registry.parameters_of("Basic").items()
         if all(code in one and one[code].code == parameter.code for one in known)
     }
+
+
+def _special(type: str) -> dict[str, Parameter]:
+    """Return the parameters that no element of a resource answers."""
+    return {code: Parameter(code, kind, type, "") for code, kind in OF_EVERY_TYPE.items()}
 
 
 def _parameter(hub: Hub, code: str, parameter: Parameter) -> dict[str, str]:

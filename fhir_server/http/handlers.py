@@ -170,6 +170,15 @@ async def history_instance(hub: Hub, request: Request) -> Response:
     return await _history(hub, request, request.segments[0], request.segments[1])
 
 
+async def delete_history(hub: Hub, request: Request) -> Response:
+    """Serve the removal of all earlier versions, as R6 has it (https://hl7.org/fhir/6.0.0-ballot3/http.html#delete-history)."""
+    type, id, _ = request.segments
+    gone = await hub.forget(type, id, actor=request.actor, request_id=request.id)
+    if request.preferences.get("return") == "OperationOutcome":
+        return Response(200, gate.write(outcome([Issue("informational", f"Deleted: {gone}.", severity="information")])))
+    return Response(204)
+
+
 async def history_type(hub: Hub, request: Request) -> Response:
     """Serve the history of a type."""
     return await _history(hub, request, request.segments[0], "")

@@ -25,7 +25,7 @@ class FhirRoute:
 
     method: str
     shape: str
-    interaction: str  # code of http://hl7.org/fhir/ValueSet/type-restful-interaction or system-restful-interaction
+    interaction: str  # code of http://hl7.org/fhir/ValueSet/type-restful-interaction or system-...; "": R4 has none
     handler: Handler
 
 
@@ -44,6 +44,7 @@ ROUTES: Final = (
     FhirRoute("DELETE", "Type/id", "delete", handlers.delete),
     FhirRoute("DELETE", "Type", "delete", handlers.conditional_delete),
     FhirRoute("GET", "Type/id/_history", "history-instance", handlers.history_instance),
+    FhirRoute("DELETE", "Type/id/_history", "", handlers.delete_history),
     FhirRoute("GET", "Type/_history", "history-type", handlers.history_type),
     FhirRoute("POST", "Type", "create", handlers.create),
     FhirRoute("GET", "Type", "search-type", search.search_type),

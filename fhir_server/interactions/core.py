@@ -220,21 +220,25 @@ class Hub:
         query: str = "",
     ) -> None:
         """Append an access to the audit chain; raise Unavailable when it cannot be kept."""
-        who = actor.reference or (actor.patient and f"Patient/{actor.patient}")
-        row = AuditRow(
-            self._clock(),
-            actor.subject,
-            who,
-            action,
-            interaction,
-            target,
-            patients,
-            outcome,
-            actor.purpose,
-            request_id,
-            query,
-        )
+        row = self._row(actor, action, interaction, target, patients, outcome, request_id, query)
         self.store.audit_soon(actor.tenant, row)
+
+    def _row(
+        self,
+        actor: Actor,
+        action: str,
+        interaction: str,
+        target: str,
+        patients: tuple[str, ...],
+        outcome: int,
+        request_id: str,
+        query: str = "",
+    ) -> AuditRow:
+        who = actor.reference or (actor.patient and f"Patient/{actor.patient}")
+        at, purpose = self._clock(), actor.purpose
+        return AuditRow(
+            at, actor.subject, who, action, interaction, target, patients, outcome, purpose, request_id, query
+        )
 
     # --- writing ---------------------------------------------------------------
     async def submit(

@@ -168,6 +168,14 @@ class MemoryTransaction(MemoryView):
             return 0
         return len(self._own_resources().pop((type, id)).versions)
 
+    async def forget(self, type: str, id: str) -> int:
+        """Remove every version of a resource but its newest; return how many."""
+        kept = self.state.resources.get((type, id))
+        if kept is None or len(kept.versions) == 1:
+            return 0
+        self._own_resources()[type, id] = kept._replace(versions=kept.versions[-1:])
+        return len(kept.versions) - 1
+
     def _own_resources(self) -> dict[tuple[str, str], Kept]:
         if not self._changed.resources:
             self.state = self.state._replace(resources=dict(self.state.resources))

@@ -146,6 +146,13 @@ class Transaction(View, Protocol):
         """
         ...
 
+    async def forget(self, type: str, id: str) -> int:
+        """Remove every version of a resource but its newest; return how many.
+
+        The newest keeps its number; reading an earlier one finds nothing.
+        """
+        ...
+
     async def put_record(self, kind: str, key: str, state: str, body: bytes, *, lane: str = "") -> Record:
         """Insert or replace a room's row; a replaced row keeps its seq."""
         ...

@@ -114,7 +114,7 @@ class MemoryView:
     async def vread(self, type: str, id: str, version: int) -> Version | None:
         """Return that version, or None."""
         kept = self.state.resources.get((type, id))
-        return kept.versions[version - 1] if kept and 0 < version <= len(kept.versions) else None
+        return next((one for one in kept.versions if one.version == version), None) if kept else None
 
     async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
         """Return a page of what matches and may be seen, in the order asked for."""

@@ -155,6 +155,18 @@ def test_delete(hub: RunningHub) -> None:
     assert (told.status_code, issue_codes(told)) == (200, ["informational"])
 
 
+def test_delete_history(hub: RunningHub) -> None:
+    made = hub.create(patient())
+    path = f"/fhir/Patient/{made['id']}"
+    hub.request("PUT", path, json={**made, "gender": "other"})
+    vendor = hub.token("system/*.cruds", actor="Organization/vendor")
+    assert hub.request("DELETE", f"{path}/_history", token=vendor).status_code == 403
+    assert hub.request("DELETE", f"{path}/_history").status_code == 204
+    assert hub.request("GET", f"{path}/_history/1").status_code == 404
+    assert [e["resource"]["gender"] for e in hub.search(f"Patient/{made['id']}/_history")["entry"]] == ["other"]
+    assert hub.request("DELETE", "/fhir/Patient/never-there/_history").status_code == 404
+
+
 def test_conditional_create(hub: RunningHub) -> None:
     value = mark()
     condition = f"identifier=urn:mark|{value}"

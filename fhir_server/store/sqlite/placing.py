@@ -124,12 +124,27 @@ class Placing:
             self.remove(k, type, newest)
             batch.count(k, "current", -1)
             batch.flush()
-        history = batch.terms.id(self._tenant, type, terms.HISTORY)
-        for seq, _ in versions:
-            batch.statement("DELETE FROM token WHERE t = ? AND c = 0 AND seq = ?", (history, seq))
-            batch.statement("DELETE FROM version WHERE seq = ?", (seq,))
+        self._drop(k, type, [seq for seq, _ in versions])
         batch.statement("DELETE FROM superseded WHERE k = ? AND id = ?", (k, id))
         batch.statement("DELETE FROM resource WHERE k = ? AND id = ?", (k, id))
-        batch.count(k, "versions", -len(versions))
         batch.set(batch.counters, (0, "seq"), batch.known.seq)  # the numbers of what is gone are not given again
         return len(versions)
+
+    def forget(self, k: int, type: str, id: str) -> int:
+        """Remove every version of a resource but its newest; return how many."""
+        batch = self._batch
+        batch.flush()
+        rows = batch.connection.execute("SELECT seq FROM superseded WHERE k = ? AND id = ?", (k, id)).fetchall()
+        if rows:
+            batch.will_erase(k)
+            self._drop(k, type, [seq for (seq,) in rows])
+            batch.statement("DELETE FROM superseded WHERE k = ? AND id = ?", (k, id))
+        return len(rows)
+
+    def _drop(self, k: int, type: str, seqs: list[int]) -> None:
+        batch = self._batch
+        history = batch.terms.id(self._tenant, type, terms.HISTORY)
+        for seq in seqs:
+            batch.statement("DELETE FROM token WHERE t = ? AND c = 0 AND seq = ?", (history, seq))
+            batch.statement("DELETE FROM version WHERE seq = ?", (seq,))
+        batch.count(k, "versions", -len(seqs))

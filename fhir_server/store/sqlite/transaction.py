@@ -198,6 +198,12 @@ class SqliteTransaction:
         self._batch.set(self._batch.overlay, (self._number, type, id), None)
         return erased
 
+    async def forget(self, type: str, id: str) -> int:
+        """Remove every version of a resource but its newest; return how many."""
+        if self._current(type, id) is None:
+            return 0
+        return self._placing().forget(self._snapshot.type_term(type), type, id)
+
     def _record(self, kind: str, key: str) -> Record | None:
         overlay, place = self._batch.overlay, ("record", self._number, kind, key)
         if place not in overlay:
