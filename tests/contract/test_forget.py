@@ -6,8 +6,7 @@ import pytest
 
 from fhir_server.search.values import Text
 from fhir_server.store.protocol import HistoryQuery, Store, Transaction
-from tests.contract.small import TENANT, Maker
-from tests.contract.test_erase import asked, history, ids, put
+from tests.contract.small import TENANT, Maker, asked, history, ids, put
 
 
 async def forget(store: Store, reference: str) -> int:

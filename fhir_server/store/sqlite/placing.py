@@ -134,7 +134,9 @@ class Placing:
         """Remove every version of a resource but its newest; return how many."""
         batch = self._batch
         batch.flush()
-        rows = batch.connection.execute("SELECT seq FROM superseded WHERE k = ? AND id = ?", (k, id)).fetchall()
+        rows: list[tuple[int]] = batch.connection.execute(
+            "SELECT seq FROM superseded WHERE k = ? AND id = ?", (k, id)
+        ).fetchall()
         if rows:
             batch.will_erase(k)
             self._drop(k, type, [seq for (seq,) in rows])
