@@ -218,6 +218,9 @@ _SPECIAL: Final[dict[str, Callable[[Clauses, Sequence[str], str], Clause]]] = {
 }
 """Parameters that are asked in a way of their own."""
 
+OF_EVERY_TYPE: Final = {"_content": "string", "_filter": "special", "_list": "special", "_text": "string"}
+"""The same, with the type that each is declared with."""
+
 
 def _shared(each: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     """Return the types that some of several parameters may point to; empty where one may point to any."""
