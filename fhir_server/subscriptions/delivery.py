@@ -15,11 +15,12 @@ import httpx
 import msgspec
 
 from fhir_server import gate
-from fhir_server.errors import FhirError
+from fhir_server.errors import FhirError, VersionConflict
 from fhir_server.interactions.core import Hub
+from fhir_server.jobs.process import own_name
 from fhir_server.model import Entry, Record
-from fhir_server.store.protocol import Transaction
 from fhir_server.store.visibility import is_visible
+from fhir_server.subscriptions.lanes import Lanes
 from fhir_server.subscriptions.matching import ACTIVATOR, EVENT, SUBSCRIPTION, WATCHING, Event, Watcher
 from fhir_server.subscriptions.outbound import Outbound, Refused
 
@@ -45,6 +46,7 @@ class Delivery:
         self, hub: Hub, outbound: Outbound, clock: Callable[[], int], jitter: Callable[[], float] = random.random
     ) -> None:
         self._hub, self._outbound, self._clock, self._jitter = hub, outbound, clock, jitter
+        self._due = Lanes(hub.store, clock, own_name())
         self._wake = asyncio.Event()
         self._lanes: dict[tuple[str, str], asyncio.Task[None]] = {}
         self.delivered = 0
@@ -87,51 +89,50 @@ class Delivery:
                 entry = Entry("PUT", f"Subscription/{id}", active, if_match=version.etag)
                 try:
                     await self._hub.submit([entry], actor=self._hub.internal(tenant, ACTIVATOR), interaction="update")
+                except VersionConflict:
+                    log.debug("subscription %s was made active by another process, or changed", id)
                 except FhirError as error:
                     log.warning("subscription %s is not active: %s", id, error.code)
 
     async def _start_lanes(self, tenant: str) -> None:
-        async with self._hub.store.view(tenant) as view:
-            lanes = {record.lane for record in await view.records(EVENT, state="pending", limit=PAGE)}
-        for lane in lanes:
+        for lane in await self._due.due(tenant):
             running = self._lanes.get((tenant, lane))
             if running is None or running.done():
                 self._lanes[tenant, lane] = asyncio.create_task(self._drain(tenant, lane))
 
     async def _drain(self, tenant: str, lane: str) -> None:
-        """Deliver a subscription's events in order until there are none."""
-        while True:
+        """Deliver a subscription's events in order until there are none, unless another process does."""
+        more = await self._due.claim(tenant, lane)
+        while more:
             async with self._hub.store.view(tenant) as view:
                 records = await view.records(EVENT, state="pending", lane=lane, limit=PAGE)
                 known = await view.record(SUBSCRIPTION, lane)
-            if not records or known is None:
-                return
+            if known is None or known.state not in WATCHING:
+                more = await self._due.settle(tenant, lane, records)
+                continue
             watcher = msgspec.json.decode(known.body, type=Watcher)
-            if known.state not in WATCHING:
-                await self._end(tenant, records)
-                return
+            more = await self._due.settle(tenant, lane) if not records else True
             for record in records:
-                if not await self._deliver(tenant, watcher, record):
+                # What was told takes an event out before the next is told, and the lane is kept in between.
+                more = await self._due.claim(tenant, lane) and await self._deliver(tenant, lane, watcher, record)
+                if not more:
                     break
 
-    async def _deliver(self, tenant: str, watcher: Watcher, record: Record) -> bool:
-        """Deliver one event; where that fails, wait and return False."""
+    async def _deliver(self, tenant: str, lane: str, watcher: Watcher, record: Record) -> bool:
+        """Deliver one event; return whether there is more to do in the lane now."""
         event = msgspec.json.decode(record.body, type=Event)
         body = await self._body(watcher, event)
         if body is None:
             self.withheld += 1
-            await self._end(tenant, [record])
-            return True
+            return await self._due.settle(tenant, lane, [record])
         if await self._send(watcher, event, body):
             self.delivered += 1
-            await self._end(tenant, [record])
-            return True
+            return await self._due.settle(tenant, lane, [record])
         self.failed += 1
         wait_s = min(FIRST_WAIT_S * 2 ** min(event.attempts, 20), LONGEST_WAIT_S)
         event.attempts += 1
-        await self._keep(tenant, record, event)
-        await asyncio.sleep(wait_s * (0.75 + self._jitter() / 2))
-        return False
+        event.next_at = self._clock() + int(wait_s * (0.75 + self._jitter() / 2) * 1_000_000)
+        return await self._due.settle(tenant, lane, later=(record, event))
 
     async def _body(self, watcher: Watcher, event: Event) -> bytes | None:
         """Return the version as it was; None where its author may not see it now."""
@@ -158,16 +159,3 @@ class Delivery:
         if not 200 <= status < 300:
             log.warning("subscription %s: event %d not taken: status %d", event.subscription, event.number, status)
         return 200 <= status < 300
-
-    async def _end(self, tenant: str, records: list[Record]) -> None:
-        async def work(tx: Transaction) -> None:
-            for record in records:
-                await tx.drop_record(EVENT, record.key)
-
-        await self._hub.store.transact(tenant, work)
-
-    async def _keep(self, tenant: str, record: Record, event: Event) -> None:
-        async def work(tx: Transaction) -> None:
-            await tx.put_record(EVENT, record.key, "pending", msgspec.json.encode(event), lane=record.lane)
-
-        await self._hub.store.transact(tenant, work)
