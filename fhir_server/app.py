@@ -94,7 +94,17 @@ def open_store(settings: Settings, index: Indexer) -> Store:
         from fhir_server.store.memory import MemoryStore
 
         return MemoryStore(index=index)
-    raise SettingsError("--store reads sqlite:///PATH or memory:")
+    if kind in ("mongodb", "mongodb+srv"):
+        return _mongo_store(settings.store, index)
+    raise SettingsError("--store reads sqlite:///PATH, mongodb://HOST/DATABASE or memory:")
+
+
+def _mongo_store(url: str, index: Indexer) -> Store:
+    try:
+        from fhir_server.store.mongo import MongoStore
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"--store mongodb: needs the extra `mongo`: no module {error.name}") from None
+    return MongoStore(url, index=index)
 
 
 def load_rooms(core: Hub, settings: Settings) -> tuple[Room, ...]:

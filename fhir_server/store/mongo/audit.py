@@ -76,10 +76,10 @@ async def rows(
         where = {"t": tenant, **named, "last": {"$gt": after}, "n": {"$lte": head.n}}
         commits = await txn.find(where, {"first": 1, "last": 1, "rows": 1}).sort([("last", 1)]).limit(_STEP).to_list()
         for commit in commits:
-            for seq, body in enumerate(commit["rows"], commit["first"]):
+            for seq, body in enumerate(commit["rows"], int(commit["first"])):
                 if seq > after and (not patient or patient in (row := read_row(body)).patients):
                     found.append((seq, row if patient else read_row(body)))
-            after = commit["last"]
+            after = int(commit["last"])
         if len(commits) < _STEP:
             break
     return found[:limit]
@@ -101,11 +101,11 @@ async def first_broken(txn: Collection, document: Mapping[str, Any], key: bytes)
         hashes = [bytes(one) for one in commit["hashes"]]
         if len(hashes) != len(commit["rows"]):
             return now.audits + min(len(hashes), len(commit["rows"])) + 1
-        for seq, (body, stored) in enumerate(zip(commit["rows"], hashes, strict=True), commit["first"]):
+        for seq, (body, stored) in enumerate(zip(commit["rows"], hashes, strict=True), now.audits + 1):
             hash = sha256(hash + body.encode()).digest()
             if not compare_digest(hash, stored):
                 return seq
-        now = now._replace(n=commit["n"], audits=commit["last"], hash=hash)
+        now = now._replace(n=commit["n"], audits=int(commit["last"]), hash=hash)
     if now.n != document["n"]:
         return now.audits + 1
     is_signed = compare_digest(bytes(document.get("sign", b"")), sign(key, tenant, now)) or not now.n

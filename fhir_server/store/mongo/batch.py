@@ -164,10 +164,14 @@ class Batch:
 
     def erase(self, key: tuple[str, str], ids: list[ObjectId]) -> None:
         """Say that all documents of a resource are gone for good."""
+        self.remove(ids)
+        self._keep(self.versions, key, Known(None, None))
+
+    def remove(self, ids: list[ObjectId]) -> None:
+        """Say that documents are gone for good."""
         for id in ids:
             self._remove(id)
             self._add(self._erased, id)
-        self._keep(self.versions, key, Known(None, None))
 
     def put_record(self, made: Record, before: Known) -> None:
         """Let a record wait, and the one before it be superseded."""

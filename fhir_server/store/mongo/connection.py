@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo import AsyncMongoClient, IndexModel, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     ConfigurationError,
@@ -104,11 +104,11 @@ def connect(url: str) -> Database:
 async def make_indexes(database: Database) -> None:
     """Make the indexes that are not there yet."""
     for name, indexes in _INDEXES.items():
+        models = [IndexModel(list(index)) for index in indexes]
+        if name in _PENDING:
+            models.append(IndexModel([("tx", 1)], sparse=True))
         collection: Collection = getattr(database, name)
-        for index in indexes:
-            await collection.create_index(list(index))
-    for name in _PENDING:
-        await getattr(database, name).create_index([("tx", 1)], sparse=True)
+        await collection.create_indexes(models)
 
 
 @contextmanager

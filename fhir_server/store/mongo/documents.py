@@ -117,11 +117,11 @@ def read_version(document: Mapping[str, Any], body: bytes | None = None) -> Vers
     return Version(
         document["k"],
         document["id"],
-        document["v"],
-        document["at"],
+        int(document["v"]),  # the driver has a type of its own for whole numbers of 64 bits
+        int(document["at"]),
         document["m"],
         document.get("body", b"") if body is None else body,
-        document["seq"],
+        int(document["seq"]),
         tuple(document["own"]),
     )
 
@@ -146,7 +146,8 @@ def record_document(tenant: str, made: Record, tx: ObjectId, n: int) -> Document
 
 def read_record(document: Mapping[str, Any]) -> Record:
     """Return the record that a document holds."""
-    return Record(*(document[name] for name in ("kind", "key", "state", "lane", "seq", "at", "body")))
+    seq, at = int(document["seq"]), int(document["at"])
+    return Record(document["kind"], document["key"], document["state"], document["lane"], seq, at, document["body"])
 
 
 # --- index values -----------------------------------------------------------------------------------------

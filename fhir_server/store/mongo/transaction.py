@@ -7,7 +7,7 @@ from fhir_server.model import Record, Version
 from fhir_server.search.values import Indexed
 from fhir_server.store.mongo.batch import Batch, Known
 from fhir_server.store.mongo.connection import translated
-from fhir_server.store.mongo.documents import read_record
+from fhir_server.store.mongo.documents import Document, read_record
 from fhir_server.store.mongo.reading import MongoView
 from fhir_server.store.protocol import AuditRow, Write
 
@@ -111,15 +111,27 @@ class MongoTransaction(MongoView):
     async def erase(self, type: str, id: str) -> int:
         """Remove every version of a resource and its index values; return how many versions there were."""
         self._check()
-        batch = self._batch
-        await batch.flush(records=False)
+        found = await self._versions(type, id)
+        if found:
+            self._batch.next_seq()
+            self._batch.erase((type, id), [one["_id"] for one in found])
+        return len(found)
+
+    async def forget(self, type: str, id: str) -> int:
+        """Remove every version of a resource but its newest; return how many."""
+        self._check()
+        found = sorted(await self._versions(type, id), key=lambda one: int(one["v"]))[:-1]
+        if found:
+            self._batch.next_seq()
+            self._batch.remove([one["_id"] for one in found])
+        return len(found)
+
+    async def _versions(self, type: str, id: str) -> list[Document]:
+        """Return id and number of each version of a resource."""
+        await self._batch.flush(records=False)
         where = {"$and": [self._one(type, id), self._place.window.kept()]}
         with translated():
-            found = [d["_id"] for d in await self._place.find(where, fields={"_id": 1})]
-        if found:
-            batch.next_seq()
-            batch.erase((type, id), found)
-        return len(found)
+            return await self._place.find(where, fields={"v": 1})
 
     async def put_record(self, kind: str, key: str, state: str, body: bytes, *, lane: str = "") -> Record:
         """Insert or replace a room's row; a replaced row keeps its seq."""

@@ -27,7 +27,9 @@ async def page(place: Place, query: HistoryQuery, see: Visibility) -> tuple[list
         return await _looked_at(place, query, all_of((asked, pair.may)), see)
     if (every := all_of((asked, pair.may))) is None:
         return [], 0
-    total = await place.versions.count_documents(every, maxTimeMS=place.milliseconds)
+    total = 0
+    if query.total:
+        total = await place.versions.count_documents(every, maxTimeMS=place.milliseconds)
     if not query.count:
         return [], total
     before: Filter = {} if query.before_seq is None else {"seq": {"$lt": query.before_seq}}

@@ -29,12 +29,15 @@ def name(sort: Sort) -> str:
 def key(sort: Sort, document: Document) -> Any:
     """Return the key of a document; None where it has none."""
     found = document.get("s", {}).get(keys.field(sort.parameter.code))
-    return None if found is None else found["z" if sort.descending else "a"]
+    if found is None:
+        return None
+    value = found["z" if sort.descending else "a"]
+    return int(value) if isinstance(value, int) else value  # not the driver's own type, which no JSON takes
 
 
 def stand(sorts: Sequence[Sort], document: Document) -> Stand:
     """Return where a document stands."""
-    return Stand(tuple(key(sort, document) for sort in sorts), document["seq"])
+    return Stand(tuple(key(sort, document) for sort in sorts), int(document["seq"]))
 
 
 def read_after(query: Query) -> Stand | None:

@@ -195,7 +195,7 @@ class Search:
                 columns.append(await path_keys(sort, documents, self._targets))
             else:
                 columns.append([stand((sort,), document).keys[0] for document in documents])
-        return [Stand(tuple(column[n] for column in columns), d["seq"]) for n, d in enumerate(documents)]
+        return [Stand(tuple(column[n] for column in columns), int(d["seq"])) for n, d in enumerate(documents)]
 
     # --- telling how ---------------------------------------------------------------------------------------
 
