@@ -15,7 +15,7 @@ from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
 from fhir_server.search import words
 from fhir_server.search.asks import Reader, UnsupportedModifier, alternatives, targets
 from fhir_server.search.filter import Expression, read_filter
-from fhir_server.search.filtering import Tests
+from fhir_server.search.filtering import Comparisons
 from fhir_server.search.query import Ask, Chain, Clause, Has, Match, Parameter
 from fhir_server.search.values import Text, Token
 
@@ -196,7 +196,7 @@ class Clauses:
 
     def _filter(self, types: Sequence[str], value: str) -> Clause:
         expression: Expression = read_filter(value)
-        return Tests(self, self._reader).clause(expression, types)
+        return Comparisons(self, self._reader).clause(expression, types)
 
 
 def _full_text(code: str, types: Sequence[str], value: str) -> Match:

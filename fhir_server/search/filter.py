@@ -34,7 +34,7 @@ class Step(NamedTuple):
     filter: Expression | None = None  # in brackets: what the resource that it leads to must meet
 
 
-class Test(NamedTuple):
+class Comparison(NamedTuple):
     """A path, an operator and a value."""
 
     path: tuple[Step, ...]
@@ -61,7 +61,7 @@ class Negation(NamedTuple):
     part: Expression
 
 
-Expression: TypeAlias = Test | Both | Either | Negation
+Expression: TypeAlias = Comparison | Both | Either | Negation
 
 
 def read_filter(text: str) -> Expression:
@@ -129,7 +129,7 @@ class _Reader:
         self._at = start
         return self._test(depth)
 
-    def _test(self, depth: int) -> Test:
+    def _test(self, depth: int) -> Comparison:
         self._tests += 1
         if self._tests > MOST_TESTS:
             raise TooCostly(f"A _filter has at most {MOST_TESTS} tests.")
@@ -145,7 +145,7 @@ class _Reader:
         if operator not in OPERATORS:
             self._at -= len(operator)
             raise self._fail("an operator is expected, such as eq, co or ge")
-        return Test(tuple(path), operator, self._value(), start)
+        return Comparison(tuple(path), operator, self._value(), start)
 
     def _step(self, depth: int) -> Step:
         name = self._take(_NAME)

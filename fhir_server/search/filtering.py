@@ -1,4 +1,4 @@
-"""Tests of `_filter` as clauses.
+"""Comparisons of `_filter` as clauses.
 
 What R4 leaves open is read so:
 
@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from fhir_server.errors import BadParameter, UnknownParameter
 from fhir_server.search.asks import Reader
-from fhir_server.search.filter import Both, Either, Expression, Negation, Step, Test
+from fhir_server.search.filter import Both, Comparison, Either, Expression, Negation, Step
 from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not, Parameter
 from fhir_server.search.values import Text
 
@@ -80,7 +80,7 @@ class _Rest(Protocol):
     def __call__(self, type: str, rest: str, /) -> Clause: ...
 
 
-class Tests:
+class Comparisons:
     """Turns the expressions of one filter into clauses.
 
     Args:
@@ -106,10 +106,10 @@ class Tests:
                 return AnyOf(tuple(self.clause(part, types, hops, inside) for part in parts))
             case Negation(part):
                 return Not(self.clause(part, types, hops, inside))
-            case Test():
+            case Comparison():
                 return self._test(expression, expression.path, types, hops, inside)
 
-    def _test(self, test: Test, path: tuple[Step, ...], types: Sequence[str], hops: int, inside: int) -> Clause:
+    def _test(self, test: Comparison, path: tuple[Step, ...], types: Sequence[str], hops: int, inside: int) -> Clause:
         self._lookup.spend()
         place = _place(test)
         step, rest = path[0], path[1:]
@@ -130,7 +130,7 @@ class Tests:
 
         return self._lookup.chain(types, step.name, place, target, hops + 1)
 
-    def _leaf(self, test: Test, name: str, types: Sequence[str]) -> Clause:
+    def _leaf(self, test: Comparison, name: str, types: Sequence[str]) -> Clause:
         place = _place(test)
         parameter = self._lookup.known(types, name, place)
         operator = test.operator
@@ -156,7 +156,7 @@ class Tests:
         return Match(parameter, (self._reader.ask(place, parameter, modifier, value),), modifier)
 
 
-def _place(test: Test) -> str:
+def _place(test: Comparison) -> str:
     """Return what error texts call a test: never by what it says."""
     return f"_filter, character {test.at}"
 
