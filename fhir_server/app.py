@@ -26,6 +26,8 @@ from fhir_server.http.capability import capability_statement
 from fhir_server.http.metadata import Metadata
 from fhir_server.http.metrics import Metrics
 from fhir_server.http.openapi import add_fhir, by_tag
+from fhir_server.indexing import room as indexing
+from fhir_server.indexing.definitions import Definitions
 from fhir_server.interactions.apply import Applier, Parts
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.cursor import Cursors
@@ -128,8 +130,11 @@ async def compose(settings: Settings, store: Store, index: Indexer, registry: Se
         return anyone if anyone is not None and not authorization else tokens.read(authorization)
 
     hub = await _core(settings, store, index, registry, authenticate)
+    hub.definitions = Definitions(hub.store, settings.tenant, registry, settings.zone)
+    await hub.definitions.load()
     subscribing, match = subscriptions.open(hub, settings)
-    rooms = (subscribing, jobs.open(hub, settings), operations.open(hub, settings), *load_rooms(hub, settings))
+    indexed = indexing.open(hub, settings)
+    rooms = (subscribing, jobs.open(hub, settings), indexed, operations.open(hub, settings), *load_rooms(hub, settings))
     hub.jobs.register(asynchronous.repeatable(hub))
     hub.jobs.register(asynchronous.once(hub))
     _furnish(hub, settings, rooms, match)
@@ -207,7 +212,7 @@ def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscri
             watched=hub.sight.types | {"Subscription"} | TERMINOLOGY | {"StructureDefinition"},
             most_deleted=MOST_DELETED if settings.conditional_delete == "multiple" else 1,
             judge=hub.profiles.on_write,
-            matchers=(match,),
+            matchers=(hub.definitions.take, match),
         )
     )
     hub.listeners = tuple(listener for room in rooms for listener in room.listeners)

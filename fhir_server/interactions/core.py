@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from fhir_server import gate
 from fhir_server.errors import Forbidden, Gone, Issue, NotFound
+from fhir_server.indexing.definitions import Definitions
 from fhir_server.interactions import searching
 from fhir_server.interactions.apply import Applier, Done
 from fhir_server.interactions.asking import Ask, RoomTransaction, RoomView, split_query
@@ -63,6 +64,7 @@ class Hub:
     terminology: Terminology
     profiles: Judge
     jobs: Jobs  # long-running work
+    definitions: Definitions  # search parameters that the store defines
     sight: Sight  # these four rest on the rooms, which are opened over this core
     applier: Applier
     listeners: tuple[Listener, ...] = ()

@@ -7,10 +7,10 @@ from typing import Final
 
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Room
-from fhir_server.operations import everything, export, graphql, import_, lastn, terminology, validate
+from fhir_server.operations import everything, export, graphql, import_, lastn, reindex, terminology, validate
 from fhir_server.settings import Settings
 
-MODULES: Final[tuple[ModuleType, ...]] = (validate, everything, export, graphql, import_, lastn, terminology)
+MODULES: Final[tuple[ModuleType, ...]] = (validate, everything, export, graphql, import_, lastn, reindex, terminology)
 """Modules with `operations(hub, settings) -> tuple[Operation, ...]`."""
 
 

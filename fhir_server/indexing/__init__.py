@@ -1,0 +1,1 @@
+"""What is indexed: stored SearchParameters taken up, and resources indexed anew."""
