@@ -47,6 +47,7 @@ class Judge:
 
     def __init__(self, library: Library, policy: Policy) -> None:
         self._library, self._policy = library, policy
+        self._told: set[str] = set()
 
     async def issues(self, view: View, task: Task, *, keep: bool = True) -> list[Issue]:
         """Return what the profiles find, warnings and notes included; at most 100 and one that says so."""
@@ -62,24 +63,30 @@ class Judge:
     async def on_write(self, tx: Transaction, changes: Sequence[Change]) -> list[tuple[Change, list[Issue]]]:
         """Return the errors of each change that its profiles refuse; nothing is read where none are declared."""
         found = []
+        keep = not any(change.version.type in DEFINITIONS for change in changes)
         for change in changes:
             required = self._policy.required.get(change.version.type, ())
             if change.version.is_deleted or not (required or declares(change.resource)):
                 continue
-            keep = not any(other.version.type in DEFINITIONS for other in changes)
             issues = await self._judged(tx, change.resource, required, keep)
             if any(issue.code == "not-found" and issue.severity == "warning" for issue in issues):
-                log.warning("a %s was stored that declares a profile which is not known here", change.version.type)
+                self._tell(change.version.type)
             if errors := [issue for issue in issues if issue.severity == "error"]:
                 found.append((change, errors))
         return found
 
+    def _tell(self, type: str) -> None:
+        """Log the first resource of a type that declares an unknown profile: an import would bring thousands."""
+        if type not in self._told:
+            self._told.add(type)
+            log.warning("a %s was stored that declares a profile which is not known here", type)
+
     async def _judged(self, tx: Transaction, resource: Resource, required: tuple[str, ...], keep: bool) -> list[Issue]:
         unknown = self._policy.unknown
-        if unknown == "ignore" and not required:
+        if unknown != "refuse" and not required:
             shelf = await self._library.shelf(tx, keep=keep)
             if all(shelf.sources.get(canonical, ASK) is None for canonical in declared(resource)):
-                return []
+                return []  # nothing to check it against, and said when the first was met
         return await self.issues(tx, Task(resource, required, unknown), keep=keep)
 
 
