@@ -60,7 +60,7 @@ async def world(*resources: Resource) -> CodeWorld:
 
 def concept(code: str, *children: Mapping[str, Any], **given: Any) -> dict[str, Any]:
     """Return a concept of a CodeSystem; names that are no elements are its properties."""
-    elements = {key: given.pop(key) for key in ("display", "definition", "designation") if key in given}
+    elements: dict[str, Any] = {key: given.pop(key) for key in ("display", "definition", "designation") if key in given}
     properties = [{"code": name, _kind(value): value} for name, value in given.items()]
     made: dict[str, Any] = {"code": code, **elements}
     if properties:
