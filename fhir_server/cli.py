@@ -20,7 +20,7 @@ from typing import Any
 from fhir_server.errors import FhirError
 from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
-CORE_COMMANDS = frozenset({"serve", "demo", "token", "load", "export", "check", "audit", "doctor"})
+CORE_COMMANDS = frozenset({"serve", "demo", "token", "load", "export", "check", "audit", "doctor", "reindex"})
 """Commands that need no room to be imported before they are known."""
 
 
@@ -67,6 +67,7 @@ def build_parser(*, rooms: bool = True) -> argparse.ArgumentParser:
         run_doctor,
         settings=("store", "http", "mllp"),
     )
+    _add_reindex(commands)
     if not rooms:
         return parser
     for name in ROOMS:
@@ -213,6 +214,20 @@ def run_export(args: argparse.Namespace) -> int:
     from fhir_server.export import export
 
     return run_async(export(read_settings(args), args.folder))
+
+
+def _add_reindex(commands: Any) -> None:
+    help = "index resources anew: after a new release, or for new search parameters; a server may run on the store"
+    reindex = _add(commands, "reindex", help, run_reindex, settings=("store", "tenant", "zone", "http", "base_url"))
+    reindex.add_argument("types", nargs="*", metavar="TYPE", help="resource types; every type where none is named")
+    reindex.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def run_reindex(args: argparse.Namespace) -> int:
+    """Index resources anew."""
+    from fhir_server.reindex import reindex
+
+    return run_async(reindex(read_settings(args), args.types, as_json=args.json))
 
 
 def run_check(args: argparse.Namespace) -> int:

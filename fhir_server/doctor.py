@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from fhir_server.errors import FhirError
-from fhir_server.operator import verify_audit
+from fhir_server.operator import index_fault, verify_audit
 from fhir_server.settings import Settings, SettingsError
 
 SAFE_SQLITE = (3, 51, 3)
@@ -37,6 +37,7 @@ async def examine(settings: Settings) -> int:
         unfit += fault is not None
         print(f"{'ok  ' if fault is None else 'BAD '} {name}" + (f": {fault}" if fault else ""))
     unfit += await _audit(settings)
+    unfit += await _index(settings)
     return 1 if unfit else 0
 
 
@@ -52,6 +53,18 @@ async def _audit(settings: Settings) -> int:
         return 1
     print("ok   the audit chain is whole" if bad is None else f"BAD  the audit chain: broken at row {bad}")
     return int(bad is not None)
+
+
+async def _index(settings: Settings) -> int:
+    path = _path(settings)
+    if path is None or not path.exists():
+        return 0
+    try:
+        fault = await index_fault(settings)
+    except (FhirError, SettingsError):
+        return 0  # said before: the store does not open
+    print(f"BAD  the index: {fault}" if fault else "ok   the index is of this release's form, and complete")
+    return int(bool(fault))
 
 
 def _sqlite() -> str | None:

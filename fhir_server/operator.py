@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 
 from fhir_server.app import open_store
+from fhir_server.indexing.definitions import Definitions
 from fhir_server.interactions.instant import system_clock
 from fhir_server.model import Actor
 from fhir_server.search.extract import Indexer
+from fhir_server.search.registry import SearchParameters
 from fhir_server.security.tokens import Tokens
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.store.protocol import Store
@@ -25,6 +27,23 @@ async def make_token(settings: Settings, actor: Actor, ttl_s: int) -> str:
     await store.open()
     try:
         return Tokens(await store.secret("tokens"), system_clock).make(actor, ttl_s=ttl_s, jti=secrets.token_hex(16))
+    finally:
+        await store.close()
+
+
+async def index_fault(settings: Settings) -> str:
+    """Return what is wrong with the index of a store, and what mends it; "" where nothing is."""
+    store = _store(settings)
+    await store.open()
+    try:
+        definitions = Definitions(store, settings.tenant, SearchParameters(), settings.zone)
+        await definitions.load()
+        if not await definitions.is_of_this_form():
+            return "it was made by another release, or for another zone; predmp reindex mends it"
+        if definitions.pending:
+            codes = ", ".join(definition.code for definition in definitions.pending)
+            return f"not every resource is indexed by {codes}; a running server or predmp reindex mends it"
+        return ""
     finally:
         await store.close()
 

@@ -18,7 +18,7 @@ from fhir_server.search.definition import (
     clash,
     decode,
     encode,
-    is_built_in,
+    is_served_already,
     known_parameters,
     read_definition,
 )
@@ -110,7 +110,7 @@ class Definitions:
     async def _take(self, tx: Transaction, change: Change, kept: dict[str, Record]) -> bool:
         id, resource = change.version.id, change.resource
         is_active = not change.version.is_deleted and resource.get("status") == "active"
-        if not is_active or is_built_in(resource.get("url", "")):
+        if not is_active or is_served_already(resource):
             if id in kept:
                 await tx.drop_record(DEFINITION, id)
                 del kept[id]

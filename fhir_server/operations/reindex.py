@@ -20,8 +20,8 @@ from fhir_server.outcome import outcome
 from fhir_server.settings import Settings
 
 _JOB = (
-    "Indexes resources anew, as a job whose Content-Location says how far it is; the parameter 'type' (repeats) narrows "
-    "it. New search parameters answer when it has ended. For the operator."
+    "Indexes resources anew, as a job whose Content-Location says how far it is; the parameter 'type' narrows it and "
+    "may repeat. New search parameters answer when it has ended. For the operator."
 )
 _ONE = "Indexes one resource anew, at once. For the operator."
 

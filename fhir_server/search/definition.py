@@ -76,9 +76,27 @@ Known: TypeAlias = Callable[[str], "tuple[str, str, tuple[str, ...]] | None"]
 """Code, type and targets of the search parameter with a canonical url."""
 
 
-def is_built_in(url: str) -> bool:
-    """Whether a url is that of a search parameter of R4, which is served whether it is stored or not."""
-    return any(definition.url == url for definition in search_parameters())
+def is_served_already(resource: Resource) -> bool:
+    """Whether R4's own parameters say what a SearchParameter says, so that storing it changes nothing.
+
+    That holds for R4's own, and for those of implementation guides that say again, for each of their types, what R4
+    has under the same code: with the same expression, or derived from it.
+    """
+    url, base = resource.get("url"), resource.get("base")
+    if any(definition.url == url for definition in search_parameters()):
+        return True
+    return isinstance(base, list) and bool(base) and all(_says_again(resource, str(type)) for type in base)
+
+
+def _says_again(resource: Resource, type: str) -> bool:
+    found = parameters_of(type).get(str(resource.get("code", "")))
+    if found is None or found.type != resource.get("type"):
+        return False
+    origin = str(resource.get("derivedFrom", "")).partition("|")[0]
+    if any(d.url == origin and d.code == found.code for d in search_parameters()):
+        return True
+    own = own_part(str(resource.get("expression", "")), type)
+    return "".join(own.split()) == "".join(found.expression.split())
 
 
 def read_definition(resource: Resource, known: Known, *, since: int = 0) -> Definition:
