@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 # Letters that Unicode does not decompose, though readers of Latin scripts take them for their base letters.
-_LETTERS: Final = str.maketrans(
+LETTERS: Final = str.maketrans(
     {"œ": "oe", "æ": "ae", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "ħ": "h", "ı": "i", "þ": "th"}
 )
 
@@ -25,7 +25,7 @@ def fold(text: str) -> str:
     write them. A text of punctuation alone is kept: it must not become the start of everything.
     """
     plain = unicodedata.normalize("NFKD", text.casefold())
-    kept = "".join(c for c in plain if not unicodedata.combining(c)).casefold().translate(_LETTERS)
+    kept = "".join(c for c in plain if not unicodedata.combining(c)).casefold().translate(LETTERS)
     words = "".join(map(_part, kept)).split()
     return " ".join(words) or text.strip()
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from fhir_server.search.fold import LETTERS
+
 CODES: Final = ("_text", "_content")
 MAX_TEXT: Final = 2_000  # characters of one question
 MOST_WORDS: Final = 50  # of one question
@@ -22,7 +24,6 @@ MAX_DEPTH: Final = 10  # parentheses inside each other
 
 _PARTS: Final = re.compile(r'"([^"]*)"|([()])|([^\s()"]+)')
 _WORD: Final = re.compile(r"[^\W_]+")
-_MARKS: Final = re.compile(r"[\u0300-\u036f]+")
 _TAGS: Final = re.compile(r"<[^>]*>")
 _DATA: Final = frozenset({"data", "resourceType", "div"})  # base64, what every resource says, and markup
 
@@ -57,8 +58,15 @@ Words: TypeAlias = Phrase | Every | Some | Without
 
 def folded(text: str) -> str:
     """Return the words of a text without case and accents, parted by single spaces."""
-    plain = text.lower() if text.isascii() else _MARKS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    if text.isascii():
+        return " ".join(_WORD.findall(text.lower()))
+    plain = _bare(_bare(text).casefold()).translate(LETTERS)
     return " ".join(_WORD.findall(plain))
+
+
+def _bare(text: str) -> str:
+    """Return a text in letters without marks; folding case may bring some back."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
 @lru_cache(maxsize=1024)
