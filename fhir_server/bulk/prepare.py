@@ -6,7 +6,7 @@ Runs in worker processes. What it gives is made of tuples, texts, bytes and numb
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from fhir_server import gate
 from fhir_server.bulk import wire
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
     id: str
     given: bool  # whether the line had the id; else it is new
     body: bytes  # as version 1 of the epoch: `complete` puts in the real ones
-    indexed: Any  # `wire.pack`ed
+    indexed: bytes  # `wire.pack`ed
     issues: tuple[tuple[str, str, str, str], ...] = ()
 
 
@@ -76,7 +76,7 @@ def _prepare(
 
 def refused(line: int, issues: tuple[Issue, ...]) -> Prepared:
     """Return a line that cannot be stored."""
-    return Prepared(line, "", "", False, b"", None, tuple((i.code, i.text, i.expression, i.severity) for i in issues))
+    return Prepared(line, "", "", False, b"", b"", tuple((i.code, i.text, i.expression, i.severity) for i in issues))
 
 
 def complete(type: str, id: str, body: bytes, version: int, instant: str) -> bytes:
