@@ -7,10 +7,20 @@ from typing import Final
 
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Room
-from fhir_server.operations import everything, export, graphql, import_, lastn, reindex, terminology, validate
+from fhir_server.operations import everything, export, graphql, import_, lastn, reindex, stats, terminology, validate
 from fhir_server.settings import Settings
 
-MODULES: Final[tuple[ModuleType, ...]] = (validate, everything, export, graphql, import_, lastn, reindex, terminology)
+MODULES: Final[tuple[ModuleType, ...]] = (
+    validate,
+    everything,
+    export,
+    graphql,
+    import_,
+    lastn,
+    reindex,
+    stats,
+    terminology,
+)
 """Modules with `operations(hub, settings) -> tuple[Operation, ...]`."""
 
 

@@ -102,3 +102,54 @@ def test_lastn_tells_a_stranger_nothing(record: Record) -> None:
 def test_lastn_is_audited_with_the_patient(record: Record) -> None:
     get(record, f"Observation/$lastn?patient={record.patient}&code=8867-4")
     assert audited(record.hub, "$lastn", record.patient.removeprefix("Patient/")) == ["Observation"]
+
+
+# --- $stats -----------------------------------------------------------------------------------------------
+
+
+def figures(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return, of each statistics Observation, values by statistic."""
+    return [
+        {c["code"]["coding"][0]["code"]: c.get("valueQuantity", {}).get("value") for c in item["resource"]["component"]}
+        for item in answer["parameter"]
+        if item["name"] == "statistics"
+    ]
+
+
+def test_stats_answers_parameters_with_an_observation(record: Record) -> None:
+    query = f"subject={record.patient}&code=8867-4&system=http://loinc.org&statistic=average&statistic=maximum,count"
+    answer = get(record, f"Observation/$stats?{query}&include=true&limit=2")
+    assert figures(answer) == [{"average": 62, "maximum": 63, "count": 3}]
+    assert answer["parameter"][0]["resource"]["subject"] == {"reference": record.patient}
+    sources = [item["resource"]["valueQuantity"]["value"] for item in answer["parameter"] if item["name"] == "source"]
+    assert sources == [63, 62]
+
+
+def test_stats_counts_nothing_of_what_is_hidden(record: Record) -> None:
+    query = f"subject={record.patient}&code=8867-4&statistic=count,total-count,average"
+    hidden = get(record, f"Observation/$stats?{query}", token=stranger(record))
+    absent = get(record, f"Observation/$stats?{query.replace(record.patient, 'Patient/nobody')}")
+    assert figures(hidden) == figures(absent) == [{"count": 0, "total-count": 0, "average": None}]
+
+
+def test_stats_is_audited_with_the_patient(record: Record) -> None:
+    get(record, f"Observation/$stats?subject={record.patient}&code=8867-4&statistic=count")
+    assert audited(record.hub, "$stats", record.patient.removeprefix("Patient/")) == ["Observation"]
+
+
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [
+        pytest.param("code=1&statistic=count", "subject", id="no subject"),
+        pytest.param("subject=Patient/1&statistic=count", "code", id="no code"),
+        pytest.param("subject=Patient/1&code=1", "statistic", id="no statistic"),
+        pytest.param("subject=Patient/1&code=1&statistic=mode", "statistic", id="a statistic that R4 does not have"),
+        pytest.param("subject=Patient/1&code=1&statistic=count&duration=-1", "duration", id="a duration below 0"),
+        pytest.param("subject=Patient/1&code=1&statistic=count&period=2026", "period", id="a period in the URL"),
+        pytest.param("subject=Patient/1&code=1&statistic=count&limit=x", "limit", id="a limit that is no number"),
+    ],
+)
+def test_stats_refuses_by_name(hub: RunningHub, query: str, word: str) -> None:
+    answer = hub.request("GET", f"/fhir/Observation/$stats?{query}")
+    assert answer.status_code == 400
+    assert word in answer.json()["issue"][0]["diagnostics"]
