@@ -16,6 +16,7 @@ import msgspec
 from fhir_server import fhirpath
 from fhir_server.definitions import resource_types, search_parameters
 from fhir_server.errors import Issue, Unprocessable
+from fhir_server.fhirpath.types import ancestors
 from fhir_server.model import Resource
 from fhir_server.search.asks import MODIFIERS
 from fhir_server.search.parameters import own_part, parameters_of
@@ -179,7 +180,7 @@ class _Reading:
         for name in self._list("base"):
             if name not in types and name not in _ABSTRACT:
                 self._refuse("base", "The base names a type that R4 does not have.")
-            found += sorted(types) if name in _ABSTRACT else [name]
+            found += sorted(type for type in types if name in ancestors(type)) if name in _ABSTRACT else [name]
         return tuple(dict.fromkeys(found))
 
     def _targets(self) -> tuple[str, ...]:
