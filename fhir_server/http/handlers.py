@@ -19,6 +19,7 @@ from fhir_server.interactions.subset import subset
 from fhir_server.model import Entry, Outcome, Version
 from fhir_server.outcome import outcome
 from fhir_server.search.query import Match
+from fhir_server.search.results import SUMMARIES, read_choice
 from fhir_server.search.values import Period
 from fhir_server.store.protocol import HistoryQuery
 
@@ -198,9 +199,13 @@ async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
     kept = [pair for pair in request.pairs if pair[0] != "_cursor"]
     base = f"{hub.base_url}/{path}"
     links = [("self", link(base, kept))]
+    if dict(kept).get("_summary") == "count":
+        return Response(200, bundle.history(hub.base_url, [], total, links))
     if len(versions) == query.count:
         cursor = hub.cursors.write((versions[-1].seq,), request.actor, path)
         links.append(("next", link(base, [*kept, ("_cursor", cursor)])))
+    if {"_summary", "_elements"} & dict(kept).keys():
+        versions = [v._replace(body=_part(request, v.body)) if v.body else v for v in versions]
     return Response(200, bundle.history(hub.base_url, versions, total, links))
 
 
@@ -218,7 +223,9 @@ def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQue
             query = replace(query, at=(moment.lo, moment.hi))
         elif name == "_cursor":
             query = replace(query, before_seq=hub.cursors.read(value, request.actor, "/".join(request.segments))[0])
-        elif name not in ("_format", "_pretty"):
+        elif name == "_summary":
+            read_choice(name, value, SUMMARIES)
+        elif name not in ("_format", "_pretty", "_elements"):
             raise NotSupported(f"History does not know the parameter {name[:60]}.")
     return query
 

@@ -249,6 +249,10 @@ def test_history_of_instance_type_and_system(hub: RunningHub) -> None:
     assert [entry["resource"]["gender"] for entry in one] == ["other"]
     since = hub.search(f"Patient/{id}/_history?_since={at}")["entry"]
     assert [entry["request"]["method"] for entry in since] == ["DELETE", "PUT"]
+    counted = hub.search(f"Patient/{id}/_history?_summary=count")
+    assert (counted["total"], "entry" in counted) == (3, False)
+    part = hub.search(f"Patient/{id}/_history?_elements=gender")["entry"][1]["resource"]
+    assert ("gender" in part, "name" in part) == (True, False)
     pages = [hub.search(f"Patient/{id}/_history?_count=2")]
     following = next(link["url"] for link in pages[0]["link"] if link["relation"] == "next")
     assert len(hub.request("GET", following).json()["entry"]) == 1
