@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
 
@@ -31,6 +31,7 @@ from fhir_server.store.memory import MemoryStore
 from fhir_server.store.protocol import Store, Transaction, Write
 from fhir_server.store.sqlite import SqliteStore
 from tests import synthea
+from tests.filters import Filters
 from tests.strategies import Questions
 from tests.worlds import World
 
@@ -76,8 +77,9 @@ async def fill(stores: Sequence[Store], resources: Iterable[Resource]) -> list[N
     for n, resource in enumerate(resources):
         indexed: Indexed = INDEX(resource)
         type, id = resource["resourceType"], resource["id"]
-        nodes.append(Node(type, id, indexed.values))
-        batch.append(Write(type, id, 1, NOW + n, "POST", gate.write(resource), indexed))
+        body = gate.write(resource)
+        nodes.append(Node(type, id, indexed.values, body))
+        batch.append(Write(type, id, 1, NOW + n, "POST", body, indexed))
         if len(batch) == 500:
             await flush()
     await flush()
@@ -137,6 +139,51 @@ async def test_the_store_agrees_with_naive_evaluation_on_generated_queries(seed:
                 differences.append(f"{url}\n  naive {len(naive)} {naive[:5]}\n  store {totals} {stored[:5]}")
     assert not differences, f"{len(differences)} of {ran} differ:\n" + "\n".join(differences[:10])
     assert hits > QUERIES // 2, f"only {hits} of {ran} queries found something"
+
+
+LANGUAGE: Final = 250  # filters, full text questions and chained sorts
+
+
+def language(nodes: Sequence[Node], random: Random) -> Iterator[tuple[str, str]]:
+    """Yield (type, query) of what the search language has beyond parameters and their modifiers."""
+    made = Filters(list(nodes), random)
+    chains = [
+        "patient.birthdate",
+        "subject:Patient.family",
+        "encounter.date",
+        "patient.gender",
+        "encounter.service-provider.name",
+    ]
+    while True:
+        node = random.choice(nodes)
+        pairs = [("_filter", made.expression(node))] if random.random() < 0.8 else [("_content", made.words(node))]
+        if random.random() < 0.2:
+            pairs.append(("_content" if pairs[0][0] == "_filter" else "_filter", made.words(node)))
+        if pairs[-1][0] == "_filter" and len(pairs) > 1:
+            pairs[-1] = ("_filter", made.expression(node))
+        if node.type in ("Observation", "Condition", "Procedure") and random.random() < 0.5:
+            pairs.append(("_sort", random.choice(["", "-"]) + random.choice(chains) + random.choice(["", ",_id"])))
+        yield node.type, "&".join(f"{name}={quote(value)}" for name, value in pairs)
+
+
+async def test_the_store_agrees_with_naive_evaluation_on_the_search_language(tmp_path: Path) -> None:
+    memory, sqlite = MemoryStore(index=INDEX), SqliteStore(str(tmp_path / "hub.db"), index=INDEX)
+    async with opened(memory), opened(sqlite):
+        random = Random(7)
+        nodes = await fill((memory, sqlite), synthea.resources(FEW))
+        visible, differences, hits = sights(nodes, random), [], 0
+        for (type, text), _ in zip(language(nodes, random), range(LANGUAGE), strict=False):
+            see = random.choice(visible)
+            query = replace(asked(f"{type}?{text}"), count=random.choice([1_000, 1_000, 7]))
+            naive = await whole(memory, query, see)
+            stored, *totals = await answer(sqlite, query, see)
+            hits += bool(naive)
+            if naive != stored or totals != [len(naive)] * 2:
+                differences.append(
+                    f"{type}?{unquote(text)}\n  naive {len(naive)} {naive[:5]}\n  store {totals} {stored[:5]}"
+                )
+    assert not differences, f"{len(differences)} of {LANGUAGE} differ:\n" + "\n".join(differences[:10])
+    assert hits > LANGUAGE // 2, f"only {hits} found something"
 
 
 def cases() -> list[dict[str, Any]]:
