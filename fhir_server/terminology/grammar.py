@@ -6,12 +6,12 @@ Sources: https://www.rfc-editor.org/rfc/rfc5646#section-2.1 (languages), https:/
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
-from collections.abc import Callable
-from functools import cache
-from typing import Any, Final
+from typing import Final
+
+from fhir_server.ucum import canonical, scale
+from fhir_server.ucum.atoms import table
+from fhir_server.ucum.expression import Power, parse
 
 LANGUAGES: Final = "urn:ietf:bcp:47"
 MEDIA_TYPES: Final = "urn:ietf:bcp:13"
@@ -35,15 +35,6 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _MOST: Final = 300  # characters of a code
 
 
-@cache
-def _canonical() -> Callable[[str], Any] | None:
-    """Return the core's reader of UCUM, where it is built in."""
-    if importlib.util.find_spec("fhir_server.ucum") is None:
-        return None
-    made: Callable[[str], Any] = importlib.import_module("fhir_server.ucum").canonical
-    return made
-
-
 def has(system: str, code: str) -> bool | None:
     """Return whether a grammar says that the code is one of the system.
 
@@ -56,11 +47,33 @@ def has(system: str, code: str) -> bool | None:
     if system == MEDIA_TYPES:
         return _MEDIA_TYPE.fullmatch(code) is not None
     if system == UCUM:
-        canonical = _canonical()
-        return None if canonical is None else canonical(code) is not None
+        return is_unit(code)
     pattern = {COUNTRIES: _COUNTRY, SUBDIVISIONS: _SUBDIVISION, CURRENCIES: _CURRENCY}.get(system)
     return False if pattern is not None and pattern.fullmatch(code) is None else None
 
 
 GRAMMARS: Final = frozenset({LANGUAGES, MEDIA_TYPES, UCUM, COUNTRIES, SUBDIVISIONS, CURRENCIES})
 """The systems that this module knows."""
+
+
+def is_unit(code: str) -> bool:
+    """Whether a code is a unit of UCUM; the special ones, such as [pH] and dB, among them."""
+    if scale(code) is not None:
+        return True
+    expression = parse(code)
+    if not isinstance(expression, Power) or expression.exponent != 1:
+        return False
+    known, symbol = table(), expression.symbol
+    if symbol in known.atoms:
+        return True
+    rests = (symbol[len(prefix) :] for prefix in known.prefixes if symbol.startswith(prefix))
+    return any(rest in known.atoms and known.atoms[rest].is_metric for rest in rests)
+
+
+def is_same_kind(code: str, other: str) -> bool | None:
+    """Whether two units of UCUM measure the same: R4's value sets of units ask for it by the property `canonical`.
+
+    Source: https://hl7.org/fhir/R4/ucum.html. None where a unit stands on no ratio scale.
+    """
+    one, two = canonical(code), canonical(other)
+    return None if one is None or two is None else one.dimension == two.dimension

@@ -108,6 +108,8 @@ def exists(system: CodeSystem | None, url: str, code: str) -> bool | None:
 
 def _obeys(system: CodeSystem | None, include: Include, code: str, found: bool | None) -> bool | None:
     concept = system.find(code) if system is not None else None
+    if include.system == grammar.UCUM and all(rule[:2] == ("canonical", "=") for rule in include.filters):
+        return _all(grammar.is_same_kind(code, rule.value) for rule in include.filters)
     if system is None or concept is None:
         # A regular expression over the code itself is all that can be said of a code that is not loaded.
         shapes = [rule for rule in include.filters if rule.op == "regex" and rule.property in ("code", "concept")]
@@ -119,6 +121,11 @@ def _obeys(system: CodeSystem | None, include: Include, code: str, found: bool |
         return all(held)
     certain = [is_held for rule, is_held in zip(include.filters, held, strict=True) if filters.is_certain(rule)]
     return True if len(certain) == len(held) and all(held) else None
+
+
+def _all(found: Iterable[bool | None]) -> bool | None:
+    answers = list(found)
+    return False if False in answers else None if None in answers else True
 
 
 def undecided(include: Include) -> FhirError:

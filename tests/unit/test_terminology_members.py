@@ -232,6 +232,18 @@ GRAMMAR = [
     pytest.param("iso3166-1-2", "urn:iso:std:iso:3166", "XX", False, id="a country that R4 does not list"),
     pytest.param("iso3166-1-3", "urn:iso:std:iso:3166", "fra", False, id="a shape that the filter refuses"),
     pytest.param("iso3166-1-3", "urn:iso:std:iso:3166", "FRA", None, id="a shape that the filter takes, of no list"),
+    pytest.param("ucum-units", "http://unitsofmeasure.org", "mm[Hg]", True, id="a unit"),
+    pytest.param("ucum-units", "http://unitsofmeasure.org", "Cel", True, id="a unit on a scale of its own"),
+    pytest.param("ucum-units", "http://unitsofmeasure.org", "dB", True, id="a logarithmic unit with a prefix"),
+    pytest.param("ucum-units", "http://unitsofmeasure.org", "[pH]", True, id="a logarithmic unit"),
+    pytest.param(
+        "ucum-units", "http://unitsofmeasure.org", "mmHg", False, id="what is written like a unit and is none"
+    ),
+    pytest.param("all-distance-units", "http://unitsofmeasure.org", "km", True, id="a unit of length"),
+    pytest.param("all-distance-units", "http://unitsofmeasure.org", "kg", False, id="a unit of mass among lengths"),
+    pytest.param(
+        "all-distance-units", "http://unitsofmeasure.org", "dB", None, id="a unit without a kind among lengths"
+    ),
     pytest.param("currencies", "urn:iso:std:iso:4217", "euro", False, id="no currency by its shape"),
     pytest.param("observation-codes", "http://loinc.org", "8867-4", True, id="a LOINC code that R4 names somewhere"),
     pytest.param("observation-codes", "http://loinc.org", "0-0", None, id="a LOINC code that R4 does not name"),
