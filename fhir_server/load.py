@@ -17,10 +17,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from fhir_server import gate, package
 from fhir_server.app import opened
+from fhir_server.bulk.file import is_lines, load_lines
+from fhir_server.bulk.prepare import Prepared
+from fhir_server.bulk.upsert import Tally as Lines
+from fhir_server.bulk.upsert import Upsert
 from fhir_server.collector import settle
 from fhir_server.errors import FhirError
 from fhir_server.interactions.core import Hub
@@ -172,6 +183,26 @@ class Loader:
             continue
         return True
 
+    async def bundle(self, line: Prepared) -> None:
+        """Load a line that is a Bundle, as a file of its own would be."""
+        await self.load(Source("Bundle.json", line.body), last=True)
+
+    def upsert(self) -> Upsert:
+        """Return what writes lines as this loader does."""
+        return Upsert(self._hub, self._actor, "load", triage=self._triage)
+
+    def note(self, name: str, lines: Lines) -> None:
+        """Count what came of the lines of a file."""
+        self.tally.stored.update(lines.stored)
+        self.tally.same += lines.same
+        for number, issues in lines.refused:
+            for issue in issues:
+                self.tally.failed.append(f"{name}: line {number}: {issue.expression or '(the whole)'}: {issue.text}")
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Say that a file cannot be read."""
+        self.tally.failed.append(f"{name}: cannot be read: {type(error).__name__}")
+
     async def load_package(self, path: Path, manifest: package.Manifest, *, everything: bool) -> None:
         """Load a FHIR package: its definitions, or all that is in it."""
         tenant = self._actor.tenant
@@ -266,11 +297,14 @@ async def load(
     async with opened(settings) as composed:
         settle()
         loader = Loader(composed.hub, composed.hub.internal(settings.tenant, "load"), triage=triage)
+        lines = [path for path in files if is_lines(path)]
         packages = _manifests(files, loader.tally)
         for path, manifest in packages.items():
             await loader.load_package(path, manifest, everything=everything)
         await loader.note_missing(list(packages.values()))
-        await _load_files(loader, [path for path in files if path not in packages])
+        if rest := [path for path in files if path not in packages and path not in lines]:
+            await _load_files(loader, rest)
+        await load_lines(composed.hub, settings, lines, loader)
     _report(loader.tally, as_json)
     return 1 if loader.tally.failed else 0
 
@@ -335,7 +369,7 @@ async def _load_file(loader: Loader, path: Path, *, ready_only: bool, last: bool
             if not await loader.load(source, last=last):
                 return False
     except (OSError, EOFError, tarfile.TarError) as error:
-        loader.tally.failed.append(f"{path.name}: cannot be read: {type(error).__name__}")
+        loader.fail(path.name, error)
     return True
 
 

@@ -5,6 +5,7 @@ Runs in worker processes. What it gives is made of tuples, texts, bytes and numb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ from fhir_server.interactions.instant import write_instant
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
 
+_conditional = re.compile(rb'"reference"\s*:\s*"[A-Z][A-Za-z]+\?').search
 _NO_TIME: Final = write_instant(0)
 MOST_ISSUES: Final = 20  # of a line that are told
 
@@ -32,6 +34,7 @@ class Prepared(NamedTuple):
     body: bytes  # as version 1 of the epoch: `complete` puts in the real ones
     indexed: bytes  # `wire.pack`ed
     issues: tuple[tuple[str, str, str, str], ...] = ()
+    waits: bool = False  # whether it refers to others by condition, which only the store can answer
 
 
 def prepare(
@@ -71,7 +74,8 @@ def _prepare(
     if found:
         return refused(line, tuple(found[:MOST_ISSUES]))
     made = stamped(resource, str(id) if given else new_id(), 1, 0)
-    return Prepared(line, type, made["id"], given, gate.write(made), wire.pack(index(made)))
+    waits = _conditional(text) is not None
+    return Prepared(line, type, made["id"], given, gate.write(made), wire.pack(index(made)), waits=waits)
 
 
 def refused(line: int, issues: tuple[Issue, ...]) -> Prepared:

@@ -17,7 +17,7 @@ from fhir_server.errors import Issue, Unprocessable
 from fhir_server.interactions.apply import Applied
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
-from fhir_server.model import EVERYTHING, Actor, Change
+from fhir_server.model import EVERYTHING, Actor, Change, Entry
 from fhir_server.store.protocol import AuditRow, Transaction, Write
 
 
@@ -58,9 +58,13 @@ class Upsert:
         tally, done = Tally(), Applied(self._actor, EVERYTHING)
         instant = write_instant(tx.now)
         owners: set[str] = set()
+        resolved: list[Change] = []
         for line in lines:
             if not line.type:
                 tally.refused.append((line.line, tuple(Issue(*issue) for issue in line.issues)))
+                continue
+            if line.waits:
+                resolved += await self._resolved(tx, line, tally)
                 continue
             current = await tx.read(line.type, line.id)
             if current is not None and not current.is_deleted:
@@ -78,7 +82,19 @@ class Upsert:
             owners.update(indexed.owners)
             tally.stored[line.type] += 1
         await self._conclude(tx, done, owners)
-        return tally, done.changes
+        return tally, done.changes + resolved
+
+    async def _resolved(self, tx: Transaction, line: Prepared, tally: Tally) -> list[Change]:
+        """Write a line whose conditional references the store must answer, with all that follows a write."""
+        resource = gate.load(line.body)
+        entry = Entry("PUT", f"{line.type}/{line.id}", resource) if line.given else Entry("POST", line.type, resource)
+        applier = self._hub.applier
+        steps = applier.prepare([entry], self._actor, bundled=True)
+        made = await applier.apply(tx, steps, self._actor, self._interaction, enrich=self._triage)
+        changed = made.outcomes[0].changed
+        tally.stored[line.type] += changed
+        tally.same += not changed
+        return made.changes
 
     async def _conclude(self, tx: Transaction, done: Applied, owners: set[str]) -> None:
         if not done.changes:

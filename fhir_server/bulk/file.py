@@ -1,0 +1,137 @@
+"""NDJSON files into a store, without a job: run again, what was stored is found equal and left alone."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Final, Protocol, cast
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+from fhir_server.bulk.import_ import make_pool
+from fhir_server.bulk.lines import read_blocks
+from fhir_server.bulk.pool import Pool
+from fhir_server.bulk.prepare import Prepared, refused
+from fhir_server.bulk.upsert import Tally, Upsert
+from fhir_server.errors import FhirError, Unavailable
+from fhir_server.interactions.core import Hub
+from fhir_server.model import Change
+from fhir_server.settings import Settings
+from fhir_server.store.protocol import Transaction
+
+SUFFIXES: Final = (".ndjson", ".jsonl")
+_READ: Final = 1_048_576
+_OPENERS: Final[dict[str, Callable[[Path], object]]] = {".gz": gzip.open, ".bz2": bz2.open}
+
+
+def is_lines(path: Path) -> bool:
+    """Whether a file is NDJSON, packed or not."""
+    suffixes = [suffix for suffix in path.suffixes if suffix not in _OPENERS]
+    return bool(suffixes) and suffixes[-1] in SUFFIXES
+
+
+class Loading(Protocol):
+    """Whoever loads files."""
+
+    def upsert(self) -> Upsert:
+        """Return what writes lines."""
+        ...
+
+    async def bundle(self, line: Prepared) -> None:
+        """Take a line that is a Bundle."""
+        ...
+
+    def note(self, name: str, lines: Tally) -> None:
+        """Count what came of the lines of a file."""
+        ...
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Say that a file cannot be read."""
+        ...
+
+
+async def load_lines(hub: Hub, settings: Settings, files: Sequence[Path], loading: Loading) -> None:
+    """Load NDJSON files one after the other, prepared in worker processes, and show how far it is."""
+    pool = make_pool(hub, settings)
+    importing = FileImport(hub, settings.tenant, pool, loading.upsert(), loading.bundle)
+    columns = (TextColumn("{task.description}"), BarColumn(), TransferSpeedColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            for path in files:
+                bar = progress.add_task(path.name, total=None if path.suffix in _OPENERS else path.stat().st_size)
+                try:
+                    loading.note(path.name, await importing.load(path, partial(_moved, progress, bar)))
+                except (OSError, EOFError) as error:
+                    loading.fail(path.name, error)
+    finally:
+        await pool.stop()
+
+
+def _moved(progress: Progress, bar: TaskID, end: int) -> None:
+    progress.update(bar, completed=end)
+
+
+class FileImport:
+    """Stores NDJSON files.
+
+    Args:
+        hub: The core.
+        tenant: Whose store.
+        pool: Prepares lines.
+        upsert: Writes them.
+        bundle: Takes a line that is a Bundle.
+    """
+
+    def __init__(
+        self, hub: Hub, tenant: str, pool: Pool, upsert: Upsert, bundle: Callable[[Prepared], Awaitable[None]]
+    ) -> None:
+        self._hub, self._tenant, self._pool, self._upsert, self._bundle = hub, tenant, pool, upsert, bundle
+
+    async def load(self, path: Path, moved: Callable[[int], None]) -> Tally:
+        """Store the lines of a file.
+
+        Args:
+            path: The file.
+            moved: Told after each block how many bytes of text are done.
+        """
+        tally = Tally()
+        async for block, lines in self._pool.prepare(read_blocks(_parts(path))):
+            tally.add(await self._write([line for line in lines if line.type != "Bundle"]))
+            for line in lines:
+                if line.type == "Bundle":
+                    await self._bundle(line)
+            moved(block.end)
+        return tally
+
+    async def _write(self, lines: Sequence[Prepared]) -> Tally:
+        """Write lines in one transaction; where one is refused, each half by itself."""
+        if not lines:
+            return Tally()
+
+        async def work(tx: Transaction) -> tuple[Tally, list[Change]]:
+            return await self._upsert.write(tx, lines)
+
+        try:
+            tally, changes = await self._hub.store.transact(self._tenant, work)
+        except Unavailable:
+            raise
+        except FhirError as error:
+            if len(lines) == 1:
+                return await self._write([refused(lines[0].line, error.issues)])
+            tally = await self._write(lines[: len(lines) // 2])
+            tally.add(await self._write(lines[len(lines) // 2 :]))
+            return tally
+        await self._hub.tell(self._tenant, changes)
+        return tally
+
+
+async def _parts(path: Path) -> AsyncIterator[bytes]:
+    opener = _OPENERS.get(path.suffix)
+    source = cast(IO[bytes], opener(path)) if opener is not None else path.open("rb")
+    with source:
+        while part := source.read(_READ):
+            yield part
