@@ -162,7 +162,8 @@ class _Settling:
                 raise BadParameter(error.text) from None
         assert isinstance(ask.value, Token) and ask.value.system and ask.value.code, "read as system|code"
         system, code = ask.value.system, ask.value.code
-        if await self._terminology.over(self._view).code_system(system) is None:
+        known = await self._terminology.over(self._view).code_system(system)
+        if known is None or known.is_listed:  # of which R4's value sets name codes, without their hierarchy
             raise BadParameter(
                 "A search names a code system that is not loaded here, so that its hierarchy is not known."
             )
