@@ -147,11 +147,11 @@ def test_each_process_sees_at_once_what_another_wrote(hubs: list[RunningHub]) ->
         writer = hubs[n % PROCESSES]
         # A new type and a new system: what is known of terms must follow too.
         type = ("Location", "Organization", "Group", "Library")[n // 3]
-        body = {"resourceType": type, "identifier": [{"system": f"urn:seen:{n}", "value": str(n)}]}
-        body |= {
-            "Group": {"type": "person", "actual": True},
-            "Library": {"status": "draft", "type": {"text": "x"}},
-        }.get(type, {})
+        body: dict[str, Any] = {"resourceType": type, "identifier": [{"system": f"urn:seen:{n}", "value": str(n)}]}
+        if type == "Group":
+            body |= {"type": "person", "actual": True}
+        if type == "Library":
+            body |= {"status": "draft", "type": {"text": "x"}}
         id = writer.create(body)["id"]
         for hub in hubs:
             assert hub.request("GET", f"/fhir/{type}/{id}").status_code == 200

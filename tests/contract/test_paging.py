@@ -276,6 +276,14 @@ async def test_the_total_is_of_all_pages_where_it_is_asked_for(store: Store, mak
     assert totals == [10 if total == "accurate" else None] * 3
 
 
+async def test_an_estimated_total_is_right_or_says_that_it_is_a_guess(store: Store, maker: Maker) -> None:
+    await put(store, *(maker.write(f"Patient/{n}") for n in range(10)))
+    for count in (4, 20):
+        page = await found(store, asked("Patient", f"_count={count}&_total=estimate"))
+        assert page.total is not None and page.total >= len(page.versions)
+        assert page.estimated or page.total == 10
+
+
 async def test_a_full_last_page_has_no_next(store: Store, maker: Maker) -> None:
     await put(store, *(maker.write(f"Patient/{n}") for n in range(4)))
     assert (await found(store, asked("Patient", "_count=4"))).after is None

@@ -134,7 +134,7 @@ class Placing:
         """Remove every version of a resource but its newest; return how many."""
         batch = self._batch
         batch.flush()
-        rows: list[tuple[int]] = batch.connection.execute(
+        rows: list[Any] = batch.connection.execute(
             "SELECT seq FROM superseded WHERE k = ? AND id = ?", (k, id)
         ).fetchall()
         if rows:

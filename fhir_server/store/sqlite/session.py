@@ -28,7 +28,7 @@ _SLICE_S: Final = 0.005  # how long units of work run before others do
 _SMALL: Final = 64  # patients that a statement carries along itself
 _TABLES: Final = 4  # sets of patients kept on one connection
 
-TOO_COSTLY: Final = "The search takes too long: narrow it, or leave out the total."
+TOO_COSTLY: Final = "The search takes too long."
 
 
 class Interrupted(Exception):
@@ -49,6 +49,7 @@ class Session:
         self.connection, self._timer, self._hash = connection, timer, hash_text
         self._keeps_tables = tables
         self.checks: list[Check] = []
+        self.advise: Callable[[], str] = str  # says what would make the question cheaper that is asked now
         self._sizes: dict[tuple[str, tuple[Any, ...]], tuple[float, int]] = {}
         self._seen: dict[int, tuple[frozenset[str], str]] = {}
         self._left: int | None = None
@@ -64,8 +65,12 @@ class Session:
             if self._left < 0:
                 raise Interrupted
         elif self._end is not None and self._timer() > self._end:
-            raise TooCostly(TOO_COSTLY)
+            raise self.too_costly()
         return self.checks[number](k, id, at, tuple(owners.split()), read_body(format, body))
+
+    def too_costly(self) -> TooCostly:
+        """Return the refusal of the question that is asked now."""
+        return TooCostly(f"{TOO_COSTLY} {self.advise()}".rstrip())
 
     def rest(self) -> None:
         """Note that others have just run."""
@@ -99,7 +104,7 @@ class Session:
         except apsw.InterruptError:
             if seconds is None:
                 raise Interrupted from None
-            raise TooCostly(TOO_COSTLY) from None
+            raise self.too_costly() from None
         finally:
             self.connection.set_progress_handler(None)
             self._left = self._end = None

@@ -131,7 +131,7 @@ class SqliteView:
         self._readers, self._session = readers, session
         number = readers.tenant(session.connection, tenant)
         self._snapshot = Snapshot(session.connection, readers.terms, number)
-        self._place = Tenant(session, readers.terms, number, readers.hash, readers.index)
+        self._place = Tenant(session, readers.terms, number, readers.hash, readers.index, readers.seconds)
 
     async def _bounded(self, work: Callable[[], T]) -> T:
         """Run work here within a small budget, or else in a thread within the large one."""

@@ -69,6 +69,7 @@ class Plan:
     ) -> None:
         self.session, self._nodes, self._visible = session, nodes, visible
         self.is_plain = not nodes and visible is None  # whether everything is asked for
+        self.sees_all = visible is None
         self._ks = [type.k for type in types]
         self._all = Driver(Keys(tuple((k, 0) for k in self._ks), single="type"))
         self._drivers = [Driver(node, frozenset({number})) for number, node in enumerate(nodes)]
@@ -123,6 +124,58 @@ class Plan:
         gather = min(size * (_ROW + _TEST * self._effort(d.covers) + _KEY) for d, size in sizes)
         return self._walk_cost(limit, self._matches(sizes)) < gather
 
+    # --- foreseeing ----------------------------------------------------------------------------------------
+
+    def most(self, keys: int) -> float:
+        """Return what looking at everything would cost, in microseconds: no search costs much more.
+
+        Args:
+            keys: Sort keys that are fetched for each resource.
+        """
+        return self.total() * (_ROW + _KEY * keys + _TEST * self._effort(frozenset()))
+
+    def cost_of_page(self, limit: int) -> float:
+        """Return about what a page in the order of seq costs, in microseconds."""
+        sizes = self._sized()
+        if not sizes:
+            return limit * (_ROW + _TEST * self._effort(frozenset()))
+        matches = self._matches(sizes)
+        costs = [self._page_cost(driver, size, limit, matches) for driver, size in sizes]
+        return min(*costs, self._walk_cost(limit, matches))
+
+    def cost_of_walk(self, limit: int) -> float:
+        """Return about what walking the order of a sort key costs, in microseconds."""
+        sizes = self._sized()
+        return self._walk_cost(limit, self._matches(sizes) if sizes else max(1.0, float(self.total())))
+
+    def cost_of_all(self, keys: int) -> float:
+        """Return about what gathering all that matches costs, in microseconds, with so many sort keys."""
+        sizes = self._sized() or [(self._all, self.total())]
+        return min(size * (_ROW + _KEY * keys + _TEST * self._effort(d.covers)) for d, size in sizes)
+
+    def cheapest(self) -> int:
+        """Return how many rows the shortest list has that can drive."""
+        return min((size for _, size in self._sized()), default=self.total())
+
+    def expected(self) -> float:
+        """Guess how many resources match."""
+        sizes = self._sized()
+        return self._matches(sizes) if sizes else float(self.total())
+
+    def lengths(self) -> list[tuple[frozenset[int], int, bool]]:
+        """Return of each list that can drive: the clauses that it answers, its rows, whether they are counted."""
+        made = []
+        for driver in self._drivers:
+            size = driver.lists.size(self.session)
+            made.append((driver.covers, self._size(size), size < LARGE))
+        return made
+
+    def _sized(self) -> list[tuple[Driver, int]]:
+        return [(driver, self._size(driver.lists.size(self.session))) for driver in self._drivers]
+
+    def _size(self, counted: int) -> int:
+        return counted if counted < LARGE else max(LARGE, self.total() // 3)
+
     def _sizes(self) -> Driver | list[tuple[Driver, int]]:
         """Return how long each driver's lists are, or at once a driver with few rows."""
         sizes = []
@@ -130,7 +183,7 @@ class Plan:
             size = driver.lists.size(self.session)
             if size <= _FEW:
                 return driver
-            sizes.append((driver, size if size < LARGE else max(LARGE, self.total() // 3)))
+            sizes.append((driver, self._size(size)))
         return sizes
 
     def _matches(self, sizes: Sequence[tuple[Driver, int]]) -> float:

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from fhir_server.errors import TooCostly
 from fhir_server.model import Resource, Version, Visibility
 from fhir_server.search.query import Clause, Query
 from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import Found
-from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.body import COLUMNS, read_row
 from fhir_server.store.sqlite.find import timeline
+from fhir_server.store.sqlite.find.advice import advise
 from fhir_server.store.sqlite.find.clauses import Compiler
 from fhir_server.store.sqlite.find.context import Context
-from fhir_server.store.sqlite.find.fragments import TRUE, Sql, every, join, sql
-from fhir_server.store.sqlite.find.nodes import NOTHING, Node
+from fhir_server.store.sqlite.find.estimate import EXACT, estimate
+from fhir_server.store.sqlite.find.explain import explain
+from fhir_server.store.sqlite.find.fragments import join, sql
+from fhir_server.store.sqlite.find.listing import Listing, run
+from fhir_server.store.sqlite.find.nodes import NOTHING
 from fhir_server.store.sqlite.find.order import (
     Cursor,
     Key,
-    beyond,
     keys_of,
-    ordering,
     read_cursor,
     write_cursor,
 )
 from fhir_server.store.sqlite.find.plan import Plan
 from fhir_server.store.sqlite.find.sight import Sight
-from fhir_server.store.sqlite.find.timeline import Place, Timeline, arm_of
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Terms
 
-_MOST_VALUES: Final = 30_000  # SQLite takes 32,766: https://www.sqlite.org/limits.html#max_variable_number
+_MARGIN: Final = 2.0  # by which a search must be foreseen to go beyond its time to be refused before it is begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Tenant:
     number: int
     hash: HashText
     index: Callable[[Resource], Indexed]
+    seconds: float = 10.0  # what one search may take
 
 
 class Search:
@@ -60,16 +61,19 @@ class Search:
     def __init__(self, tenant: Tenant, types: Sequence[str], where: Sequence[Clause], see: Visibility) -> None:
         self._tenant, self._session = tenant, tenant.session
         self._session.checks.clear()
+        self._where = where
+        self._is_page = False
         tenant.terms.refresh(self._session.connection)
         known = tenant.terms.types(tenant.number)
         self._names = {k: name for name, k in known.items()}
         sight = Sight(see, self._session, tenant.terms, tenant.number, tenant.hash, self._names)
         self._compiler = Compiler(self._session, tenant.terms, tenant.number, tenant.hash, tenant.index, sight, known)
         self._types = self._compiler.types(types)
-        nodes = [self._compiler.node(clause, self._types) for clause in where] if self._types else []
+        self._nodes = nodes = [self._compiler.node(clause, self._types) for clause in where] if self._types else []
         self._is_empty = not self._types or NOTHING in nodes
         self._timeline = timeline.find(where, self._types, tenant.terms, tenant.number, tenant.hash)
-        self._plan = Plan(self._session, self._types, nodes, sight.node(self._types), self._timeline)
+        self._plan = plan = Plan(self._session, self._types, nodes, sight.node(self._types), self._timeline)
+        self._listing = Listing(self._session, self._types, plan, self._compiler)
 
     # --- the page ------------------------------------------------------------------------------------------
 
@@ -78,28 +82,50 @@ class Search:
         cursor = read_cursor(query.sort, query.after)
         if self._is_empty:
             return Found([], None, None if query.total == "none" else 0)
+        self._is_page, self._session.advise = True, partial(advise, query, self._types)
         rows = self._rows(query, query.count + 1, cursor)
         more = len(rows) > query.count > 0
         rows = rows[: query.count]
-        total = None
+        total, is_guess = None, False
         if query.total != "none":
-            total = len(rows) if cursor is None and not more and query.count else self.count()
-        return Found(self._fetch(rows), write_cursor(rows[-1]) if more else None, total)
+            if cursor is None and not more and query.count:
+                total = len(rows)
+            elif query.total == "estimate":
+                total, is_guess = self._estimate(len(rows) + more)
+            else:
+                total = self.count()
+        return Found(self._fetch(rows), write_cursor(rows[-1]) if more else None, total, is_guess)
 
     def _rows(self, query: Query, limit: int, cursor: Cursor | None) -> list[Cursor]:
         if limit <= 1:
             return []
         if not query.sort:
-            return self._unsorted(limit, cursor)
+            self._afford(0, partial(self._plan.cost_of_page, limit))
+            return self._listing.unsorted(limit, cursor)
         keys = keys_of(query.sort, self._types, self._compiler)
         found = self._timeline
-        if len(keys) == 1 and found is not None and keys[0].sort.parameter.code == found.date and not keys[0].hops:
-            rows = self._charted(found, keys[0], limit, cursor)
+        if found is not None and self._is_charted(keys):
+            rows = self._listing.charted(found, keys[0], limit, cursor)
             if rows is not None:
                 return rows
-        if len(keys) == 1 and keys[0].is_walkable and self._plan.should_walk(limit):
-            return self._walked(keys[0], limit, cursor)
-        return self._gathered(keys, limit, cursor)
+        if self._should_walk(keys, limit):
+            self._afford(0, partial(self._plan.cost_of_walk, limit))
+            return self._listing.walked(keys[0], limit, cursor)
+        self._afford(len(keys), partial(self._plan.cost_of_all, len(keys)))
+        return self._listing.gathered(keys, limit, cursor)
+
+    def _should_walk(self, keys: Sequence[Key], limit: int) -> bool:
+        return len(keys) == 1 and keys[0].is_walkable and self._plan.should_walk(limit)
+
+    @property
+    def _budget(self) -> float:
+        """What a search may be foreseen to cost, in microseconds; its time is bounded besides."""
+        return self._tenant.seconds * 1_000_000 * _MARGIN
+
+    def _afford(self, keys: int, cost: Callable[[], float]) -> None:
+        """Refuse what is sure to take too long before it is begun."""
+        if self._plan.most(keys) > self._budget and cost() > self._budget:
+            raise self._session.too_costly()
 
     def _fetch(self, rows: Sequence[Cursor]) -> list[Version]:
         seqs = "[" + ",".join(str(row.seq) for row in rows) + "]"
@@ -112,146 +138,30 @@ class Search:
         }
         return [found[row.seq] for row in rows]
 
-    def _run(self, statement: Sql) -> list[tuple[Any, ...]]:
-        if len(statement.values) > _MOST_VALUES:
-            raise TooCostly("The search has too many alternatives.")
-        return self._session.connection.execute(statement.text, statement.values).fetchall()
-
-    # --- orders --------------------------------------------------------------------------------------------
-
-    def _unsorted(self, limit: int, cursor: Cursor | None, extra: Node | None = None) -> list[Cursor]:
-        """List the newest writes first."""
-        driver, context = self._plan.for_page(limit), Context(self._session)
-        arms = self._plan.arms(driver, context)
-        selects = []
-        for arm in arms:
-            tests = [arm.where]
-            if cursor is not None:
-                tests.append(sql(f"{arm.seq} < ?", cursor.seq))
-            if extra is not None:
-                tests.append(extra.test(arm.seq, context))
-            distinct = "" if driver.lists.disjoint or len(arms) > 1 else "DISTINCT "
-            selects.append(sql(f"SELECT {distinct}{arm.seq} AS seq FROM ? WHERE ?", arm.source, every(tests)))  # noqa: S608
-        if not selects:
-            return []
-        union = " UNION ALL " if driver.lists.disjoint else " UNION "
-        rows = self._run(sql("? ORDER BY seq DESC LIMIT ?", join(union, selects), limit))
-        return [Cursor((), row[0]) for row in rows]
-
-    def _walked(self, key: Key, limit: int, cursor: Cursor | None) -> list[Cursor]:
-        """Walk the index of the sort key, then what has no value for it."""
-        rows: list[Cursor] = []
-        if cursor is None or cursor.keys[0] is not None:
-            rows = self._walk(key, limit, cursor)
-            cursor = None
-        if len(rows) < limit:
-            missing = self._compiler.missing(key.sort.parameter.code, self._types)
-            if missing is not NOTHING:
-                tail = self._unsorted(limit - len(rows), cursor and Cursor((), cursor.seq), missing)
-                rows += [Cursor((None,), row.seq) for row in tail]
-        return rows
-
-    def _walk(self, key: Key, limit: int, cursor: Cursor | None) -> list[Cursor]:
-        context, descending = Context(self._session), key.sort.descending
-        ts, mark = [term.id for term in key.terms], terms.SEVERAL + key.sort.parameter.code
-        selects = []
-        for term in key.terms:
-            x = context.names.new()
-            tests = [sql(f"{x}.t = ?", term.id), _later(f"{x}.lo", f"{x}.seq", descending, cursor)]
-            if mark in term.params:
-                tests.append(_is_first(x, ts, descending, context))
-            tests += self._plan.tests(f"{x}.seq", frozenset(), context)
-            selects.append(sql(f"SELECT {x}.lo AS lo, {x}.seq AS seq FROM span {x} WHERE ?", every(tests)))  # noqa: S608
-        if key.is_id:
-            selects = [self._walk_ids(type.k, descending, cursor, context) for type in self._types]
-        if not selects:
-            return []
-        order = f"lo {'DESC' if descending else 'ASC'}, seq DESC"
-        rows = self._run(sql(f"? ORDER BY {order} LIMIT ?", join(" UNION ALL ", selects), limit))
-        return [Cursor((lo,), seq) for lo, seq in rows]
-
-    def _walk_ids(self, k: int, descending: bool, cursor: Cursor | None, context: Context) -> Sql:
-        r, h = context.names.new(), context.names.new()
-        tests = [sql(f"{r}.k = ?", k), _later(f"{r}.id", f"{r}.seq", descending, cursor)]
-        tests += self._plan.tests(f"{h}.seq", frozenset(), context)
-        return sql(
-            f"SELECT {r}.id AS lo, {r}.seq AS seq FROM resource {r} CROSS JOIN head {h} ON {h}.seq = {r}.seq WHERE ?",  # noqa: S608
-            every(tests),
-        )
-
-    def _charted(self, found: Timeline, key: Key, limit: int, cursor: Cursor | None) -> list[Cursor] | None:
-        """Walk the timeline; None where it cannot tell the order."""
-        if found.many and found.has_many(self._session):
-            return None
-        rows: list[Cursor] = []
-        if cursor is None or cursor.keys[0] is not None:
-            rows = self._chart(found, key.sort.descending, cursor, limit)
-            cursor = None
-        if len(rows) < limit and found.undated:
-            order = "seq DESC"
-            rest = self._listed(found, [(place, TRUE) for place in found.undated], order, -1)
-            tail = [Cursor((None,), row.seq) for row in rest if cursor is None or row.seq < cursor.seq]
-            rows += list(dict.fromkeys(tail))[: limit - len(rows)]
-        return rows
-
-    def _chart(self, found: Timeline, descending: bool, cursor: Cursor | None, limit: int) -> list[Cursor]:
-        """Walk the lists of those that have a time, until there are enough."""
-        places, order = found.by_code(self._session), f"lo {'DESC' if descending else 'ASC'}, seq DESC"
-        rows: list[Cursor] = []
-        while True:
-            tests = [
-                (place, every((found.window.condition("{lo}"), _later("{lo}", "{seq}", descending, cursor))))
-                for place in places
-            ]
-            more = self._listed(found, tests, order, limit)
-            rows = list(dict.fromkeys((*rows, *more)))  # one with several codes comes several times
-            if len(more) < limit or len(rows) >= limit:
-                return rows[:limit]
-            cursor = more[-1]
-
-    def _listed(self, found: Timeline, places: Sequence[tuple[Place, Sql]], order: str, limit: int) -> list[Cursor]:
-        """Return rows of lists that pass all tests, one of a resource for each of its codes."""
-        context = Context(self._session)
-        selects = []
-        for place, extra in places:
-            arm, lo = arm_of(place, context)
-            narrowed = Sql(extra.text.replace("{lo}", lo).replace("{seq}", arm.seq), extra.values)
-            tests = [arm.where, narrowed, *self._plan.tests(arm.seq, found.covers, context)]
-            selects.append(
-                sql(f"SELECT {lo} AS lo, {arm.seq} AS seq FROM ? WHERE ?", arm.source, every(tests))  # noqa: S608
-            )
-        if not selects:
-            return []
-        rows = self._run(sql(f"? ORDER BY {order} LIMIT ?", join(" UNION ALL ", selects), limit))
-        return [Cursor((lo,), seq) for lo, seq in rows]
-
-    def _gathered(self, keys: Sequence[Key], limit: int, cursor: Cursor | None) -> list[Cursor]:
-        """Gather all that matches, with its keys, and sort."""
-        context = Context(self._session)
-        driver = self._plan.for_all()
-        arms = self._plan.arms(driver, context)
-        if not arms:
-            return []
-        found = join(
-            " UNION ALL " if driver.lists.disjoint else " UNION ",
-            [sql(f"SELECT {arm.seq} AS seq FROM ? WHERE ?", arm.source, arm.where) for arm in arms],  # noqa: S608
-        )
-        columns = [sql(f"? AS k{number}", key.column("s.seq", context)) for number, key in enumerate(keys)]
-        made = sql(
-            "WITH s AS MATERIALIZED (?), m AS MATERIALIZED (SELECT ?s.seq AS seq, ? FROM s)"
-            " SELECT * FROM m WHERE ? ORDER BY ? LIMIT ?",
-            found,
-            Sql("" if driver.lists.disjoint or len(arms) > 1 else "DISTINCT "),
-            join(", ", columns),
-            TRUE if cursor is None else beyond(keys, cursor),
-            Sql(ordering(keys)),
-            limit,
-        )
-        return [Cursor(tuple(row[1:]), row[0]) for row in self._run(made)]
-
     def explain(self, query: Query) -> dict[str, object]:
         """Return how the search would be run."""
-        return {"engine": "sqlite", "types": [type.name for type in self._types]}
+        keys = keys_of(query.sort, self._types, self._compiler)
+        order = self._order(keys, query.count + 1)
+        return explain(
+            self._session, query, self._where, self._nodes, self._types, self._plan, order, keys, self._budget
+        )
+
+    def _order(self, keys: Sequence[Key], limit: int) -> tuple[str, float]:
+        """Return how a page is found, and about what that costs in microseconds."""
+        plan = self._plan
+        if self._is_empty:
+            return "nothing matches", 0.0
+        if not keys:
+            return "the order of writes", plan.cost_of_page(limit)
+        if self._is_charted(keys):
+            return "the timeline of the patient", plan.cost_of_page(limit) / 10
+        if self._should_walk(keys, limit):
+            return "the index of the key", plan.cost_of_walk(limit)
+        return "all that matches, gathered and sorted", plan.cost_of_all(len(keys))
+
+    def _is_charted(self, keys: Sequence[Key]) -> bool:
+        found = self._timeline
+        return found is not None and len(keys) == 1 and not keys[0].hops and keys[0].sort.parameter.code == found.date
 
     # --- the total -----------------------------------------------------------------------------------------
 
@@ -259,33 +169,25 @@ class Search:
         """Return how many resources match and may be seen."""
         if self._is_empty:
             return 0
+        if not self._is_page:
+            query = Query(tuple(type.name for type in self._types), tuple(self._where))
+            self._session.advise = partial(advise, query, self._types)
         if self._plan.is_plain:
             return self._plan.total()
+        self._afford(0, partial(self._plan.cost_of_all, 0))
         driver, context = self._plan.for_all(), Context(self._session)
         arms = self._plan.arms(driver, context)
         if not arms:
             return 0
         if driver.lists.disjoint:
             counts = (sql("(SELECT count(*) FROM ? WHERE ?)", arm.source, arm.where) for arm in arms)
-            return int(self._run(sql("SELECT ?", join(" + ", counts)))[0][0])
+            return int(run(self._session, sql("SELECT ?", join(" + ", counts)))[0][0])
         distinct = "DISTINCT " if len(arms) == 1 else ""
         selects = (sql(f"SELECT {distinct}{arm.seq} AS seq FROM ? WHERE ?", arm.source, arm.where) for arm in arms)  # noqa: S608
-        return int(self._run(sql("SELECT count(*) FROM (?)", join(" UNION ", selects)))[0][0])
+        return int(run(self._session, sql("SELECT count(*) FROM (?)", join(" UNION ", selects)))[0][0])
 
-
-def _later(lo: str, seq: str, descending: bool, cursor: Cursor | None) -> Sql:
-    """Return the condition that a row of an ordered list comes after a cursor."""
-    if cursor is None:
-        return TRUE
-    value, sign = cursor.keys[0], "<" if descending else ">"
-    return sql(f"({lo} {sign}= ? AND ({lo} {sign} ? OR {seq} < ?))", value, value, cursor.seq)
-
-
-def _is_first(x: str, ts: Sequence[int], descending: bool, context: Context) -> Sql:
-    """Return the condition that no other value of the resource comes before this one, or is as good."""
-    f, sign = context.names.new(), ">" if descending else "<"
-    among = ",".join(map(str, ts))
-    return Sql(
-        f"NOT EXISTS (SELECT 1 FROM fact {f} WHERE {f}.seq = {x}.seq AND {f}.t IN ({among})"  # noqa: S608 - ours
-        f" AND {f}.lo {sign}= {x}.lo AND ({f}.lo {sign} {x}.lo OR ({f}.t, {f}.w) < ({x}.t, {x}.w)))"
-    )
+    def _estimate(self, least: int) -> tuple[int, bool]:
+        """Return how many match, and whether that is a guess: what is cheap to count is counted."""
+        if self._plan.is_plain or self._plan.cheapest() <= EXACT:
+            return self.count(), False
+        return estimate(self._session, self._plan, tuple(type.k for type in self._types), least), True

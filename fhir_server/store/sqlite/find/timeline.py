@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from fhir_server.search.query import Ask, Clause, Match
 from fhir_server.search.values import Period, Reference, Token
@@ -90,7 +90,7 @@ class Timeline(NamedTuple):
             if session.connection.execute(text, (t, p)).get < _SHORT:
                 made.append(place)
                 continue
-            codes = session.connection.execute(_CODES, (t, p, t, p)).fetchall()
+            codes: list[Any] = session.connection.execute(_CODES, (t, p, t, p)).fetchall()
             made += [(t, p, c) for (c,) in codes] if len(codes) <= _MOST_CODES else [place]
         return tuple(made)
 
