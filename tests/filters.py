@@ -96,7 +96,8 @@ class Filters:
         """Return a full text question."""
         random = self._random
         found = text_of("_content", json.loads(node.body)).split()
-        some = random.sample(found, min(len(found), 3)) or ["nothing"]
+        plain = [word for word in found if word not in ("and", "or", "not")]
+        some = random.sample(plain, min(len(plain), 3)) or ["nothing"]
         at = random.randrange(max(1, len(found)))
         return random.choice(
             [some[0], " ".join(some), " or ".join(some), f"{some[0]} and not {some[-1]}", f"{some[0][:3]}*",

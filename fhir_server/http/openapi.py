@@ -56,7 +56,8 @@ def add_fhir(web: FastAPI, hub: Hub) -> None:
 
 
 def _describe(route: FhirRoute, types: list[str]) -> tuple[str, dict[str, Any]]:
-    names = {"Type": "type", "id": "id"}
+    names = {"Type": "type", "id": "id", "inside": "inside"}
+    schemas = {"type": {"type": "string", "enum": types}, "inside": {"type": "string", "enum": ["*", *types]}}
     parts, parameters = [], []
     for part in route.shape.split("/") if route.shape else []:
         name = names.get(part)
@@ -64,8 +65,7 @@ def _describe(route: FhirRoute, types: list[str]) -> tuple[str, dict[str, Any]]:
             name = "version"
         parts.append(f"{{{name}}}" if name else part)
         if name:
-            schema = {"type": "string", "enum": types} if name == "type" else _ID
-            parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
+            parameters.append({"name": name, "in": "path", "required": True, "schema": schemas.get(name, _ID)})
     body = route.method in ("POST", "PUT", "PATCH")
     media = "application/x-www-form-urlencoded" if route.shape.endswith("_search") else _FHIR
     item: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """The one table of FHIR routes: it feeds the dispatcher and the CapabilityStatement.
 
-A path is matched by its shape: `*` stands for a resource type or an id, other words for themselves.
+A path is matched by its shape: `Type`, `id` and `inside` (a type, or `*` for all, of a compartment) stand for what
+is there, other words for themselves.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ ROUTES: Final = (
     FhirRoute("POST", "Type", "create", handlers.create),
     FhirRoute("GET", "Type", "search-type", search.search_type),
     FhirRoute("POST", "Type/_search", "search-type", search.search_post),
-    FhirRoute("GET", "Type/id/id", "search-type", search.search_compartment),
-    FhirRoute("POST", "Type/id/id/_search", "search-type", search.search_post),
+    FhirRoute("GET", "Type/id/inside", "search-type", search.search_compartment),
+    FhirRoute("POST", "Type/id/inside/_search", "search-type", search.search_post),
     FhirRoute("POST", "Type/id/_search", "search-type", search.search_post),
     FhirRoute("POST", "", "transaction", _bundle),
     FhirRoute("GET", "", "search-system", search.search_system),
@@ -69,7 +70,8 @@ def shape_of(segments: Sequence[str], types: frozenset[str]) -> str:
         return "/".join(segments)
     if segments[0] not in types:
         raise NotSupported("There is no such resource type or path.")
-    return "/".join(["Type", *(part if part in _WORDS else "id" for part in segments[1:])])
+    names = ("id", "inside", "id")  # what a path may have behind a type where no word stands
+    return "/".join(["Type", *(p if p in _WORDS else names[min(n, 2)] for n, p in enumerate(segments[1:]))])
 
 
 def find(request: Request, types: frozenset[str]) -> FhirRoute:
