@@ -188,34 +188,39 @@ def test_reindexing_is_a_job_with_progress_and_a_result(hub: RunningHub, mark: s
     assert hub.request("GET", "/fhir/$reindex").status_code == 405
 
 
+def _check_that_both_agree(hub: RunningHub, beside: httpx.Client, mark: str) -> None:
+    url = f"http://x.org/{mark}"
+    for _ in range(200):
+        try:
+            if beside.get("/metadata").status_code == 200:
+                break
+        except httpx.TransportError:
+            time.sleep(0.1)
+    hub.create(definition(mark, by_extension(url)))
+    written = beside.post("/Patient", json=patient(url, "blue")).json()["id"]
+    assert written in wait_for(hub, f"Patient?{mark}=blue")
+    for _ in range(100):
+        answer = beside.get(f"/Patient?{mark}=blue")
+        if answer.status_code == 200:
+            break
+        time.sleep(0.1)
+    assert len(answer.json()["entry"]) == 2
+
+
 def test_two_servers_on_one_store_agree_on_what_is_defined(own_hub: RunningHub, mark: str) -> None:
-    url, port = f"http://x.org/{mark}", free_port()
-    own_hub.create(patient(url, "blue"))
+    port = free_port()
+    own_hub.create(patient(f"http://x.org/{mark}", "blue"))
     with subprocess.Popen(
         [str(PREDMP), "serve", "--http", f"127.0.0.1:{port}", "--mllp", f"127.0.0.1:{free_port()}", "--store", own_hub.store],
         env=own_hub.env, cwd=own_hub.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as other:  # fmt: skip
         try:
-            beside = httpx.Client(
+            with httpx.Client(
                 base_url=f"http://127.0.0.1:{port}/fhir",
                 headers={"Authorization": f"Bearer {own_hub.operator}"},
                 trust_env=False,
-            )
-            for _ in range(200):
-                try:
-                    if beside.get("/metadata").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    time.sleep(0.1)
-            own_hub.create(definition(mark, by_extension(url)))
-            written = beside.post("/Patient", json=patient(url, "blue")).json()["id"]
-            assert written in wait_for(own_hub, f"Patient?{mark}=blue")
-            for _ in range(100):
-                answer = beside.get(f"/Patient?{mark}=blue")
-                if answer.status_code == 200:
-                    break
-                time.sleep(0.1)
-            assert len(answer.json()["entry"]) == 2
+            ) as beside:
+                _check_that_both_agree(own_hub, beside, mark)
         finally:
             other.terminate()
 
