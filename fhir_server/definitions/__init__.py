@@ -92,6 +92,11 @@ def structure(name: str) -> Structure:
     return found._replace(elements=MappingProxyType(dict(found.elements)))
 
 
+def is_structure(name: str) -> bool:
+    """Whether R4 has a structure of that path name."""
+    return name in _file().structures
+
+
 def structure_names() -> tuple[str, ...]:
     """Return the names of all structures."""
     return tuple(_file().structures)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from fhir_server.definitions import resource_types, structure_names
+from fhir_server.definitions import is_structure, resource_types
 from fhir_server.graphql.failures import QueryError, TooMuch, shown
 from fhir_server.graphql.fields import ANY, SYSTEM, Shape, shapes
 from fhir_server.graphql.syntax import Directive, Document, Field, Inline, Query, Selection, Value, Variable
@@ -93,7 +93,7 @@ class _Checker:
 
     def _narrowed(self, types: frozenset[str], condition: str, at: Selection) -> frozenset[str]:
         """Return the types that a condition leaves; none where it can never hold, so that nothing is checked."""
-        if condition not in _ABSTRACT and condition not in structure_names() and condition not in resource_types():
+        if condition not in _ABSTRACT and not is_structure(condition) and condition not in resource_types():
             raise QueryError(f"There is no type '{shown(condition)}'.", at.at)
         if condition in _ABSTRACT:
             return types

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from fhir_server.definitions import property, resource_types, structure_names
+from fhir_server.definitions import is_structure, property, resource_types
 from fhir_server.errors import Unprocessable
 
 
@@ -101,5 +101,5 @@ def places(root: dict[str, Any]) -> dict[int, Place]:
 
 def type_of(parent: str, key: str) -> str:
     """Return the type that a JSON key has in a structure; "" when R4 knows no such thing."""
-    known = property(parent, key) if parent in resource_types() or parent in structure_names() else None
+    known = property(parent, key) if parent in resource_types() or is_structure(parent) else None
     return known[1] if known else ""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from fhir_server import fhirpath
-from fhir_server.definitions import Constraint, resource_types, structure_names
+from fhir_server.definitions import Constraint, is_structure, resource_types
 from fhir_server.fhirpath.nodes import Environment, referred_type
 from fhir_server.fhirpath.types import ancestors
 from fhir_server.model import Resource
@@ -158,7 +158,7 @@ def _check_target(run: Run, profile: Profile, rules: Sequence[TypeRule], item: I
         return
     for target in (t for rule in rules for t in rule.targets):
         name = bare(target).removeprefix(STRUCTURES)
-        if name not in structure_names():
+        if not is_structure(name):
             known = run.profile(target)
             if known is None:
                 return  # not known, so that any type may be meant

@@ -6,9 +6,9 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/defining-extensions.html#context
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from fhir_server.definitions import resource_types, structure, structure_names
+from fhir_server.definitions import is_structure, resource_types, structure
 from fhir_server.fhirpath.nodes import Node
 from fhir_server.fhirpath.types import ancestors
 from fhir_server.profiles.check import check
@@ -30,6 +30,8 @@ class Used(NamedTuple):
 
 def check_extensions(run: Run, resource: Item) -> None:
     """Check every extension whose definition is known: its value, its parts, where it stands."""
+    if not _has_extension(resource.node.value):
+        return
     urls: set[str] = set()
     for used in find(run, resource, frozenset(), ""):
         url = text_of(used.item.node.value.get("url")) if used.item.node.value.__class__ is dict else ""
@@ -61,7 +63,7 @@ def _allows(kind: str, expression: str, used: Used) -> bool:
     if kind == "extension":
         return not used.within or bare(expression) == used.within
     path = expression.replace("[x]", "")
-    if kind != "element" or path.partition(".")[0] not in structure_names():
+    if kind != "element" or not is_structure(path.partition(".")[0]):
         return True
     return path in used.places
 
@@ -76,15 +78,24 @@ def find(run: Run, item: Item, places: frozenset[str], within: str) -> Iterator[
             yield Used(found, name == "modifierExtension", own, within)
             url = text_of(found.node.value.get("url")) if found.node.value.__class__ is dict else ""
             yield from find(run, found, frozenset(), url)
-    if node.value.__class__ is not dict or node.type not in structure_names():
+    if node.value.__class__ is not dict or not is_structure(node.type):
         return
     for name in structure(node.type).elements:
         if name in _NAMES:
             continue
         for found in below(item, name):
+            if not _has_extension(found.node.value) and not found.node.extra:
+                continue
             if found.node.type in resource_types() or (found.node.value.__class__ is not dict and not found.node.extra):
                 continue
             yield from find(run, found, frozenset(f"{place}.{name}" for place in own), within)
+
+
+def _has_extension(value: Any) -> bool:
+    """Whether an extension stands anywhere in it: most resources and elements have none, and are not walked."""
+    if value.__class__ is dict:
+        return "extension" in value or "modifierExtension" in value or any(map(_has_extension, value.values()))
+    return value.__class__ is list and any(map(_has_extension, value))
 
 
 def root_of(resource: dict[str, object]) -> Item:

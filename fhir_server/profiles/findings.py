@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from fhir_server.definitions import structure, structure_names
+from fhir_server.definitions import is_structure, structure
 from fhir_server.errors import Issue
 from fhir_server.fhirpath.nodes import Node, children_named
 from fhir_server.model import Resource
@@ -108,7 +108,7 @@ def below(item: Item, name: str) -> list[Item]:
     if not nodes:
         return []
     type = item.node.type
-    element = structure(type).elements.get(name) if type in structure_names() else None
+    element = structure(type).elements.get(name) if is_structure(type) else None
     if element is not None and not element.is_list:
         return [Item(node, f"{item.where}.{name}") for node in nodes]
     return [Item(node, f"{item.where}.{name}[{n}]") for n, node in enumerate(nodes)]

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from fhir_server.definitions import structure_names
+from fhir_server.definitions import is_structure
 from fhir_server.errors import Issue
 from fhir_server.fhirpath.nodes import Node
 from fhir_server.fhirpath.types import ancestors
@@ -52,12 +52,11 @@ class Judge:
     async def issues(self, view: View, task: Task, *, keep: bool = True) -> list[Issue]:
         """Return what the profiles find, warnings and notes included; at most 100 and one that says so."""
         shelf = await self._library.shelf(view, keep=keep)
-        known = Known()
         for _ in range(MOST_ROUNDS):
-            run = run_once(known, task)
+            run = run_once(shelf.known, task)
             if not run.missing_profiles and not run.missing_codes:
                 break
-            await self._library.learn(view, shelf, known, sorted(run.missing_profiles), list(run.missing_codes))
+            await self._library.learn(view, shelf, sorted(run.missing_profiles), list(run.missing_codes))
         return list(dict.fromkeys(run.issues))
 
     async def on_write(self, tx: Transaction, changes: Sequence[Change]) -> list[tuple[Change, list[Issue]]]:
@@ -165,7 +164,7 @@ def _check_named(run: Run, item: Item, canonical: str) -> None:
 def _check_against(run: Run, item: Item, canonical: str, where: str) -> bool:
     """Check against a profile, or a type of R4 named as one; return False where it is not known."""
     name = bare(canonical).removeprefix(STRUCTURES)
-    if name in structure_names():
+    if is_structure(name):
         if name not in ancestors(item.node.type):
             run.report("structure", f"This profile is for {name}.", where)
         return True

@@ -51,7 +51,7 @@ class _Shelf:
 
     epoch: int
     sources: dict[str, Source | None] = field(default_factory=dict)  # by canonical as written
-    members: dict[Coded, bool | None] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)  # the same, ready for checks
 
 
 class Library:
@@ -76,23 +76,25 @@ class Library:
         """
         epoch = await view.epoch()
         kept = self._shelves.get(view.tenant)
-        if kept is not None and kept.epoch == epoch and keep and len(kept.sources) + len(kept.members) < MOST_KEPT:
+        if (
+            kept is not None
+            and kept.epoch == epoch
+            and keep
+            and len(kept.sources) + len(kept.known.members) < MOST_KEPT
+        ):
             return kept
         made = _Shelf(epoch)
         if keep:
             self._shelves[view.tenant] = made
         return made
 
-    async def learn(
-        self, view: View, shelf: _Shelf, known: Known, profiles: Sequence[str], questions: Sequence[Coded]
-    ) -> None:
+    async def learn(self, view: View, shelf: _Shelf, profiles: Sequence[str], questions: Sequence[Coded]) -> None:
         """Read what a check had to leave open."""
+        known = shelf.known
         for canonical in profiles:
             known.profiles[canonical] = await self.profile(view, shelf, canonical)
         for question in questions:
-            if question not in shelf.members:
-                shelf.members[question] = await self._is_member(view, question)
-            known.members[question] = shelf.members[question]
+            known.members[question] = await self._is_member(view, question)
 
     async def profile(self, view: View, shelf: _Shelf, canonical: str) -> Profile | None:
         """Return a profile; None where it, or one that it is built on, is not known or cannot be used."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from fhir_server.definitions import structure_names
+from fhir_server.definitions import is_structure
 from fhir_server.fhirpath.nodes import Node, referred_type
 from fhir_server.fhirpath.types import ancestors
 from fhir_server.profiles import bindings
@@ -191,7 +191,7 @@ def _step(run: Run, part: Part, step: Step) -> Part | None:
 
 def _target(run: Run, canonical: str) -> TypeRule:
     name = bare(canonical).removeprefix(STRUCTURES)
-    if name in structure_names():
+    if is_structure(name):
         return TypeRule(name)
     profile = run.profile(canonical)
     return TypeRule(profile.type if profile is not None else "", (canonical,))

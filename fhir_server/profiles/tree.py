@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final
 
-from fhir_server.definitions import Constraint, Element, property, structure, structure_names
+from fhir_server.definitions import Constraint, Element, is_structure, property, structure, structure_names
 from fhir_server.profiles.part import (
     STRUCTURES,
     Discriminator,
@@ -48,7 +48,7 @@ def build(definition: Mapping[str, Any], base: Profile | None) -> Profile:
         BadProfile: It has no elements, too many, or constrains no type of R4.
     """
     type = definition.get("type")
-    if type.__class__ is not str or type not in structure_names():
+    if type.__class__ is not str or not is_structure(type):
         raise BadProfile("The profile constrains no type of R4.")
     builder = _Builder(type, deepcopy(base.root) if base else Part())
     for element in elements_of(definition):
@@ -124,7 +124,7 @@ class _Builder:
         part, type, base, choice = self.root, self.type, None, ""
         for step, slice in steps:
             name, choice = _choice(type, step.removesuffix("[x]"))
-            base = structure(type).elements.get(name) if type in structure_names() else None
+            base = structure(type).elements.get(name) if is_structure(type) else None
             part = part.below.setdefault(name, Part())
             names = slice.split("/") if slice else [step] if choice else []
             if choice and not slice and closes and step is steps[-1][0]:
@@ -170,7 +170,7 @@ class _Builder:
 
 def _choice(type: str, name: str) -> tuple[str, str]:
     """Split `valueQuantity` into the choice and its type; a name that is no such key stays as it is."""
-    if type in structure_names() and name not in structure(type).elements:
+    if is_structure(type) and name not in structure(type).elements:
         found = property(type, name)
         if found is not None and found[0].choice:
             return found[0].name, found[1]
@@ -210,7 +210,7 @@ def _lay(part: Part, element: Mapping[str, Any], base: Element | None, type: str
             part.binding = found
     known = {c.key for c in base.constraints} if base is not None else set()
     for owner in (type, *(base.types if base is not None else ())):
-        if owner in structure_names():
+        if is_structure(owner):
             known |= {c.key for c in structure(owner).constraints}
     part.rules += _rules(element, known, part.rules)
     part.slicing = _slicing(element) or part.slicing
@@ -291,7 +291,7 @@ def base_of(definition: Mapping[str, Any]) -> str:
         return ""
     base = definition.get("baseDefinition")
     if base.__class__ is not str or (
-        bare(base).startswith(STRUCTURES) and bare(base).removeprefix(STRUCTURES) in structure_names()
+        bare(base).startswith(STRUCTURES) and is_structure(bare(base).removeprefix(STRUCTURES))
     ):
         return ""
     return str(base)

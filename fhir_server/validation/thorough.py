@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from fhir_server.definitions import Constraint, Element, properties, resource_types, structure, structure_names
+from fhir_server.definitions import Constraint, Element, is_structure, properties, resource_types, structure
 from fhir_server.errors import Issue
 from fhir_server.fhirpath.nodes import referred_type
 from fhir_server.model import Resource
@@ -52,7 +52,7 @@ def advice(resource: Resource) -> list[Issue]:
 
 
 def _below(place: Place) -> Iterator[Place]:
-    if place.value.__class__ is not dict or place.type not in structure_names():
+    if place.value.__class__ is not dict or not is_structure(place.type):
         return
     known = properties(place.type)
     for key, value in place.value.items():
@@ -77,7 +77,7 @@ def _placed(place: Place, item: dict[str, Any], type: str, where: str, element: 
 
 @cache
 def _warnings(type: str) -> tuple[tuple[Constraint, Any], ...]:
-    found = structure(type).constraints if type in structure_names() else ()
+    found = structure(type).constraints if is_structure(type) else ()
     return tuple((c, by_engine(c, type)) for c in found if c.severity == "warning")
 
 
