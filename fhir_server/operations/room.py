@@ -7,19 +7,37 @@ from typing import Final
 
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Room
-from fhir_server.operations import everything, export, graphql, import_, lastn, reindex, stats, terminology, validate
-from fhir_server.settings import Settings
-
-MODULES: Final[tuple[ModuleType, ...]] = (
-    validate,
+from fhir_server.operations import (
+    convert,
+    diff,
     everything,
     export,
     graphql,
     import_,
     lastn,
+    match,
+    meta,
     reindex,
     stats,
     terminology,
+    validate,
+)
+from fhir_server.settings import Settings
+
+MODULES: Final[tuple[ModuleType, ...]] = (
+    validate,
+    convert,
+    diff,
+    everything,
+    export,
+    graphql,
+    import_,
+    lastn,
+    meta,
+    reindex,
+    stats,
+    terminology,
+    match,
 )
 """Modules with `operations(hub, settings) -> tuple[Operation, ...]`."""
 

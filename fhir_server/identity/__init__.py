@@ -1,0 +1,1 @@
+"""Who a patient is: matching, merging and unmerging of Patients."""
