@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from fhir_server.search.match import Node
 from fhir_server.search.parameters import parameters_of
-from fhir_server.search.query import Parameter
+from fhir_server.search.query import AllOf, AnyOf, Clause, Not, Parameter, Query
 from fhir_server.search.values import (
     Composite,
     Number,
@@ -66,11 +66,56 @@ class Questions:
             pairs.append(("_sort", self._sort(type)))
         return f"{type}?" + "&".join(f"{quote(name, safe=':.')}={quote(value)}" for name, value in pairs)
 
+    def nested(self, read: Callable[[str], Query]) -> tuple[str, Clause]:
+        """Return a type and a clause made of others by all of, any of and not, as no query string has them.
+
+        Args:
+            read: Makes a query of `Type?a=b`.
+        """
+        type = self._random.choice([*self._by_type, "Observation", "Patient"])
+        return type, self._nested(type, read, DEPTH)
+
+    def _nested(self, type: str, read: Callable[[str], Query], depth: int) -> Clause:
+        random = self._random
+        if not depth or random.random() < 0.3:
+            name, value = self._pair(random.choice(self._by_type[type]), 1)
+            (clause,) = read(f"{type}?{quote(name, safe=':.')}={quote(value)}").where
+            return clause
+        if random.random() < 0.3:
+            return Not(self._nested(type, read, depth - 1))
+        parts = tuple(self._nested(type, read, depth - 1) for _ in range(random.choice([1, 2, 2, 3])))
+        return random.choice([AllOf, AnyOf, AnyOf])(parts)
+
+    def sort(self, type: str) -> str:
+        """Return sort keys for a type, some of them over chains."""
+        return self._sort(type)
+
     def _sort(self, type: str) -> str:
         codes = [code for code, p in parameters_of(type).items() if p.type in SORTABLE]
         used = [code for code in codes if any(node.values.get(code) for node in self._by_type[type])]
         keys = self._random.sample(used or codes, self._random.choice([1, 1, 2]))
+        if self._random.random() < 0.3 and (chain := self._chain(type, DEPTH)):
+            keys = [chain, *keys[1:]]
         return ",".join(self._random.choice(["", "-"]) + key for key in keys)
+
+    def _chain(self, type: str, depth: int) -> str:
+        """Return a chain of references that ends in a parameter to sort by; "" where none is found."""
+        random = self._random
+        node = random.choice(self._by_type[type])
+        links = [
+            (code, parameter, value.type)
+            for code, parameter in parameters_of(type).items()
+            for value in node.values.get(code, ())
+            if isinstance(value, Reference) and value.type in parameter.targets and value.type in self._by_type
+        ]
+        if not links:
+            return ""
+        code, parameter, target = random.choice(links)
+        start = f"{code}:{target}" if len(parameter.targets) > 1 or random.random() < 0.3 else code
+        if depth > 1 and random.random() < 0.3 and (rest := self._chain(target, depth - 1)):
+            return f"{start}.{rest}"
+        ends = [code for code, p in parameters_of(target).items() if p.type in SORTABLE]
+        return f"{start}.{random.choice(ends)}"
 
     def _pair(self, node: Node, depth: int) -> tuple[str, str]:
         """Return a parameter that the node may well match."""

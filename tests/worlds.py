@@ -16,7 +16,9 @@ class World:
         self.nodes = list(nodes)
         self._by_reference = {(node.type, node.id): node for node in self.nodes}
         self._sources: dict[tuple[str, str, str, str], list[Node]] = {}
+        self._by_type: dict[str, list[Node]] = {}
         for node in self.nodes:
+            self._by_type.setdefault(node.type, []).append(node)
             for code, values in node.values.items():
                 for value in values:
                     if isinstance(value, Reference) and value.id:
@@ -32,5 +34,9 @@ class World:
 
     def matching(self, types: Sequence[str], where: Sequence[Clause]) -> list[Node]:
         """Return what a search finds, in the order in which the resources were given."""
-        wanted = frozenset(types)
-        return [n for n in self.nodes if n.type in wanted and all(matches(clause, n, self) for clause in where)]
+        if len(types) == 1:
+            nodes = self._by_type.get(types[0], [])
+        else:
+            wanted = frozenset(types)
+            nodes = [node for node in self.nodes if node.type in wanted]
+        return [node for node in nodes if all(matches(clause, node, self) for clause in where)]
