@@ -65,7 +65,7 @@ def build_parser(*, rooms: bool = True) -> argparse.ArgumentParser:
         "doctor",
         "say whether this machine and this store are fit",
         run_doctor,
-        settings=("store", "http", "mllp"),
+        settings=("store", "http", "mllp", "tenant", "zone"),
     )
     _add_reindex(commands)
     if not rooms:

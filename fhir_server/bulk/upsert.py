@@ -18,6 +18,7 @@ from fhir_server.interactions.apply import Applied
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
 from fhir_server.model import EVERYTHING, Actor, Change, Entry
+from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import AuditRow, Transaction, Write
 
 
@@ -74,7 +75,7 @@ class Upsert:
                     continue
             number = 1 if current is None else current.version + 1
             body = complete(line.type, line.id, line.body, number, instant)
-            indexed = wire.unpack(line.indexed)
+            indexed = self._indexed(line, body)
             method = "PUT" if line.given else "POST"
             version = await tx.put(Write(line.type, line.id, number, tx.now, method, body, indexed))
             before = gate.load(current.body) if current is not None and not current.is_deleted else None
@@ -83,6 +84,12 @@ class Upsert:
             tally.stored[line.type] += 1
         await self._conclude(tx, done, owners)
         return tally, done.changes + resolved
+
+    def _indexed(self, line: Prepared, body: bytes) -> Indexed:
+        """Return the index values of a line; who prepared it knew R4's parameters only."""
+        if self._hub.registry.defines(line.type):
+            return self._hub.index(gate.load(body))
+        return wire.unpack(line.indexed)
 
     async def _resolved(self, tx: Transaction, line: Prepared, tally: Tally) -> list[Change]:
         """Write a line whose conditional references the store must answer, with all that follows a write."""

@@ -73,6 +73,10 @@ class SearchParameters:
         yield from state.ready.get(type, _NONE).values()
         yield from state.pending.get(type, _NONE).values()
 
+    def defines(self, type: str) -> bool:
+        """Whether a resource of this type is indexed by more than R4's parameters and our own."""
+        return type in self._state.ready or type in self._state.pending
+
     def url(self, type: str, code: str) -> str:
         """Return the canonical url of a parameter's definition, "" for none."""
         return self._state.urls.get((type, code)) or _urls().get((type, code), "")
