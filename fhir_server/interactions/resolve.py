@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from itertools import chain
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
 from fhir_server import gate
 from fhir_server.errors import BadParameter, TooCostly
+from fhir_server.interactions.hierarchy import related
 from fhir_server.model import EVERYTHING, Visibility
 from fhir_server.search.paths import paths
 from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not, Parameter, Query
-from fhir_server.search.values import Token, Uri
+from fhir_server.search.values import Reference, Token, Uri
 from fhir_server.store.protocol import Found, Store, Transaction, View
 from fhir_server.store.visibility import is_visible
 from fhir_server.terminology import Terminology
@@ -139,6 +141,14 @@ class _Settling:
         return tuple([await self.clause(one) for one in clauses])
 
     async def _match(self, clause: Match) -> Clause:
+        if clause.parameter.type == "reference":
+            asked = [ask.value for ask in clause.asks if isinstance(ask.value, Reference)]
+            below = clause.modifier == "below"
+            found = [await related(self._view, one, below=below, see=self._see) for one in asked]
+            return Match(clause.parameter, tuple(Ask(one) for one in dict.fromkeys(chain.from_iterable(found))))
+        return await self._coded(clause)
+
+    async def _coded(self, clause: Match) -> Clause:
         found = [await self._codes(clause, ask) for ask in clause.asks]
         codes = frozenset().union(*found)
         if len(codes) > MOST_CODES:

@@ -25,7 +25,7 @@ MAX_VALUES: Final = 100_000  # characters of all alternatives of a parameter
 MODIFIERS: Final = {
     "string": frozenset({"exact", "contains"}),
     "token": frozenset({"not", "text", "of-type", "in", "not-in", "above", "below"}),
-    "reference": frozenset({"identifier"}),
+    "reference": frozenset({"identifier", "above", "below"}),
     "uri": frozenset({"above", "below"}),
 }
 """Modifiers by parameter type, beside :missing (all but composite) and, on a reference, a type."""
@@ -42,6 +42,7 @@ _KM: Final = {  # by UCUM code; without a unit R4 assumes km
 }
 _PLAIN: Final = re.compile(r"-?[0-9]{1,7}(?:\.[0-9]{1,20})?")
 _LOCAL: Final = re.compile(r"(?:([A-Z][A-Za-z]*)/)?([A-Za-z0-9.\-]{1,64})(?:/_history/([A-Za-z0-9.\-]{1,64}))?")
+_HIERARCHY: Final = ("above", "below")
 _VALUE_SET: Final = re.compile(r"ValueSet/[A-Za-z0-9.\-]{1,64}")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
@@ -113,7 +114,7 @@ class Reader:
                 return (
                     token_ask(name, "", text)
                     if modifier == "identifier"
-                    else self.reference_ask(name, parameter, modifier, text)
+                    else self.reference_ask(name, parameter, "" if modifier in _HIERARCHY else modifier, text)
                 )
             case "composite":
                 return self.composite_ask(name, parameter, text)
@@ -182,7 +183,7 @@ def token_ask(name: str, modifier: str, text: str) -> Ask:
         if len(parts) != 3 or not all(parts):
             raise BadParameter(f"The parameter '{name}' takes system|code|value.")
         return Ask(Token(None, parts[2], kind=(parts[0], parts[1])))
-    if modifier in ("above", "below") and not (len(parts) == 2 and all(parts)):
+    if modifier in _HIERARCHY and not (len(parts) == 2 and all(parts)):
         raise BadParameter(f"The parameter '{name}' takes system|code.")
     if len(parts) == 1:
         return Ask(Token(None, parts[0]))

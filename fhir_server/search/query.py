@@ -63,10 +63,10 @@ class Match:
 
     @property
     def is_open(self) -> bool:
-        """Whether a terminology must say first what is asked for; no store answers it before."""
+        """Whether a value set or a hierarchy must say first what is asked for; no store answers it before."""
         if self.modifier in ("in", "not-in"):
             return True
-        return self.modifier in ("above", "below") and self.parameter.type == "token"
+        return self.modifier in ("above", "below") and self.parameter.type in ("token", "reference")
 
     @property
     def is_full_text(self) -> bool:
