@@ -46,7 +46,8 @@ def profile(type: str, *elements: Json, name: str = "own", base: str = "", **fac
 def extension(name: str, *elements: Json, **facts: Any) -> Json:
     """The definition of an extension."""
     url = element("Extension.url", fixedUri=OWN + name)
-    return profile("Extension", url, *elements, name=name, **facts)
+    anywhere = {"context": [{"type": "element", "expression": "Element"}]}
+    return profile("Extension", url, *elements, name=name, **(anywhere | facts))
 
 
 def sliced(
