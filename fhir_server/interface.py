@@ -218,6 +218,8 @@ class OperationCall:
     content_type: str = ""
     preferences: Mapping[str, str] = field(default_factory=dict)  # the Prefer header: {"respond-async": ""}
     request_id: str = ""
+    if_match: str = ""  # the If-Match header
+    version: str = ""  # of an operation on a version, `Type/id/_history/version/$name`; as it was sent
     parts: AsyncIterator[bytes] | None = None  # the body as it arrives, of an operation that takes it so
 
 
@@ -248,6 +250,7 @@ class Operation:
     takes_any_body: bool = False  # whether a body that is not FHIR JSON is handed over as it is (`body`)
     takes_stream: bool = False  # whether NDJSON is handed over as it arrives (`parts`), however long it is
     is_job: bool = False  # whether it starts a job by itself, so that `Prefer: respond-async` is its own matter
+    on_versions: bool = False  # whether one on an instance may be called on a version of it too
     reads_body: bool = False  # whether FHIR JSON is handed over unread (`body`): $validate says itself what is wrong
 
 

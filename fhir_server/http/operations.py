@@ -47,6 +47,8 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
             content_type=request.headers.get("content-type", ""),
             preferences=request.preferences,
             request_id=request.id,
+            if_match=request.headers.get("if-match", ""),
+            version=place[3] if len(place) == 4 else "",
             parts=request.parts,
         )
     )
@@ -70,11 +72,14 @@ def find_operation(hub: Hub, request: Request) -> Operation:
     """Return the operation that a path names; raise NotSupported where there is none."""
     *place, last = request.segments
     name = last[1:]
-    type, is_instance = place[0] if place else "", len(place) == 2
-    if len(place) <= 2 and (not type or type in hub.types):
+    is_version = len(place) == 4 and place[2] == "_history"
+    type, is_instance = place[0] if place else "", len(place) == 2 or is_version
+    if (len(place) <= 2 or is_version) and (not type or type in hub.types):
         levels = (type, "*") if type else ("",)
         for operation in hub.operations:
             if operation.name == name and operation.instance == is_instance and operation.type in levels:
+                if is_version and not operation.on_versions:
+                    continue
                 return operation
     raise NotSupported("There is no such operation here.")
 

@@ -46,10 +46,11 @@ def test_each_statistic_is_that_of_another_implementation(values: list[Decimal])
         assert math.isclose(one("std-dev", values) or 0, python.stdev(values), rel_tol=1e-12, abs_tol=1e-12)
     else:
         assert one("variance", values) is None and one("std-dev", values) is None
-    mean, n = python.mean(exact), len(exact)
-    second = sum((v - mean) ** 2 for v in exact) / n
+    n = len(exact)
+    mean = sum(exact, Fraction()) / n
+    second = sum(((v - mean) ** 2 for v in exact), Fraction()) / n
     if second:
-        third, fourth = (sum((v - mean) ** power for v in exact) / n for power in (3, 4))
+        third, fourth = (sum(((v - mean) ** power for v in exact), Fraction()) / n for power in (3, 4))
         assert math.isclose(one("skew", values) or 0, float(third) / float(second) ** 1.5, rel_tol=1e-9, abs_tol=1e-9)
         assert one("kurtosis", values) == written(fourth / second**2)
     else:

@@ -1,0 +1,41 @@
+"""`$convert`: a resource in another format.
+
+Bodies and answers are converted where they come in and go out; the operation hands the resource through.
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/resource-operation-convert.html
+"""
+
+from __future__ import annotations
+
+from fhir_server.errors import BadRequest
+from fhir_server.interactions.core import Hub
+from fhir_server.interface import Answer, Operation, OperationCall
+from fhir_server.settings import Settings
+
+
+def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
+    """Return `$convert`."""
+    return (
+        Operation(
+            name="convert",
+            type="",
+            instance=False,
+            methods=("POST",),
+            needs="",  # nothing of the store is read
+            run=run,
+            documentation="Returns the resource sent in the format asked for by Accept or _format: JSON or XML.",
+            definition="http://hl7.org/fhir/OperationDefinition/Resource-convert",
+        ),
+    )
+
+
+async def run(call: OperationCall) -> Answer:
+    """Return the resource of the body, or that of the parameter `input`; raise BadRequest where there is none."""
+    resource = call.resource
+    if resource is None:
+        raise BadRequest("Send the resource that is to be converted.")
+    items = resource.get("parameter")
+    if resource["resourceType"] == "Parameters" and isinstance(items, list) and len(items) == 1:
+        (item,) = items
+        if isinstance(item, dict) and item.get("name") == "input" and isinstance(item.get("resource"), dict):
+            resource = item["resource"]
+    return Answer(200, resource)
