@@ -17,6 +17,11 @@ from fhir_server.search.query import Parameter
 
 # Where R4's own expressions name a type that FHIR does not have.
 _ERRATA: Final = {"value.as(DateTime) | value.as(Period)": "value.as(dateTime) | value.as(Period)"}
+# Where R4 gives two components of a composite each other's expression, by the definition of each; R5 has them right.
+_SWAPPED: Final = {
+    "http://hl7.org/fhir/SearchParameter/DocumentReference-relatesto": "target",
+    "http://hl7.org/fhir/SearchParameter/DocumentReference-relation": "code",
+}
 _COMMON: Final = frozenset({"Resource", "DomainResource"})
 _ONLY: Final = re.compile(r"\.where\(resolve\(\) is ([A-Za-z]+)\)$")
 _CAST: Final = re.compile(r"^\(([A-Za-z.]+) as Reference\)$")
@@ -53,7 +58,8 @@ def _by_url() -> Mapping[str, SearchParameter]:
 
 def _component(url: str, expression: str, type: str) -> Parameter:
     definition = _by_url()[url]
-    return Parameter(definition.code, definition.type, type, _ERRATA.get(expression, expression), definition.target)
+    right = _SWAPPED.get(url) or _ERRATA.get(expression, expression)
+    return Parameter(definition.code, definition.type, type, right, definition.target)
 
 
 def _parameter(definition: SearchParameter, type: str) -> Parameter | None:
