@@ -1,8 +1,9 @@
 """Compile HL7's R4 4.0.1 definitions into the one file that the server reads.
 
-`python -m tools.definitions [--package PATH] [--examples]` takes HL7's npm package `hl7.fhir.r4.examples` 4.0.1
-(CC0; fetched with `npm pack` unless its .tgz is given) and writes `fhir_server/definitions/r4.bin` and
-`terminology.bin`; with `--examples` also `tests/data/examples.jsonl.xz`, the examples that the tests use.
+`python -m tools.definitions [--package PATH] [--expansions PATH] [--examples]` takes HL7's npm packages
+`hl7.fhir.r4.examples` and `hl7.fhir.r4.expansions` 4.0.1 (CC0; fetched with `npm pack` unless given as .tgz) and
+writes `fhir_server/definitions/r4.bin` and `terminology.bin`, and for the tests `tests/data/r4_expansions.json`; with
+`--examples` also `tests/data/examples.jsonl.xz`, the examples that the tests use.
 Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/downloads.html
 """
 
@@ -22,14 +23,16 @@ from typing import Any, TypeAlias
 import msgspec
 
 from fhir_server import gate
-from tools.terminology import compile_terminology
+from tools.terminology import compile_terminology, digests
 
 PACKAGE = "hl7.fhir.r4.examples@4.0.1"
+EXPANSIONS = "hl7.fhir.r4.expansions@4.0.1"
 TARGET = Path(__file__).parent.parent / "fhir_server" / "definitions" / "r4.bin"
 TERMINOLOGY = TARGET.with_name("terminology.bin")
 STRUCTURES = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = STRUCTURES + "structuredefinition-fhir-type"
 SAMPLES = Path(__file__).parent.parent / "tests" / "data" / "examples.jsonl.xz"
+DIGESTS = SAMPLES.with_name("r4_expansions.json")
 # Types of the definitions themselves, and Bundles of them: not among the examples of the tests.
 CONFORMANCE = frozenset(
     ["Bundle", "CodeSystem", "ConceptMap", "OperationDefinition", "SearchParameter", "StructureDefinition", "ValueSet"]
@@ -45,9 +48,9 @@ Package: TypeAlias = Mapping[str, list[Json]]
 Pairs: TypeAlias = frozenset[tuple[str, str]]
 
 
-def fetch(folder: Path) -> Path:
-    """Let npm download the package into `folder`; return the path of its .tgz."""
-    done = subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, capture_output=True, text=True)
+def fetch(folder: Path, package: str = PACKAGE) -> Path:
+    """Let npm download a package into `folder`; return the path of its .tgz."""
+    done = subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, capture_output=True, text=True)
     return folder / done.stdout.split()[-1]
 
 
@@ -285,12 +288,19 @@ def main() -> int:
     """Write the files and say how large they came out."""
     parser = argparse.ArgumentParser(prog="python -m tools.definitions", description=__doc__)
     parser.add_argument("--package", type=Path, help="the .tgz of the package; without it, npm fetches it")
+    parser.add_argument("--expansions", type=Path, help="the same of HL7's expansions of R4's value sets")
     parser.add_argument("--examples", action="store_true", help="write the examples for the tests too")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = given.package or fetch(Path(folder))
         package = read_package(path)
-        made = {TARGET: compile_package(package), TERMINOLOGY: compile_terminology(package)}
+        expansions = read_package(given.expansions or fetch(Path(folder), EXPANSIONS))["ValueSet"]
+        by_url = {r["url"]: r for r in expansions if "expansion" in r}
+        made = {
+            TARGET: compile_package(package),
+            TERMINOLOGY: compile_terminology(package, by_url),
+            DIGESTS: digests(by_url),
+        }
         if given.examples:
             made[SAMPLES] = examples(path)
     for target, data in made.items():

@@ -7,9 +7,10 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/terminologies.html
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -80,13 +81,54 @@ def listed(package: Package) -> Iterator[Json]:
             yield base | about.get(system, {}) | {"content": "fragment", "concept": [codes[c] for c in sorted(codes)]}
 
 
-def compile_terminology(package: Package) -> bytes:
+def currencies(expansions: Mapping[str, Json]) -> Json:
+    """Return ISO 4217 as far as HL7's expansion of R4's value set of currencies names it: a fragment."""
+    contains = expansions["http://hl7.org/fhir/ValueSet/currencies"]["expansion"]["contains"]
+    return {
+        "resourceType": "CodeSystem",
+        "id": "iso4217",
+        "url": "urn:iso:std:iso:4217",
+        "title": "ISO 4217 currencies",
+        "status": "active",
+        "content": "fragment",
+        "caseSensitive": True,
+        "concept": [{"code": c["code"], "display": c["display"]} for c in contains],
+    }
+
+
+def digest(members: Iterable[tuple[str, str]]) -> str:
+    """Return a short hash of a set of (system, code)."""
+    text = "\n".join(f"{system}|{code}" for system, code in sorted(members))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def coded(contains: Iterable[Json]) -> Iterator[tuple[str, str]]:
+    """Yield (system, code) of an expansion, at every depth."""
+    for entry in contains:
+        if "code" in entry:
+            yield entry.get("system", ""), entry["code"]
+        yield from coded(entry.get("contains", ()))
+
+
+def digests(expansions: Mapping[str, Json]) -> bytes:
+    """Return, as JSON, url -> digest of HL7's expansions that are whole: what tests hold ours to."""
+    found = {}
+    for url in sorted(expansions):
+        expansion = expansions[url]["expansion"]
+        members = set(coded(expansion.get("contains", ())))
+        if members and expansion.get("total", len(members)) == len(members):
+            found[url] = digest(members)
+    return msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
+
+
+def compile_terminology(package: Package, expansions: Mapping[str, Json]) -> bytes:
     """Return the bytes of terminology.bin.
 
     They are: the length of the index (4 bytes, big-endian), the index (zlib over msgpack), the blocks. The index is
     {"blocks": [[offset after the index, length]], "places": {type: {url: [version, id, block, start, length]}}}.
     """
     encode = msgspec.json.Encoder().encode
+    package = {**package, "CodeSystem": [*package["CodeSystem"], currencies(expansions)]}
     resources = [(type, slim(r)) for type in TYPES for r in sorted(package[type], key=lambda r: str(r["url"]))]
     resources += [(LISTED, r) for r in listed(package)]
     places: dict[str, dict[str, list[Any]]] = {type: {} for type in (*TYPES, LISTED)}
