@@ -63,7 +63,7 @@ def _allows(kind: str, expression: str, used: Used) -> bool:
     if kind == "extension":
         return not used.within or bare(expression) == used.within
     path = expression.replace("[x]", "")
-    if kind != "element" or not is_structure(path.partition(".")[0]):
+    if kind != "element" or path == "Element" or not is_structure(path.partition(".")[0]):
         return True
     return path in used.places
 

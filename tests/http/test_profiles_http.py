@@ -18,8 +18,8 @@ Found = tuple[int, list[tuple[str, str, str]]]
 
 def send(hub: RunningHub, method: str, path: str, body: Any = None, token: str = "", **headers: str) -> Found:
     """Return the status and (severity, code, expression) of each issue."""
-    sent = {"content": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
-    answer = hub.request(method, f"/fhir/{path}", token=token, **sent, **headers)
+    content, sent = (body, None) if isinstance(body, bytes) else (None, body)
+    answer = hub.request(method, f"/fhir/{path}", token=token, content=content, json=sent, **headers)
     issues = answer.json().get("issue", []) if answer.content else []
     return answer.status_code, [(i["severity"], i["code"], i.get("expression", [""])[0]) for i in issues]
 
