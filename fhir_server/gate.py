@@ -56,7 +56,8 @@ _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_other).
 
 _FOLD = bytes.maketrans(b"123456789[]", b"000000000{}")  # all digits alike, all brackets that open, all that close
 _BRACKETS = bytes(set(range(256)) - set(b"{}"))  # all that is none
-_long_integer = re.compile(rb"(?:^|[:,{\s])-?0{18,}\s*(?:[,}]|\Z)").search
+_digits = re.compile(rb"0{18,}").finditer  # the patterns begin with what is rare: so they are found fast
+_ends_number = re.compile(rb"\s*(?:[,}]|\Z)").match
 _strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL).sub  # one that never ends, too
 # Where one of these stands, counting keys by their closing quote would be inexact, or an integer -0 be read as 0.
 _spaced_key = re.compile(rb'"[ \t\r\n]+:').search
@@ -64,7 +65,16 @@ _escaped_quote = re.compile(rb'\\":').search
 # NUL, and halves of surrogate pairs, which a decoder may join or refuse: the slow way says what is wrong. And the
 # quote, which written again would look like the end of a key.
 _odd_escape = re.compile(rb"\\u(?:0000|0022|[dD][89a-fA-F])").search
-_minus_zero = re.compile(rb"(?:\A|[:,\[\s])-0\s*(?:[,\]}]|\Z)").search
+_minus_zero = re.compile(rb"-0\s*(?:[,\]}]|\Z)").search
+
+
+def _has_long_integer(folded: bytes) -> bool:
+    """Whether an integer of 18 digits or more may stand there: a decoder would lose some of them."""
+    for found in _digits(folded):
+        before = folded[max(0, found.start() - 2) : found.start()].removesuffix(b"-")[-1:]
+        if before in b":,{ \t\r\n" and _ends_number(folded, found.end()):
+            return True
+    return False
 
 
 def _keeps_keys(body: bytes, written: bytes) -> bool:
@@ -153,7 +163,7 @@ def parse(body: bytes) -> Any:
         folded = body.translate(_FOLD)
         if folded.count(b"{") > MAX_DEPTH:
             _check_depth(folded)
-        if _long_integer(folded) or (b"\\u" in body and _odd_escape(body)):
+        if _has_long_integer(folded) or (b"\\u" in body and _odd_escape(body)):
             return _slowly(body.decode("utf-8", "strict"))
         value = _decode(body)
         # Written again, a text never becomes longer, and shorter by all that was dropped: blanks, double keys.

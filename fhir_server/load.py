@@ -6,13 +6,12 @@ history, not measurement: triage looks at it only when asked.
 
 from __future__ import annotations
 
-import bz2
-import gzip
+import asyncio
 import json
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -37,16 +37,9 @@ from fhir_server.errors import FhirError
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Actor, Entry, Resource
 from fhir_server.settings import Settings, SettingsError
+from fhir_server.sources import Source, find_files, is_archive, read_ahead, waits
 
-SUFFIXES = (".json", ".ndjson", ".jsonl", ".tgz")
-PACKED = (".gz", ".bz2")
 BATCH = 200  # resources in one transaction
-_CONDITIONAL = (
-    b'"reference":"Practitioner?',
-    b'"reference":"Organization?',
-    b'"reference":"Location?',
-    b'"reference":"Patient?',
-)
 
 
 @dataclass(slots=True)
@@ -58,65 +51,6 @@ class Tally:
     failed: list[str] = field(default_factory=list)  # "file: expression: text"
     packages: list[str] = field(default_factory=list)  # what was loaded of each, in words
     missing: list[str] = field(default_factory=list)  # packages that these need and that were not loaded: name#version
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One text to load: a file, or a member of a package."""
-
-    name: str
-    body: bytes
-
-
-def find_files(paths: Sequence[Path]) -> list[Path]:
-    """Return every file to load below the paths; raise SettingsError for a path that is not there."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(item for item in path.rglob("*") if item.is_file() and _is_known(item))
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise SettingsError(f"{path} is not there")
-    return found
-
-
-def _is_known(path: Path) -> bool:
-    suffixes = [s for s in path.suffixes if s not in PACKED]
-    return bool(suffixes) and suffixes[-1] in SUFFIXES and path.name not in ("package.json", ".index.json")
-
-
-def _is_archive(path: Path) -> bool:
-    return path.suffix == ".tgz" or path.name.endswith(".tar.gz")
-
-
-def read_file(path: Path) -> Iterator[Source]:
-    """Yield the texts of a file, unpacked."""
-    if _is_archive(path):
-        yield from _read_package(path)
-        return
-    raw = path.read_bytes()
-    if path.suffix == ".gz":
-        raw = gzip.decompress(raw)
-    elif path.suffix == ".bz2":
-        raw = bz2.decompress(raw)
-    yield Source(path.name, raw)
-
-
-def _read_package(path: Path) -> Iterator[Source]:
-    with tarfile.open(path, "r:gz") as package:
-        for member in package:
-            name = member.name.rpartition("/")[2]
-            if member.isfile() and name.endswith(".json") and name not in ("package.json", ".index.json"):
-                opened_member = package.extractfile(member)
-                if opened_member is not None:
-                    yield Source(name, opened_member.read())
-
-
-def waits(body: bytes) -> bool:
-    """Whether a text refers to others by condition, so that these should be there first."""
-    compact = body.replace(b'": "', b'":"') if b'": "' in body[:2000] else body
-    return any(mark in compact for mark in _CONDITIONAL)
 
 
 def resources_of(source: Source) -> list[Resource]:
@@ -313,7 +247,7 @@ def _manifests(files: Sequence[Path], tally: Tally) -> dict[Path, package.Manife
     """Return what the FHIR packages among the files say of themselves; other archives are no packages."""
     found: dict[Path, package.Manifest] = {}
     for path in files:
-        if not _is_archive(path):
+        if not is_archive(path):
             continue
         try:
             manifest = package.read_manifest(path)
@@ -337,40 +271,28 @@ async def _load_files(loader: Loader, files: Sequence[Path]) -> None:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("loading", total=len(files))
-        left: list[Path] = []
-        for path in files:
-            if await _load_file(loader, path, ready_only=True, last=False):
-                progress.advance(bar)
-            else:
-                left.append(path)
+        waiting = [path for path in files if await asyncio.to_thread(waits, path)]
+        left = await _pass(loader, [path for path in files if path not in waiting], progress, bar) + waiting
         while left:
-            rest = [path for path in left if not await _advance(loader, path, progress, bar)]
+            rest = await _pass(loader, left, progress, bar)
             if len(rest) == len(left):
-                for path in rest:
-                    await _load_file(loader, path, ready_only=False, last=True)
-                    progress.advance(bar)
-                rest = []
+                rest = await _pass(loader, left, progress, bar, last=True)
             left = rest
 
 
-async def _advance(loader: Loader, path: Path, progress: Progress, bar: object) -> bool:
-    done = await _load_file(loader, path, ready_only=False, last=False)
-    if done:
-        progress.advance(bar)  # type: ignore[arg-type]
-    return done
-
-
-async def _load_file(loader: Loader, path: Path, *, ready_only: bool, last: bool) -> bool:
-    try:
-        sources: Iterable[Source] = read_file(path)
-        for source in sources:
-            if ready_only and waits(source.body):
-                return False
-            if not await loader.load(source, last=last):
-                return False
-    except (OSError, EOFError, tarfile.TarError) as error:
-        loader.fail(path.name, error)
-    return True
+async def _pass(
+    loader: Loader, files: Sequence[Path], progress: Progress, bar: TaskID, *, last: bool = False
+) -> list[Path]:
+    """Load files; return those that should be tried again after others (`last`: none will be)."""
+    left = []
+    async for path, sources in read_ahead(files):
+        if isinstance(sources, Exception):
+            loader.fail(path.name, sources)
+        elif not all([await loader.load(source, last=last) for source in sources]):
+            left.append(path)
+            continue
+        progress.advance(bar)
+    return left
 
 
 def _report(tally: Tally, as_json: bool) -> None:

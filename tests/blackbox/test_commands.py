@@ -40,7 +40,7 @@ def test_a_load_says_what_it_could_not_store(own_hub: RunningHub, tmp_path: Path
     done = own_hub.run("load", "--store", own_hub.store, "--json", str(bad))
     report = json.loads(done.stdout)
     assert (done.returncode, report["stored"]) == (1, {"Observation": 1, "Patient": 1})
-    assert report["failed"][0].startswith("bad.ndjson: Patient.gender: ")
+    assert report["failed"][0].startswith("bad.ndjson: line 3: Patient.gender: ")
     assert own_hub.search("Patient?_summary=count")["total"] == 1
 
 
