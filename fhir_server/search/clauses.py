@@ -41,7 +41,8 @@ class Registry(Protocol):
 
 def shown(name: str) -> str:
     """Return a parameter's name fit for an error text: short, and of one line."""
-    return "".join(c if c.isprintable() else "?" for c in name[:MAX_NAME])
+    short = name[:MAX_NAME]
+    return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)
 
 
 class Clauses:
@@ -61,11 +62,14 @@ class Clauses:
 
         Definitions of this hub's own that have the same code on several types are not shared.
         """
+        if len(types) == 1:
+            only = self._registry.parameter(types[0], code)
+            return only if only is not None and only.expression else None
         found = [self._registry.parameter(type, code) for type in types]
         known = [parameter for parameter in found if parameter is not None and parameter.expression]
         if len(known) < len(types) or len({(parameter.type, parameter.code) for parameter in known}) != 1:
             return None
-        return known[0] if len(known) == 1 else replace(known[0], targets=_shared(map(targets, known)))
+        return replace(known[0], targets=_shared(map(targets, known)))
 
     def known(self, types: Sequence[str], code: str, name: str) -> Parameter:
         """Return the parameter that all these types share; raise UnknownParameter, with `name`, where they do not."""

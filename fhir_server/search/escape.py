@@ -20,8 +20,8 @@ def split(text: str, separator: str, most: int = 0) -> list[str]:
         separator: One of `,` `|` `$`.
         most: How many cuts at most; 0: all.
     """
-    if separator not in text:
-        return [text]
+    if "\\" not in text:
+        return text.split(separator, most or -1)
     parts: list[str] = []
     start = at = 0
     while at < len(text):
