@@ -110,8 +110,7 @@ async def test_the_store_agrees_with_naive_evaluation_at_scale(tmp_path: Path) -
                 hits += bool(expected)
                 if difference := await differs(store, expected, query, see):
                     differences.append(f"seed {seed}: {name[:600]} {query.sort}\n  {difference}")
-            print(
-                f"seed {seed}: {ran} queries, {hits} found something, {len(differences)} differ, {time.monotonic() - begin:.0f} s"
-            )
+            took = f"{time.monotonic() - begin:.0f} s"
+            print(f"seed {seed}: {ran} queries, {hits} found something, {len(differences)} differ, {took}", flush=True)
     assert not differences, f"{len(differences)} of {ran} differ:\n" + "\n".join(differences[:20])
     assert ran == QUERIES * len(SEEDS) and hits > ran // 2, f"only {hits} of {ran} queries found something"
