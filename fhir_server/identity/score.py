@@ -23,7 +23,7 @@ from fhir_server.search.fold import fold
 PRIOR: Final = -18.0  # log2 of the odds that two Patients, taken at random, are one: about 1 in 260,000
 CERTAIN, PROBABLE, POSSIBLE = "certain", "probable", "possible"
 NOT: Final = "certainly-not"
-_PROBABLE: Final = 0.95
+_PROBABLE: Final = 0.9
 _POSSIBLE: Final = 0.10
 
 # Weights in bits: (m, u) -> log2(m/u), rounded to halves. The first of a field is for full agreement, the last against.
@@ -152,7 +152,8 @@ def _names(one: Person, other: Person) -> float:
 
 
 def _crosses(one: Person, other: Person) -> bool:
-    return bool({word for name in one.families for word in name.split()} & set(other.givens))
+    ours, theirs = ({word for name in names for word in name.split()} for names in (one.families, other.givens))
+    return bool(ours & theirs)
 
 
 def _family(ones: Sequence[str], others: Sequence[str]) -> float:

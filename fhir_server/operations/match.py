@@ -65,7 +65,7 @@ class Matching:
             found = await candidates.find(self._hub, view, await self._hub.see(view, call.actor), wanted)
         scored = [(compare(wanted, Person(resource)), resource) for resource in found.values()]
         scored = [pair for pair in scored if pair[0].grade == CERTAIN or not (only_certain or pair[0].grade == NOT)]
-        scored.sort(key=lambda pair: (-pair[0].bits, pair[1]["id"]))
+        scored.sort(key=lambda pair: (pair[0].grade != CERTAIN, -pair[0].bits, pair[1]["id"]))
         shown = scored[:count]
         patients = tuple(sorted(resource["id"] for _, resource in shown))
         self._hub.audit(call.actor, "E", "$match", "Patient", patients, 0, call.request_id)

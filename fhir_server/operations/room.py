@@ -10,15 +10,18 @@ from fhir_server.interface import Room
 from fhir_server.operations import (
     convert,
     diff,
+    document,
     everything,
     export,
     graphql,
     import_,
     lastn,
     match,
+    merge,
     meta,
     reindex,
     stats,
+    summary,
     terminology,
     validate,
 )
@@ -28,6 +31,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     validate,
     convert,
     diff,
+    document,
     everything,
     export,
     graphql,
@@ -36,8 +40,10 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     meta,
     reindex,
     stats,
+    summary,
     terminology,
     match,
+    merge,
 )
 """Modules with `operations(hub, settings) -> tuple[Operation, ...]`."""
 
