@@ -40,6 +40,7 @@ async def expand(library: Library, value_set: ValueSet, path: tuple[str, ...] = 
     if value_set.url in path or len(path) > MOST_DEPTH:
         raise Unprocessable("The value set includes itself, or more than 20 others inside each other.")
     inside = (*path, value_set.url) if value_set.url else path
+    library.spend(20)
     made = Expansion()
     try:
         for include in value_set.includes:
@@ -63,6 +64,7 @@ async def expand(library: Library, value_set: ValueSet, path: tuple[str, ...] = 
 async def _include(library: Library, include: Include, made: Expansion, path: tuple[str, ...]) -> AsyncIterator[Member]:
     system = await library.code_system(include.system, include.version) if include.system else None
     if include.system and (include.concepts is not None or not include.value_sets or _may_list(system)):
+        library.spend(len(include.concepts) if include.concepts is not None else len(system.concepts) if system else 1)
         members: Iterable[Member] = _own(include, system, made)
         others = include.value_sets
     else:
@@ -139,6 +141,7 @@ async def _take_out(library: Library, made: Expansion, exclude: Include, path: t
     """Remove what an exclude names."""
     system = await library.code_system(exclude.system, exclude.version) if exclude.system else None
     if system is not None and system.is_complete and exclude.concepts is None and not exclude.value_sets:
+        library.spend(len(system.concepts))
         rules = [filters.condition(system, rule) for rule in exclude.filters]
         for concept in system.concepts.values():
             if (exclude.system, concept.code) in made.members and all(rule(concept) for rule in rules):

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from fhir_server import gate
 from fhir_server.definitions import terminology as r4
-from fhir_server.errors import Unprocessable
+from fhir_server.errors import TooCostly, Unprocessable
 from fhir_server.model import Resource, Version
 from fhir_server.search.parameters import parameters_of
 from fhir_server.search.query import Ask, Match, Query
@@ -26,6 +26,8 @@ from fhir_server.terminology.shelf import Shelf
 from fhir_server.terminology.valueset import ValueSet, split
 
 MOST_VERSIONS: Final = 100  # stored resources of one url that are looked at
+MOST_WORK: Final = 2_000_000
+"""Concepts, parts of value sets and groups of maps that one call looks at, by weight: some seconds at most."""
 
 _GROWTH: Final = 4  # bytes in memory for a byte of JSON, measured on R4's code systems
 _DATE: Final = re.compile(r"[0-9]{4}(?:-[0-9]{2}){1,2}")
@@ -74,9 +76,19 @@ class Library:
                 self._given[inner.get("resourceType", ""), inner.get("url", "")] = inner
             self._given[resource.get("resourceType", ""), resource.get("url", "")] = resource
         self._given = {key: resource for key, resource in self._given.items() if key[1]}
+        self._left = MOST_WORK
         self._epoch: int | None = None
         # A transaction may see what is never committed: nothing of it is remembered by name.
         self._now: int | None = getattr(view, "now", None)
+
+    def spend(self, work: int) -> None:
+        """Count what a call costs; raise TooCostly when it is too much."""
+        self._left -= work
+        if self._left < 0:
+            raise TooCostly(
+                "The answer takes too much work: the value set or map rests on too many others, or on too many codes. "
+                "Ask about a smaller one."
+            )
 
     async def code_system(self, url: str, version: str = "") -> CodeSystem | None:
         """Return a code system; None where nothing is known of it.

@@ -71,6 +71,7 @@ async def _in_include(
     library: Library, include: Include, system: str | None, code: str, path: tuple[str, ...]
 ) -> bool | None:
     """All parts of an include hold: its system with its codes or filters, and each value set that it names."""
+    library.spend(1 if include.system and not include.filters else 20)
     if include.system and system not in (None, include.system):
         return False
     found: bool | None = True

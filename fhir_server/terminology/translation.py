@@ -55,6 +55,7 @@ async def translate(library: Library, map: Resource, ask: Ask, path: tuple[str, 
     url = str(map.get("url", ""))
     found: list[Translation] = []
     for group in map.get("group", ()):
+        library.spend(20 + len(group.get("element", ())))
         one, other = ("target", "source") if ask.is_reverse else ("source", "target")
         if not _is_of(group, one, ask.system) or (ask.target_system and group.get(other) != ask.target_system):
             continue

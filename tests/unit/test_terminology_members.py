@@ -167,6 +167,19 @@ async def test_listing_is_refused_for(asked: Resource, error: type[FhirError]) -
         await codes(ANIMALS, asked)
 
 
+async def test_value_sets_that_name_each_other_many_times_over_are_refused_before_they_cost_much() -> None:
+    many = [
+        value_set(*(include(url="", valueSet=[f"http://o/{n + 1}"]) for _ in range(9)), id=f"o{n}", url=f"http://o/{n}")
+        for n in range(9)
+    ]
+    made = await world(*many, value_set(include("dog"), id="last", url="http://o/9"))
+    async with made.view() as view:
+        with pytest.raises(TooCostly):
+            await made.terminology.members(view, "http://o/0")
+        with pytest.raises(TooCostly):
+            await made.terminology.contains(view, "http://o/0", SYSTEM, "cat")
+
+
 async def test_an_unknown_value_set_cannot_be_listed_and_decides_nothing() -> None:
     made = await world()
     async with made.view() as view:
