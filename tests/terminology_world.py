@@ -10,19 +10,19 @@ from fhir_server import gate
 from fhir_server.model import Resource
 from fhir_server.search.extract import Indexer
 from fhir_server.store.memory import MemoryStore
-from fhir_server.store.protocol import Transaction, View, Write
+from fhir_server.store.protocol import Store, Transaction, View, Write
 from fhir_server.terminology import Terminology
 
 TENANT: Final = "north"
 SYSTEM: Final = "http://example.org/system"
-_index: Final = Indexer("Europe/Paris", "http://h/fhir")
+INDEX: Final = Indexer("Europe/Paris", "http://h/fhir")
 
 
 class CodeWorld:
     """A store with a terminology service; what `put` writes moves the epoch, as the applier sees to."""
 
-    def __init__(self) -> None:
-        self.store = MemoryStore()
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store or MemoryStore()
         self.terminology = Terminology()
         self._versions: dict[tuple[str, str], int] = {}
 
@@ -40,7 +40,7 @@ class CodeWorld:
         """Store a resource in a transaction."""
         key = resource["resourceType"], resource["id"]
         version = self._versions[key] = self._versions.get(key, 0) + 1
-        made = Write(*key, version, tx.now, "PUT", gate.write(resource), _index(resource))
+        made = Write(*key, version, tx.now, "PUT", gate.write(resource), INDEX(resource))
         await tx.put(made)
 
     @asynccontextmanager
