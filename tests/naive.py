@@ -10,7 +10,7 @@ from fhir_server.model import Resource, Visibility
 from fhir_server.search.cursor import Place, ordered, place
 from fhir_server.search.match import Node
 from fhir_server.search.query import Query
-from fhir_server.search.values import Period, Token
+from fhir_server.search.values import Period, Token, Value
 from fhir_server.store.visibility import hidden
 from tests.worlds import World
 
@@ -57,7 +57,10 @@ class Naive:
 
 def _with_own(stored: Stored) -> Node:
     node = stored.node
-    own = {"_id": (Token("", node.id),), "_lastUpdated": (Period(stored.at, stored.at + 1),)}
+    own: dict[str, tuple[Value, ...]] = {
+        "_id": (Token("", node.id),),
+        "_lastUpdated": (Period(stored.at, stored.at + 1),),
+    }
     return node._replace(values={**node.values, **own})
 
 

@@ -84,7 +84,7 @@ class Questions:
         if random.random() < 0.3:
             return Not(self._nested(type, read, depth - 1))
         parts = tuple(self._nested(type, read, depth - 1) for _ in range(random.choice([1, 2, 2, 3])))
-        return random.choice([AllOf, AnyOf, AnyOf])(parts)
+        return AllOf(parts) if random.random() < 1 / 3 else AnyOf(parts)
 
     def sort(self, type: str) -> str:
         """Return sort keys for a type, some of them over chains."""

@@ -31,7 +31,8 @@ def observation(random: Random, code: str, patient: str) -> dict[str, Any]:
 @contextmanager
 def writing(hub: RunningHub, patient: str) -> Iterator[list[int]]:
     """Have eight clients create, replace and delete others; gives the statuses of what they did."""
-    ending, statuses = threading.Event(), []
+    ending = threading.Event()
+    statuses: list[int] = []
     headers = {"Authorization": f"Bearer {hub.operator}"}
 
     def write(number: int) -> None:
