@@ -74,7 +74,7 @@ class Validating:
         if mode != "delete":
             issues += [*self._hub.validate(resource), *advice(resource)]
             async with self._hub.store.view(call.actor.tenant) as view:
-                issues += await self._hub.profiles.issues(view, Task(resource, tuple(profiles)))
+                issues += await self._hub.profiles.issues(view, Task(resource, tuple(profiles), advises=True))
         return Answer(200, outcome(issues or [ALL_OK]))
 
     def _mode_issues(self, call: OperationCall, resource: Resource | None, mode: str) -> list[Issue]:

@@ -18,6 +18,7 @@ from fhir_server.profiles.part import Profile
 
 MOST_ISSUES: Final = 100
 MOST_STEPS: Final = 200_000  # elements, slices and discriminators looked at
+STEPS_EACH: Final = 50  # beside these: for each element of what is checked, so that size alone refuses nothing
 MOST_DEPTH: Final = 24  # profiles inside profiles
 
 
@@ -35,6 +36,31 @@ class Known:
 
     profiles: dict[str, Profile | None] = field(default_factory=dict)  # by canonical as written; None: not known here
     members: dict[Coded, bool | None] = field(default_factory=dict)  # None: cannot be decided here
+
+
+class Budget:
+    """The work that one check may be: linear in the size of what is checked, which is measured only when needed."""
+
+    __slots__ = ("_limit", "_resource", "steps")
+
+    def __init__(self, resource: Resource) -> None:
+        self.steps = 0
+        self._limit = MOST_STEPS
+        self._resource: Resource | None = resource  # None: measured
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no work is left."""
+        if self.steps > self._limit and self._resource is not None:
+            self._limit += STEPS_EACH * _size(self._resource)
+            self._resource = None
+        return self.steps > self._limit
+
+
+def _size(value: Any) -> int:
+    if value.__class__ is dict:
+        return len(value) + sum(_size(item) for item in value.values() if item.__class__ in (dict, list))
+    return len(value) + sum(_size(item) for item in value if item.__class__ in (dict, list))
 
 
 class Item(NamedTuple):
@@ -55,23 +81,24 @@ class Run:
     known: Known
     root: Resource  # %rootResource
     resource: Resource  # %resource
+    budget: Budget  # shared by the runs of one check
     issues: list[Issue] = field(default_factory=list)
     missing_profiles: set[str] = field(default_factory=set)
     missing_codes: set[Coded] = field(default_factory=set)
-    spent: list[int] = field(default_factory=lambda: [0])  # shared by the runs of one check
     depth: int = 0
     entries: dict[str, Resource] = field(default_factory=dict)  # of a Bundle, by fullUrl and Type/id
 
     def spend(self, steps: int = 1) -> None:
         """Count work; raise Enough when it is more than one check may cost."""
-        self.spent[0] += steps
-        if self.spent[0] > MOST_STEPS:
+        self.budget.steps += steps
+        if self.budget.steps > MOST_STEPS and self.budget.is_spent:
             raise Enough
 
     def report(self, code: str, text: str, where: str, severity: str = "error") -> None:
-        """Note an issue; raise Enough when there are more than are shown."""
-        self.issues.append(Issue(code, text, where, severity))
-        if len(self.issues) > MOST_ISSUES:
+        """Note an issue; raise Enough when there are more errors than are shown. Other notes beyond 100 are dropped."""
+        if severity == "error" or len(self.issues) < MOST_ISSUES:
+            self.issues.append(Issue(code, text, where, severity))
+        if len(self.issues) > 2 * MOST_ISSUES:  # of which 100 at most are no errors
             raise Enough
 
     def profile(self, canonical: str) -> Profile | None:
@@ -95,7 +122,7 @@ class Run:
         try:
             check()
         except Enough:
-            if self.spent[0] > MOST_STEPS:
+            if self.budget.is_spent:
                 raise
         finally:
             found, self.issues = self.issues, kept

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from fhir_server.definitions import is_structure
@@ -14,9 +15,10 @@ from fhir_server.errors import Issue
 from fhir_server.fhirpath.nodes import Node
 from fhir_server.fhirpath.types import ancestors
 from fhir_server.model import Change, Resource
+from fhir_server.profiles.advice import advise
 from fhir_server.profiles.check import check, entries_of
 from fhir_server.profiles.extensions import check_extensions
-from fhir_server.profiles.findings import MOST_ISSUES, Enough, Item, Known, Run, text_of
+from fhir_server.profiles.findings import MOST_ISSUES, Budget, Enough, Item, Known, Run, text_of
 from fhir_server.profiles.library import DEFINITIONS, Library
 from fhir_server.profiles.part import STRUCTURES, bare
 from fhir_server.profiles.policy import Policy
@@ -35,6 +37,7 @@ class Task(NamedTuple):
     resource: Resource
     named: tuple[str, ...] = ()  # profiles beside those of meta.profile
     unknown: str = "warn"  # ignore warn refuse: of a declared profile that is not known here
+    advises: bool = False  # whether what R4 only recommends is said too
 
 
 class Judge:
@@ -109,35 +112,32 @@ def declared(resource: Resource) -> Iterator[str]:
 def run_once(known: Known, task: Task) -> Run:
     """Check a resource by what is known."""
     resource = task.resource
-    run = Run(known, resource, resource, entries=entries_of(resource))
+    run = Run(known, resource, resource, Budget(resource), entries=entries_of(resource))
     try:
         for item, root in resources_of(resource):
-            within = Run(
-                known,
-                root,
-                item.node.value,
-                run.issues,
-                run.missing_profiles,
-                run.missing_codes,
-                run.spent,
-                0,
-                run.entries,
-            )
+            within = replace(run, root=root, resource=item.node.value)  # what is found and spent is shared
             _check_declared(within, item, task.unknown)
             if item.node.value is resource:
                 for canonical in task.named:
                     _check_named(within, item, canonical)
             check_extensions(within, item)
+        if task.advises:
+            for item, _ in resources_of(resource):
+                advise(run, item)
     except Enough:
         _cut(run)
     return run
 
 
 def _cut(run: Run) -> None:
-    if len(run.issues) > MOST_ISSUES:
-        run.issues[MOST_ISSUES:] = [Issue("too-costly", "There are more issues than the 100 that are shown.")]
+    if len(run.issues) > 2 * MOST_ISSUES:
+        errors = [issue for issue in run.issues if issue.severity == "error"]
+        run.issues[:] = [
+            *errors[:MOST_ISSUES],
+            Issue("too-costly", "There are more errors than the 100 that are shown."),
+        ]
     else:
-        text = "The resource is too large to be checked against these profiles; split it."
+        text = "Checking this against these profiles costs too much; split the resource, or use simpler profiles."
         run.issues.append(Issue("too-costly", text))
 
 
