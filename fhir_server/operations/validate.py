@@ -5,6 +5,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/resource-operation-validate.html
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from fhir_server.profiles import Task
 from fhir_server.settings import Settings
 from fhir_server.validation import advice
 
+LARGE: Final = 65_536  # bytes from which a resource is looked at in a thread, so that others are served meanwhile
 MODES: Final = ("create", "update", "delete", "profile")
 NEEDS: Final = {"create": "c", "update": "u", "delete": "d"}
 DEFINITION: Final = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
@@ -72,10 +74,22 @@ class Validating:
             version = await self._hub.read_one(call.type, call.id, actor=call.actor, request_id=call.request_id)
             resource = gate.load(version.body)
         if mode != "delete":
-            issues += [*self._hub.validate(resource), *advice(resource)]
-            async with self._hub.store.view(call.actor.tenant) as view:
-                issues += await self._hub.profiles.issues(view, Task(resource, tuple(profiles), advises=True))
+            issues += await self._found(call, resource, profiles)
         return Answer(200, outcome(issues or [ALL_OK]))
+
+    async def _found(self, call: OperationCall, resource: Resource, profiles: Sequence[str]) -> list[Issue]:
+        """Return what R4 and the profiles find; a large resource is looked at in a thread."""
+        apart = len(call.body) > LARGE
+        if apart:
+            issues = await asyncio.to_thread(self._of_r4, resource)
+        else:
+            issues = self._of_r4(resource)
+        task = Task(resource, tuple(profiles), advises=True)
+        async with self._hub.store.view(call.actor.tenant) as view:
+            return issues + await self._hub.profiles.issues(view, task, apart=apart)
+
+    def _of_r4(self, resource: Resource) -> list[Issue]:
+        return [*self._hub.validate(resource), *advice(resource)]
 
     def _mode_issues(self, call: OperationCall, resource: Resource | None, mode: str) -> list[Issue]:
         """Return what is wrong with the call itself: its type, its id, the caller's scopes for what is planned."""

@@ -5,6 +5,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/resource.html#Meta (profile)
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -52,11 +53,18 @@ class Judge:
         self._library, self._policy = library, policy
         self._told: set[str] = set()
 
-    async def issues(self, view: View, task: Task, *, keep: bool = True) -> list[Issue]:
-        """Return what the profiles find, warnings and notes included; at most 100 and one that says so."""
+    async def issues(self, view: View, task: Task, *, keep: bool = True, apart: bool = False) -> list[Issue]:
+        """Return what the profiles find, warnings and notes included; at most 100 errors and one that says so.
+
+        Args:
+            view: The state that definitions are read of.
+            task: What is checked.
+            keep: Whether what is read may serve later calls.
+            apart: Whether the check runs in a thread, so that others are served meanwhile; never in a transaction.
+        """
         shelf = await self._library.shelf(view, keep=keep)
         for _ in range(MOST_ROUNDS):
-            run = run_once(shelf.known, task)
+            run = await asyncio.to_thread(run_once, shelf.known, task) if apart else run_once(shelf.known, task)
             if not run.missing_profiles and not run.missing_codes:
                 break
             await self._library.learn(view, shelf, sorted(run.missing_profiles), list(run.missing_codes))
