@@ -6,8 +6,8 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/valueset-operation-expand.html
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 from fhir_server.definitions import property as element_of
 from fhir_server.errors import BadParameter, TooCostly
@@ -28,10 +28,11 @@ from fhir_server.operations.terminology_inputs import (
     size,
     unknown,
 )
-from fhir_server.search.fold import fold
+from fhir_server.operations.terminology_wish import FLAGS, Wish, chosen, read_wish
 from fhir_server.terminology import display, valueset
 from fhir_server.terminology.codesystem import CodeSystem, Designation
 from fhir_server.terminology.expansion import Expansion, expand
+from fhir_server.terminology.grammar import LANGUAGES
 from fhir_server.terminology.library import Library
 from fhir_server.terminology.valueset import Member, ValueSet
 
@@ -45,26 +46,9 @@ KNOWN: Final = (
     "force-system-version",
 )  # fmt: skip
 
-_FLAGS: Final = ("includeDesignations", "activeOnly", "excludeNested", "excludeNotForUI", "excludePostCoordinated")
 _UNCLOSED: Final = "http://hl7.org/fhir/StructureDefinition/valueset-unclosed"
 _STRUCTURES: Final = "http://hl7.org/fhir/StructureDefinition/"
 _DEEPEST: Final = 30
-_BCP47: Final = "urn:ietf:bcp:47"
-
-
-class Wish(NamedTuple):
-    """How the expansion is wanted."""
-
-    words: tuple[str, ...]  # of the filter, folded
-    offset: int
-    most: int | None  # count
-    languages: tuple[str, ...]
-    with_designations: bool
-    designations: tuple[tuple[str, str], ...]  # (system, code) of uses and languages
-    is_active_only: bool
-    for_ui: bool  # without concepts that only group others
-    is_nested: bool
-    without: frozenset[str]  # systems, as `url` or `url|version`
 
 
 class Expanding:
@@ -123,39 +107,6 @@ class Expanding:
         return made | {"expansion": about | ({"contains": shown} if shown else {})}
 
 
-def read_wish(inputs: Inputs) -> Wish:
-    """Return how the expansion is wanted.
-
-    Raises:
-        BadParameter: A value cannot be read.
-    """
-    if text(inputs, "contextDirection") not in ("", "incoming", "outgoing"):
-        raise BadParameter("The parameter 'contextDirection' is incoming or outgoing.")
-    offset, count = size(inputs, "offset"), size(inputs, "count")
-    designations = tuple(_token(given) for given in texts(inputs, "designation"))
-    is_whole = offset is None and count is None and not bounded(inputs, "filter")
-    asks_nested = "excludeNested" in inputs and not flag(inputs, "excludeNested")
-    for name in _FLAGS:
-        flag(inputs, name)
-    return Wish(
-        words=tuple(fold(bounded(inputs, "filter")).split()),
-        offset=offset or 0,
-        most=count,
-        languages=display.wanted(bounded(inputs, "displayLanguage")),
-        with_designations=flag(inputs, "includeDesignations") or bool(designations),
-        designations=designations,
-        is_active_only=flag(inputs, "activeOnly"),
-        for_ui=flag(inputs, "excludeNotForUI"),
-        is_nested=asks_nested and is_whole,
-        without=frozenset(texts(inputs, "exclude-system")),
-    )
-
-
-def _token(given: str) -> tuple[str, str]:
-    system, _, code = given.rpartition("|")
-    return system or _BCP47, code
-
-
 async def named(library: Library, inputs: Inputs) -> ValueSet:
     """Return the value set that a call names by url, or by the element that is bound to it."""
     url = canonical(inputs, "url", "valueSetVersion")
@@ -184,38 +135,6 @@ def bound(context: str) -> str:
     if found is None or not found[0].binding:
         raise BadParameter("The context is an element of R4 that is bound to a value set, e.g. Observation.status.")
     return found[0].binding
-
-
-def chosen(
-    members: Iterable[Member], wish: Wish, systems: Mapping[str, CodeSystem | None], language: str
-) -> list[Member]:
-    """Return the members that are wanted, each with the text to show as its display."""
-    made = []
-    for member in members:
-        if (wish.is_active_only and member.is_inactive) or (wish.for_ui and member.is_abstract):
-            continue
-        if member.system in wish.without or f"{member.system}|{member.version}" in wish.without:
-            continue
-        known = systems.get(member.system)
-        own = language or (known.language if known else "")
-        shown = (
-            display.best(member.display, own, member.designations, wish.languages) if wish.languages else member.display
-        )
-        if wish.words and not fits(wish.words, shown, member):
-            continue
-        made.append(member._replace(display=shown) if shown != member.display else member)
-    return made
-
-
-def fits(words: Sequence[str], shown: str, member: Member) -> bool:
-    """Whether each word of the filter begins a word of one of the texts of a code, or the code itself."""
-    texts = (shown, member.display, member.code, *(d.value for d in member.designations))
-    return any(_begins(words, fold(text)) for text in texts if text)
-
-
-def _begins(words: Sequence[str], text: str) -> bool:
-    padded = f" {text}"
-    return all(f" {word}" in padded for word in words)
 
 
 def paged(members: Sequence[Member], wish: Wish) -> Sequence[Member]:
@@ -262,7 +181,7 @@ def _wanted(designation: Designation, wish: Wish) -> bool:
     use = designation.use or {}
     return any(
         display.is_of(designation.language, code)
-        if system == _BCP47 and designation.language
+        if system == LANGUAGES and designation.language
         else (use.get("system"), use.get("code")) == (system, code)
         for system, code in wish.designations
     )
@@ -309,7 +228,7 @@ def _parameters(inputs: Inputs, expansion: Expansion, wish: Wish, page: Sequence
     for name in ("offset", "count"):
         if (number := size(inputs, name)) is not None:
             made.append({"name": name, "valueInteger": number})
-    made += [{"name": name, "valueBoolean": flag(inputs, name)} for name in _FLAGS if name in inputs]
+    made += [{"name": name, "valueBoolean": flag(inputs, name)} for name in FLAGS if name in inputs]
     for name in ("designation", "exclude-system", "system-version", "check-system-version", "force-system-version"):
         type = "valueString" if name == "designation" else "valueUri"
         made += [{"name": name, type: value} for value in texts(inputs, name)]

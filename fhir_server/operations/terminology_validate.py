@@ -83,7 +83,8 @@ class Validating:
         async with opened(self._hub, call, [resource]) as library:
             check = _Check(library, display.wanted(bounded(inputs, "displayLanguage")), _takes_abstract(inputs))
             if is_set:
-                verdicts = await self._in_set(check, inputs, resource, asked, is_instance=bool(call.id))
+                value_set = valueset.decode(resource) if resource else await named(library, inputs)
+                verdicts = [await check.in_set(value_set, code) for code in asked]
             else:
                 verdicts = await self._in_system(check, inputs, resource, asked)
         return Answer(200, answered(_told(verdicts)))
@@ -97,15 +98,6 @@ class Validating:
                 raise needed("Name the code: code, coding or codeableConcept.")
             asked = [one]
         return asked
-
-    @staticmethod
-    async def _in_set(
-        check: _Check, inputs: Inputs, resource: Resource | None, asked: Sequence[Code], *, is_instance: bool
-    ) -> list[Verdict]:
-        value_set = valueset.decode(resource) if resource else await named(check.library, inputs)
-        if not is_instance and not all(code.system for code in asked) and "context" not in inputs:
-            raise needed("Name the code's system; or a context, which implies it.")
-        return [await check.in_set(value_set, code) for code in asked]
 
     @staticmethod
     async def _in_system(
@@ -134,6 +126,8 @@ class _Check(NamedTuple):
 
     async def in_set(self, value_set: ValueSet, asked: Code) -> Verdict:
         """Judge a code by a value set."""
+        if not asked.system:
+            asked = asked._replace(system=await self._implied(value_set, asked.code))
         is_in = await membership.contains(self.library, value_set, asked.system or None, asked.code)
         if is_in is None:
             return Verdict(None, _UNDECIDED)
@@ -144,18 +138,22 @@ class _Check(NamedTuple):
             for part in value_set.includes
             if part.concepts and asked.code in part.concepts and asked.system in ("", part.system)
         ]
-        system = asked.system or next((part.system for part, _ in listed), "")
-        system = system or await self._implied(value_set, asked.code)
-        known = await self.library.code_system(system, asked.version) if system else None
+        known = await self.library.code_system(asked.system, asked.version) if asked.system else None
         texts = [text for _, one in listed for text in (one.display, *(d.value for d in one.designations)) if text]
         return self._judge(known, asked, texts)
 
     async def _implied(self, value_set: ValueSet, code: str) -> str:
-        """Return the system that a code without one is of."""
-        for part in value_set.includes:
-            if part.system and await membership.in_system(self.library, part, code):
-                return part.system
-        return ""
+        """Return the system that a code without one is of; "" where the value set itself does not say.
+
+        Raises:
+            BadRequest: It is a code of several systems of the value set.
+        """
+        having = {
+            p.system for p in value_set.includes if p.system and await membership.in_system(self.library, p, code)
+        }
+        if len(having) > 1:
+            raise needed("Name the code's system: the value set has the code in several.")
+        return next(iter(having), "")
 
     async def in_system(self, url: str, given: CodeSystem | None, asked: Code) -> Verdict:
         """Judge a code by a code system."""

@@ -136,12 +136,6 @@ class Library:
         key, found = await self._find("ConceptMap", url, version)
         return None if key is None else await self._load(key, found)
 
-    async def resource(self, type: str, canonical: str) -> Resource | None:
-        """Return a resource by `url` or `url|version` as it is stored or as R4 has it."""
-        url, version = split(canonical)
-        key, found = await self._find(type, url, version)
-        return None if key is None else await self._load(key, found)
-
     async def stored_maps(self, parameter: str, url: str) -> list[Resource]:
         """Return the stored ConceptMaps that a search by canonical finds (`source-uri`, `target-system` ...)."""
         found = await self._search("ConceptMap", parameter, url)

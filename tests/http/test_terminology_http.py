@@ -311,6 +311,7 @@ VALID = [
     pytest.param("ValueSet/$validate-code", {"url": GENDERS, "system": GENDER, "code": "male"}, True, id="a code of a value set"),
     pytest.param("ValueSet/$validate-code", {"url": GENDERS, "system": TASTE, "code": "male"}, False, id="a code of another system"),
     pytest.param("ValueSet/tastes/$validate-code", {"code": "sour"}, True, id="on a stored value set, its system implied"),
+    pytest.param("ValueSet/$validate-code", {"url": GENDERS, "code": "male"}, True, id="a code whose system the value set implies"),
     pytest.param("ValueSet/administrative-gender/$validate-code", {"code": "x"}, False, id="on one of R4"),
     pytest.param("ValueSet/$validate-code", {"context": "Patient.gender", "code": "male"}, True, id="an element implies set and system"),
 ]  # fmt: skip
@@ -344,7 +345,6 @@ VALIDATION_REFUSED = [
     pytest.param("CodeSystem/$validate-code", {"url": "http://loinc.org", "code": "0-0"}, (422, "not-found"), id="a code that cannot be decided"),
     pytest.param("CodeSystem/$validate-code", {"url": "http://none", "code": "x"}, (404, "not-found"), id="a system that nobody loaded"),
     pytest.param("ValueSet/$validate-code", {"url": "http://none", "system": "x", "code": "x"}, (404, "not-found"), id="a value set that nobody loaded"),
-    pytest.param("ValueSet/$validate-code", {"url": GENDERS, "code": "male"}, (400, "required"), id="a code without its system"),
     pytest.param("ValueSet/$validate-code", {"url": GENDERS}, (400, "required"), id="no code"),
     pytest.param("ValueSet/condition-code/$validate-code", {"system": "http://snomed.info/sct", "code": "1"}, (422, "not-found"), id="a set over what is not loaded"),
 ]  # fmt: skip
@@ -355,6 +355,16 @@ def test_validation_is_refused_for(
     hub: RunningHub, path: str, asked: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     assert refused(hub, path, **asked) == expected
+
+
+def test_a_code_without_its_system_is_refused_where_the_value_set_has_it_in_several(hub: RunningHub) -> None:
+    given = value_set(include("x", url="http://one"), include("x", url="http://two"))
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [{"name": "valueSet", "resource": given}, {"name": "code", "valueCode": "x"}],
+    }
+    answer = hub.request("POST", "/fhir/ValueSet/$validate-code", json=body)
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "required")
 
 
 # --- $translate --------------------------------------------------------------
