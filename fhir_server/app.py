@@ -124,7 +124,7 @@ def load_rooms(core: Hub, settings: Settings) -> tuple[Room, ...]:
 async def compose(settings: Settings, store: Store, index: Indexer, registry: SearchParameters) -> Composed:
     """Put the hub together over an open store."""
     anyone = Actor(settings.tenant, "anyone", ALL) if settings.auth == "off" else None
-    tokens = Tokens(await store.secret("tokens"), system_clock)
+    tokens = Tokens(await _token_key(settings, store), system_clock)
 
     def authenticate(authorization: str) -> Actor:
         return anyone if anyone is not None and not authorization else tokens.read(authorization)
@@ -154,6 +154,15 @@ async def compose(settings: Settings, store: Store, index: Indexer, registry: Se
         metadata=_metadata(hub, settings),
     )
     return Composed(settings, store, hub, tokens, rooms, metrics, _split(fhir, _web(settings, hub, rooms, metrics)))
+
+
+async def _token_key(settings: Settings, store: Store) -> bytes:
+    """Return the key of tokens: the store's own; in memory, where nobody else can ask for it, that of the settings."""
+    if not settings.token_key:
+        return await store.secret("tokens")
+    if settings.store != "memory:":
+        raise SettingsError("--token-key is for --store memory: only; other stores keep their own key")
+    return bytes.fromhex(settings.token_key)
 
 
 async def _core(

@@ -22,11 +22,14 @@ def _store(settings: Settings) -> Store:
 
 
 async def make_token(settings: Settings, actor: Actor, ttl_s: int) -> str:
-    """Return a bearer token signed with the store's key."""
+    """Return a bearer token signed with the store's key; with that of the settings for a store in memory."""
+    jti = secrets.token_hex(16)
+    if settings.store == "memory:" and settings.token_key:
+        return Tokens(bytes.fromhex(settings.token_key), system_clock).make(actor, ttl_s=ttl_s, jti=jti)
     store = _store(settings)
     await store.open()
     try:
-        return Tokens(await store.secret("tokens"), system_clock).make(actor, ttl_s=ttl_s, jti=secrets.token_hex(16))
+        return Tokens(await store.secret("tokens"), system_clock).make(actor, ttl_s=ttl_s, jti=jti)
     finally:
         await store.close()
 

@@ -49,6 +49,12 @@ def _zone(text: str) -> str:
     return text
 
 
+def _key(text: str) -> str:
+    if text and len(bytes.fromhex(text)) != 32:
+        raise ValueError
+    return text
+
+
 def _positive(text: str) -> int:
     if (value := int(text)) <= 0:
         raise ValueError
@@ -79,6 +85,12 @@ class Settings:
     )
     base_url: str = _var("", str, "Root of every link, e.g. https://hub.example; empty: http://HOST:PORT of http")
     tenant: str = _var("default", str, "Tenant of callers and feeds that name none")
+    token_key: str = _var(
+        "",
+        _key,
+        "Only with --store memory:, for tests and trials: 64 hexadecimal digits that sign tokens, so that "
+        "predmp token can make one",
+    )
     zone: str = _var("Europe/Paris", _zone, "Zone of a date that has none")
     update_create: str = _var(
         "on", _choice("on", "off"), "off refuses a PUT over HTTP under an id that was never used: the hub gives the ids"
