@@ -1,4 +1,4 @@
-"""What tests share: one running hub for those that only add to it."""
+"""What tests share: running hubs, on each kind of store where a module asks for that."""
 
 from __future__ import annotations
 
@@ -6,18 +6,59 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import mongo
 from tests.running import RunningHub
+
+ENGINES = ("sqlite", "mongo", "memory")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marks."""
+    config.addinivalue_line("markers", "every_store: runs on SQLite, on MongoDB and in memory")
+    config.addinivalue_line("markers", "durable_stores: runs on SQLite and on MongoDB, which other processes reach too")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked, and uses a hub, on several stores."""
+    if "store_engine" not in metafunc.fixturenames:
+        return
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    if "durable_stores" in marks:
+        metafunc.parametrize("store_engine", ENGINES[:2], indirect=True, scope="session")
+    elif "every_store" in marks:
+        metafunc.parametrize("store_engine", ENGINES, indirect=True, scope="session")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the server that MongoDB's tests run on."""
+    mongo.stop()
 
 
 @pytest.fixture(scope="session")
-def hub() -> Iterator[RunningHub]:
+def store_engine(request: pytest.FixtureRequest) -> str:
+    """The kind of store under a hub: sqlite, or one of those that the module's mark names."""
+    return str(getattr(request, "param", ENGINES[0]))
+
+
+@pytest.fixture(scope="session")
+def hubs_of_session() -> Iterator[dict[str, RunningHub]]:
+    """The hubs that run to the end of the session, by the kind of their store."""
+    made: dict[str, RunningHub] = {}
+    yield made
+    for running in made.values():
+        running.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def hub(store_engine: str, hubs_of_session: dict[str, RunningHub]) -> RunningHub:
     """A running hub of the whole session; tests add their own patients and never count all of them."""
-    with RunningHub() as running:
-        yield running
+    if store_engine not in hubs_of_session:
+        hubs_of_session[store_engine] = RunningHub(engine=store_engine).start()
+    return hubs_of_session[store_engine]
 
 
 @pytest.fixture
-def own_hub() -> Iterator[RunningHub]:
+def own_hub(store_engine: str) -> Iterator[RunningHub]:
     """A running hub of this test alone, for tests that count, stop or kill it."""
-    with RunningHub() as running:
+    with RunningHub(engine=store_engine) as running:
         yield running

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -16,6 +17,8 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+
+from tests import mongo
 
 PREDMP = Path(sys.executable).parent / "predmp"
 
@@ -33,17 +36,21 @@ class RunningHub:
     Args:
         flags: More flags of `predmp serve`.
         env: More variables; outbound calls to loopback are allowed, and dates are in UTC, unless it says otherwise.
+        engine: sqlite, mongo or memory: on which kind of store, a new one.
     """
 
-    def __init__(self, *flags: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, *flags: str, env: dict[str, str] | None = None, engine: str = "sqlite") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="hub-"))
-        self.store = f"sqlite:///{self.folder / 'hub.db'}"
+        self._database = mongo.new_url() if engine == "mongo" else ""
+        stores = {"sqlite": f"sqlite:///{self.folder / 'hub.db'}", "mongo": self._database, "memory": "memory:"}
+        self.store = stores[engine]
         self.port, self.mllp_port = free_port(), free_port()
         self.flags = flags
         self.env = {
             **os.environ,
             "PREDMP_OUTBOUND_ALLOW": "127.0.0.0/8",
             "PREDMP_ZONE": "UTC",
+            **({"PREDMP_TOKEN_KEY": secrets.token_hex(32)} if engine == "memory" else {}),
             **(env or {}),
         }
         self.log = self.folder / "hub.log"
@@ -88,6 +95,8 @@ class RunningHub:
         self.http.close()
         if self.process is not None:
             self.stop()
+        if self._database:
+            mongo.drop(self._database)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, *args: str, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:

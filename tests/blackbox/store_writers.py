@@ -1,6 +1,6 @@
 """A process that writes to a store and says on its standard output what was acknowledged.
 
-python -m tests.blackbox.store_writers PATH NAME WRITERS UNITS: writes units NAME-0, NAME-1 ... and prints each
+python -m tests.blackbox.store_writers PLACE NAME WRITERS UNITS: PLACE is a file, or the URL of a database; writes units NAME-0, NAME-1 ... and prints each
 name once its unit is durable; UNITS 0 goes on until it is killed.
 """
 
@@ -12,14 +12,22 @@ import os
 import sys
 
 from fhir_server.search.values import Indexed, Token
-from fhir_server.store.protocol import AuditRow, Transaction, Write
+from fhir_server.store.mongo import MongoStore
+from fhir_server.store.protocol import AuditRow, Store, Transaction, Write
 from fhir_server.store.sqlite import SqliteStore
 
 INDEXED = Indexed({"code": (Token("", "c"),)}, ("p",))
 
 
-async def run(path: str, name: str, writers: int, units: int) -> None:
-    store = SqliteStore(path, index=lambda _: INDEXED)
+def store_at(place: str) -> Store:
+    """Return the store in a file or at a URL."""
+    if place.startswith("mongodb:"):
+        return MongoStore(place, index=lambda _: INDEXED)
+    return SqliteStore(place, index=lambda _: INDEXED)
+
+
+async def run(place: str, name: str, writers: int, units: int) -> None:
+    store = store_at(place)
     await store.open()
     numbers = iter(range(units)) if units else itertools.count()
 

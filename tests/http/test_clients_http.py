@@ -16,6 +16,8 @@ from fhirpy.base.exceptions import MultipleResourcesFound, OperationOutcome, Res
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 
 @pytest.fixture
 def fhirpy(hub: RunningHub) -> SyncFHIRClient:

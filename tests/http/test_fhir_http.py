@@ -11,6 +11,8 @@ import pytest
 from fhir_server.search.clauses import OF_EVERY_TYPE
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 LOINC = "http://loinc.org"
 UCUM = "http://unitsofmeasure.org"
 

@@ -10,6 +10,8 @@ import pytest
 from tests.http.record import Record, audited, make_record, vital
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 NAMES = [
     {"use": "official", "family": "Dossier", "given": ["Ève", "Anne"]},
     {"use": "nickname", "given": ["Évie"]},

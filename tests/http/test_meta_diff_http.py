@@ -10,6 +10,8 @@ from fhir_server import gate
 from tests.http.record import Record, audited, make_record
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 TAG, OTHER = {"system": "urn:tags", "code": "a"}, {"system": "urn:tags", "code": "b"}
 
 

@@ -9,6 +9,8 @@ import pytest
 from tests.http.record import Record, audited, make_record, vital
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 
 @pytest.fixture
 def record(hub: RunningHub) -> Record:

@@ -12,6 +12,8 @@ from fhir_server import gate
 from tests.http.test_fhir_http import patient
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 JSON, MERGE, PATH = "application/json-patch+json", "application/merge-patch+json", "application/fhir+json"
 RENAME: dict[str, Any] = {
     JSON: [{"op": "replace", "path": "/name/0/family", "value": "Autre"}],

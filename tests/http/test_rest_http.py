@@ -15,15 +15,17 @@ import zstandard
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 
 
 @pytest.fixture(scope="module")
-def strict_hub() -> Iterator[RunningHub]:
+def strict_hub(store_engine: str) -> Iterator[RunningHub]:
     """A hub that gives all ids itself and deletes many by condition."""
     env = {"PREDMP_UPDATE_CREATE": "off", "PREDMP_CONDITIONAL_DELETE": "multiple"}
-    with RunningHub(env=env) as running:
+    with RunningHub(env=env, engine=store_engine) as running:
         yield running
 
 

@@ -10,13 +10,15 @@ import pytest
 from tests.http.search_world import UCUM, WORDS, bundle
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 KG = f"{UCUM}|kg"
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[RunningHub]:
+def world(store_engine: str) -> Iterator[RunningHub]:
     """A hub that holds the small world and nothing else."""
-    with RunningHub() as running:
+    with RunningHub(engine=store_engine) as running:
         answer = running.request("POST", "/fhir", json=bundle())
         assert answer.status_code == 200, answer.text
         yield running
