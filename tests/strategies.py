@@ -45,6 +45,7 @@ class Questions:
 
     def __init__(self, nodes: Sequence[Node], random: Random) -> None:
         self._random = random
+        self._used: dict[str, list[str]] = {}
         self._by_type: dict[str, list[Node]] = {}
         for node in nodes:
             self._by_type.setdefault(node.type, []).append(node)
@@ -91,12 +92,18 @@ class Questions:
         return self._sort(type)
 
     def _sort(self, type: str) -> str:
-        codes = [code for code, p in parameters_of(type).items() if p.type in SORTABLE]
-        used = [code for code in codes if any(node.values.get(code) for node in self._by_type[type])]
-        keys = self._random.sample(used or codes, self._random.choice([1, 1, 2]))
+        keys = self._random.sample(self._sortable(type), self._random.choice([1, 1, 2]))
         if self._random.random() < 0.3 and (chain := self._chain(type, DEPTH)):
             keys = [chain, *keys[1:]]
         return ",".join(self._random.choice(["", "-"]) + key for key in keys)
+
+    def _sortable(self, type: str) -> list[str]:
+        """Return the parameters to sort a type by that some resource has a value for; all where none has."""
+        if type not in self._used:
+            codes = [code for code, p in parameters_of(type).items() if p.type in SORTABLE]
+            used = {code for node in self._by_type[type] for code, values in node.values.items() if values}
+            self._used[type] = [code for code in codes if code in used] or codes
+        return self._used[type]
 
     def _chain(self, type: str, depth: int) -> str:
         """Return a chain of references that ends in a parameter to sort by; "" where none is found."""
