@@ -187,7 +187,7 @@ class Indexer:
         compiled = fhirpath.compile(parameter.expression, parameter.base)
 
         def evaluate(resource: Resource, found: Found) -> None:
-            with suppress(fhirpath.EvaluationError):
+            with suppress(fhirpath.EvaluationError, RecursionError, *UNREADABLE):
                 if values := self._read(parameter, compiled.items(resource)):
                     put(found, parameter.code, values)
 
@@ -198,7 +198,7 @@ class Indexer:
         parts = [(part, fhirpath.compile(part.expression)) for part in parameter.components]
 
         def evaluate(resource: Resource, found: Found) -> None:
-            with suppress(fhirpath.EvaluationError):
+            with suppress(fhirpath.EvaluationError, RecursionError, *UNREADABLE):
                 for element in compiled.items(resource):
                     columns = [
                         bare(list(self._read(part, inner.items(element, resource=resource)))) for part, inner in parts

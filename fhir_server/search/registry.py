@@ -73,6 +73,10 @@ class SearchParameters:
         yield from state.ready.get(type, _NONE).values()
         yield from state.pending.get(type, _NONE).values()
 
+    def pending(self, type: str) -> Mapping[str, Parameter]:
+        """Return the parameters of a type that do not answer yet, by code."""
+        return self._state.pending.get(type, _NONE)
+
     def defines(self, type: str) -> bool:
         """Whether a resource of this type is indexed by more than R4's parameters and our own."""
         return type in self._state.ready or type in self._state.pending
@@ -80,6 +84,11 @@ class SearchParameters:
     def url(self, type: str, code: str) -> str:
         """Return the canonical url of a parameter's definition, "" for none."""
         return self._state.urls.get((type, code)) or _urls().get((type, code), "")
+
+    @property
+    def written(self) -> Written:
+        """The parameters of a resource that is written just now: those that do not answer yet are among them."""
+        return Written(self)
 
     @property
     def kept(self) -> tuple[Kept, ...]:
@@ -106,6 +115,21 @@ class SearchParameters:
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call this after each change."""
         self._told.append(tell)
+
+
+class Written:
+    """`clauses.Registry` for questions about one resource that was written just now, by all that it is indexed by."""
+
+    def __init__(self, registry: SearchParameters) -> None:
+        self._registry = registry
+
+    def parameter(self, type: str, code: str) -> Parameter | None:
+        """Return the parameter of a type, whether it answers searches or not."""
+        return self._registry.pending(type).get(code) or self._registry.parameter(type, code)
+
+    def parameters_of(self, type: str) -> Mapping[str, Parameter]:
+        """Return all parameters of a type, by code."""
+        return {**self._registry.parameters_of(type), **self._registry.pending(type)}
 
 
 @cache

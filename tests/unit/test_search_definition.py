@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from fhir_server.definitions import search_parameters
+from fhir_server.definitions import resource_types, search_parameters
 from fhir_server.errors import BeingIndexed, UnknownParameter, Unprocessable
 from fhir_server.search.definition import (
     Definition,
@@ -18,7 +19,11 @@ from fhir_server.search.definition import (
     read_definition,
 )
 from fhir_server.search.extract import Indexer
+from fhir_server.search.parameters import parameters_of
 from fhir_server.search.parse import parse
+from fhir_server.search.paths import paths
+from fhir_server.search.query import Parameter
+from fhir_server.search.readers import Readers
 from fhir_server.search.registry import Kept, SearchParameters
 from fhir_server.search.values import Composite, Quantity, Token
 
@@ -263,3 +268,43 @@ def test_a_composite_of_ones_own_is_indexed() -> None:
     (found,) = values[definition.name]
     assert isinstance(found, Composite)
     assert isinstance(found.parts[0], Token) and isinstance(found.parts[1], Quantity)
+
+
+def test_what_was_just_written_is_asked_by_pending_definitions_too() -> None:
+    registry = SearchParameters()
+    made = read()
+    registry.replace([Kept(made, False)])
+    (clause,) = parse(("Patient",), [("eye", "blue")], zone="UTC", now=0, registry=registry.written).where
+    assert clause.parameter.code == made.name  # type: ignore[union-attr]
+    assert {"eye", "gender"} <= set(registry.written.parameters_of("Patient"))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pytest.param("Patient.name.family.single()", id="several where one is allowed"),
+        pytest.param("Patient.birthDate.toString().substring(2).toInteger() / 0", id="a division by nothing"),
+        pytest.param("Patient.name.family.matches('[')", id="a pattern that is none"),
+        pytest.param("Patient.name.given.select($this.toInteger().power(999999))", id="a number without bounds"),
+        pytest.param("Patient.repeat($this)", id="what repeats itself"),
+    ],
+)
+def test_an_expression_that_fails_on_a_resource_hinders_no_write(expression: str) -> None:
+    registry = SearchParameters()
+    registry.replace([Kept(read(type="string", expression=expression), True)])
+    index = Indexer("UTC", "", registry)
+    resource = {**PATIENT, "name": [{"family": "7", "given": ["9"]}, {"family": "8", "given": ["99"]}]}
+    assert index(resource).values["gender"] == (Token("", "female"),)
+
+
+def test_everything_that_r4_defines_can_find_something() -> None:
+    readers = Readers(ZoneInfo("UTC"))
+
+    def finds(parameter: Parameter, expression: str, type: str) -> bool:
+        ways = paths(expression, type)
+        if ways is None or parameter.type != "composite":
+            return ways is None or any(readers.find(parameter.type, way.type) is not None for way in ways)
+        return any(all(finds(part, part.expression, way.type) for part in parameter.components) for way in ways)
+
+    parameters = [(type, p) for type in resource_types() for p in parameters_of(type).values()]
+    assert [(type, p.code) for type, p in parameters if not finds(p, p.expression, type)] == []
