@@ -226,6 +226,7 @@ def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscri
     )
     hub.listeners = tuple(listener for room in rooms for listener in room.listeners)
     hub.operations = tuple(operation for room in rooms for operation in room.operations)
+    hub.erasers = tuple(eraser for room in rooms for eraser in room.erasers)
 
 
 def _metadata(hub: Hub, settings: Settings) -> Metadata:

@@ -254,6 +254,22 @@ class Operation:
     reads_body: bool = False  # whether FHIR JSON is handed over unread (`body`): $validate says itself what is wrong
 
 
+class Erasure(NamedTuple):
+    """What is being erased for good (GDPR Art. 17)."""
+
+    patient: str  # id of the Patient, "" where a resource of nobody is erased
+    references: frozenset[str]  # `Type/id` of each resource that goes
+    identifiers: frozenset[str]  # values of their identifiers, of at least four characters
+
+
+@dataclass(frozen=True, slots=True)
+class Eraser:
+    """Says which of a room's durable rows hold what is erased; the core removes them with it."""
+
+    kind: str  # of the rows
+    holds: Callable[[Record, Erasure], bool]  # whether a row holds some of it
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A sub-command of `predmp`; `run` returns 0 done, 1 problems found, 2 bad usage.
@@ -282,6 +298,7 @@ class Room:
     starts: tuple[Callable[[], Awaitable[None]], ...] = ()  # run before the hub says ready, e.g. bind a port
     stops: tuple[Callable[[], Awaitable[None]], ...] = ()  # run at the end, before the store closes
     operations: tuple[Operation, ...] = ()
+    erasers: tuple[Eraser, ...] = ()  # for rooms whose durable rows hold patients' data
     templates: Path | None = None  # folder of Jinja2 templates, found under the room's name
     menu: tuple[tuple[str, str, str], ...] = ()  # (path, French title, English title) of pages
     metrics: Callable[[], Mapping[str, float]] | None = None  # name with labels -> value; never an id in a label

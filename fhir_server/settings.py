@@ -61,6 +61,12 @@ def _positive(text: str) -> int:
     return value
 
 
+def _coding(text: str) -> str:
+    if not all(part.strip() for part in text.partition("|")[::2]):
+        raise ValueError
+    return text
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.replace(",", " ").split() if word)
 
@@ -111,6 +117,9 @@ class Settings:
     max_body: int = _var(33_554_432, _positive, "Largest request body, in bytes")
     max_import: int = _var(17_179_869_184, _positive, "Largest body of $import, in bytes, unpacked")
     max_message: int = _var(16_777_216, _positive, "Largest HL7 v2 message, in bytes")
+    legal_hold: str = _var(
+        "urn:predmp:hold|legal-hold", _coding, "Security label (system|code) of what $erase may not remove"
+    )
     jobs_keep: int = _var(86_400, _positive, "Seconds that ended jobs and their files are kept")
     jobs_file: int = _var(67_108_864, _positive, "Bytes of one file of an export before the next is begun")
     outbound_allow: tuple[str, ...] = _var((), _networks, "Networks that outbound calls may reach beside public https")

@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from fhir_server import gate
-from fhir_server.interface import Asking, Writing
+from fhir_server.interface import Asking, Erasure, Writing
+from fhir_server.model import Record
 from triage_hooks.engine import Reading
 from triage_hooks.rules.bands import Bound, Value
 from triage_hooks.rules.inputs import INPUTS
@@ -102,3 +103,8 @@ async def held(asking: Asking, patient: str) -> Chart | None:
 async def keep(writing: Writing, patient: str, chart: Chart) -> None:
     """Write a patient's chart."""
     await writing.put_record(KIND, patient, "", chart.write())
+
+
+def is_of(record: Record, erasure: Erasure) -> bool:
+    """Whether a row is the chart of the Patient that is erased (`interface.Eraser`)."""
+    return record.key == erasure.patient

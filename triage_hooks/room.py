@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 
-from fhir_server.interface import Command, Core, Enricher, Listener, Room
+from fhir_server.interface import Command, Core, Enricher, Eraser, Listener, Room
 from fhir_server.model import Change
-from triage_hooks import state
+from triage_hooks import chart, state
 from triage_hooks.alert import FAMILIES
 from triage_hooks.codes import FAMILY, codes_of
 from triage_hooks.command import TRIAGE
@@ -56,4 +56,5 @@ def open(core: Core, settings: Any) -> Room:
         templates=Path(__file__).parent / "templates",
         menu=((PATH, "Liste de travail", "Worklist"),),
         metrics=counts.metrics,
+        erasers=(Eraser(chart.KIND, chart.is_of),),
     )

@@ -6,9 +6,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from adapters.dmp import validation
 from adapters.dmp.operations import Documents, operations_of
 from adapters.dmp.pages import RecordPages
-from fhir_server.interface import Core, Room
+from fhir_server.interface import Core, Eraser, Room
 
 
 def open(core: Core, settings: Any) -> Room:
@@ -20,4 +21,5 @@ def open(core: Core, settings: Any) -> Room:
         operations=operations_of(documents),
         templates=Path(__file__).parent / "templates",
         menu=(("/records", "Dossiers", "Records"),),
+        erasers=(Eraser(validation.KIND, validation.is_of),),
     )

@@ -19,8 +19,9 @@ from adapters.dmp.moment import written
 from adapters.dmp.record import Record, fingerprint, may_read, read_record
 from fhir_server import gate
 from fhir_server.errors import Conflict, Forbidden
-from fhir_server.interface import Asking, Core, Writing
+from fhir_server.interface import Asking, Core, Erasure, Writing
 from fhir_server.model import Actor, Entry, Resource, Scope
+from fhir_server.model import Record as Row
 
 KIND: Final = "pre-dmp-validation"
 PHYSICIANS: Final = ("Practitioner/", "PractitionerRole/")
@@ -146,3 +147,8 @@ def provenance_of(physician: str, now: int) -> Resource:
 
 def _key(record: Record, mark: str) -> str:
     return f"{record.reference}|{mark}"
+
+
+def is_of(record: Row, erasure: Erasure) -> bool:
+    """Whether a row is about the Patient that is erased (`interface.Eraser`)."""
+    return record.lane == erasure.patient

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import hashlib
 import logging
+import re
 import traceback
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from adapters.hl7.lanes import Lanes, Turn
 from adapters.hl7.times import stamp
 from fhir_server import gate
 from fhir_server.errors import FhirError, NotFound, Unavailable
-from fhir_server.interface import Asking, Core, Writing
+from fhir_server.interface import Asking, Core, Erasure, Writing
 from fhir_server.model import Outcome, Record
 
 KIND = "hl7-inbox"
@@ -267,3 +268,15 @@ def raw_of(body: dict[str, Any]) -> bytes:
         return base64.b64decode(body["raw64"])
     text: str = body["raw"]
     return text.encode(body["charset"])
+
+
+def holds(record: Record, erasure: Erasure) -> bool:
+    """Whether a message made, or names by an identifier, what is erased (`interface.Eraser`)."""
+    body = gate.load(record.body)
+    if not erasure.references.isdisjoint(body.get("resources", ())):
+        return True
+    raw = raw_of(body)
+    return any(
+        re.search(rb"(?<![0-9A-Za-z])" + re.escape(value.encode()) + rb"(?![0-9A-Za-z])", raw)
+        for value in erasure.identifiers
+    )

@@ -13,10 +13,10 @@ from adapters.hl7.authorities import Authorities
 from adapters.hl7.commands import COMMANDS
 from adapters.hl7.faults import Fault
 from adapters.hl7.feed import make_router
-from adapters.hl7.inbox import Answer, Inbox
+from adapters.hl7.inbox import KIND, Answer, Inbox, holds
 from adapters.hl7.mllp import Limits, Listener
 from fhir_server.errors import Unavailable
-from fhir_server.interface import Core, Room
+from fhir_server.interface import Core, Eraser, Room
 from fhir_server.interface import Listener as ChangeListener
 
 __all__ = ["COMMANDS", "open"]
@@ -90,4 +90,5 @@ def open(core: Core, settings: Any) -> Room:
         starts=(start,),
         stops=(listener.stop,),
         metrics=metrics,
+        erasers=(Eraser(KIND, holds),),
     )

@@ -9,7 +9,7 @@ https://hl7.org/fhir/R5/patient-operation-merge.html
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -137,10 +137,10 @@ def _staying(staying: Resource, ended: Resource, source: str, result: Resource |
     return made
 
 
-async def referring(view: View, patient: str) -> AsyncIterator[Version]:
-    """Yield the current resources that refer to a Patient by a search parameter, each once."""
+async def referring(view: View, patient: str, *, left: Collection[str] = LEFT) -> AsyncIterator[Version]:
+    """Yield the current resources, but of types `left`, that refer to a Patient by a search parameter, each once."""
     seen: set[str] = set()
-    for type in sorted(resource_types() - LEFT):
+    for type in sorted(resource_types().difference(left)):
         for parameter in parameters_of(type).values():
             if parameter.type != "reference" or (parameter.targets and "Patient" not in parameter.targets):
                 continue

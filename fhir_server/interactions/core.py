@@ -17,7 +17,7 @@ from fhir_server.interactions.cursor import Cursors
 from fhir_server.interactions.resolve import SettledStore
 from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.steps import forbidden
-from fhir_server.interface import AccessLine, Asking, Listener, Operation, Writing
+from fhir_server.interface import AccessLine, Asking, Eraser, Listener, Operation, Writing
 from fhir_server.jobs import Jobs
 from fhir_server.model import Actor, Change, Entry, Outcome, Resource, Version, Visibility
 from fhir_server.profiles import Judge
@@ -69,6 +69,7 @@ class Hub:
     applier: Applier
     listeners: tuple[Listener, ...] = ()
     operations: tuple[Operation, ...] = ()
+    erasers: tuple[Eraser, ...] = ()
 
     def __init__(
         self,

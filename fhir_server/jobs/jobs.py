@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -16,6 +16,8 @@ from fhir_server.jobs.job import (
     CANCELLED,
     DONE,
     FAILED,
+    INPUT,
+    JOB,
     OUTPUT,
     QUEUED,
     RECEIVING,
@@ -26,7 +28,7 @@ from fhir_server.jobs.job import (
     new_job,
 )
 from fhir_server.jobs.ledger import LEASE_S, Ledger, Stopped
-from fhir_server.jobs.pieces import PIECE, pack, read_pieces
+from fhir_server.jobs.pieces import PIECE, pack, read_pieces, unpack
 from fhir_server.jobs.process import own_name
 from fhir_server.model import Actor
 from fhir_server.store.protocol import Store
@@ -152,9 +154,9 @@ class Jobs:
             return None
         return None if job.expires and job.expires <= self._clock() else job
 
-    async def list(self, actor: Actor) -> list[Job]:
+    async def known_to(self, actor: Actor) -> list[Job]:
         """Return the jobs that the actor may know of, oldest first, ended ones too."""
-        return [job for job in await self._ledger.list(actor.tenant, STATES) if job.is_of(actor)]
+        return [job for job in await self._ledger.in_states(actor.tenant, STATES) if job.is_of(actor)]
 
     async def cancel(self, id: str, actor: Actor) -> bool:
         """Cancel a job, or remove one that has ended, with its files; False where there is none."""
@@ -170,6 +172,23 @@ class Jobs:
         if stopped:
             self.ended[CANCELLED] += 1
         return stopped
+
+    async def holding(self, tenant: str, marks: Sequence[bytes]) -> list[Job]:
+        """Return the jobs whose files, or what was sent to work on, hold one of some texts."""
+        view = partial(self._store.view, tenant)
+        found = []
+        for job in await self._ledger.in_states(tenant, STATES):
+            lanes = [(INPUT, job.id), *((OUTPUT, f"{job.id}/{output.number}") for output in job.outputs)]
+            if any([await _holds(read_pieces(view, kind, lane), marks) for kind, lane in lanes]):
+                found.append(job)
+        return found
+
+    async def rows(self, job: Job) -> list[tuple[str, str]]:
+        """Return (kind, key) of every row of a job."""
+        made = [(JOB, job.id)]
+        for kind, lane in [(INPUT, job.id), *((OUTPUT, f"{job.id}/{output.number}") for output in job.outputs)]:
+            made += await self._ledger.keys(job.tenant, kind, lane)
+        return made
 
     def read_output(self, job: Job, output: Output) -> AsyncIterator[bytes]:
         """Yield a file in pieces, each a gzip member (`pieces.unpack`)."""
@@ -306,10 +325,21 @@ class Jobs:
     async def _sweep(self, tenant: str) -> None:
         """Remove what has expired, and uploads that nobody ended."""
         now = self._clock()
-        for job in await self._ledger.list(tenant, (DONE, FAILED, CANCELLED, RECEIVING)):
+        for job in await self._ledger.in_states(tenant, (DONE, FAILED, CANCELLED, RECEIVING)):
             given_up = job.state == RECEIVING and job.created + _ABANDONED_S * 1_000_000 < now
             if given_up or (job.expires and job.expires <= now):
                 await self._ledger.forget(job)
+
+
+async def _holds(pieces: AsyncIterator[bytes], marks: Sequence[bytes]) -> bool:
+    """Whether one of some texts stands in pieces, also across the border of two."""
+    longest, tail = max(map(len, marks), default=0), b""
+    async for piece in pieces:
+        body = tail + unpack(piece)
+        if any(mark in body for mark in marks):
+            return True
+        tail = body[-longest:]
+    return False
 
 
 def _spent() -> FhirError:

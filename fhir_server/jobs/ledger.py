@@ -52,14 +52,14 @@ class Ledger:
             record = await view.record(JOB, id)
         return None if record is None else jobs.read(record.body)
 
-    async def list(self, tenant: str, states: Sequence[str]) -> list[Job]:
+    async def in_states(self, tenant: str, states: Sequence[str]) -> list[Job]:
         """Return jobs in any of these states, oldest first."""
         async with self._store.view(tenant) as view:
             return await listed(view, states)
 
     async def claim(self, tenant: str, kinds: frozenset[str]) -> Job | None:
         """Take the oldest job that nobody runs; it is this process's then."""
-        waiting = [job for job in await self.list(tenant, (QUEUED, RUNNING)) if self._is_free(job, kinds)]
+        waiting = [job for job in await self.in_states(tenant, (QUEUED, RUNNING)) if self._is_free(job, kinds)]
         for seen in waiting:
 
             async def work(tx: Transaction, id: str = seen.id) -> Job | None:
@@ -151,6 +151,18 @@ class Ledger:
         if found is not None:
             await self.clear(found)
         return found is not None
+
+    async def keys(self, tenant: str, kind: str, lane: str) -> list[tuple[str, str]]:
+        """Return (kind, key) of every row of a lane."""
+        made: list[tuple[str, str]] = []
+        after = 0
+        while True:
+            async with self._store.view(tenant) as view:
+                records = await view.records(kind, lane=lane, after=after, limit=_DROPPED)
+            made += [(kind, record.key) for record in records]
+            if len(records) < _DROPPED:
+                return made
+            after = records[-1].seq
 
     async def clear(self, job: Job) -> None:
         """Remove every piece of a job, some at a time."""

@@ -11,6 +11,7 @@ from fhir_server.operations import (
     convert,
     diff,
     document,
+    erase,
     everything,
     export,
     graphql,
@@ -44,6 +45,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     terminology,
     match,
     merge,
+    erase,
 )
 """Modules with `operations(hub, settings) -> tuple[Operation, ...]`."""
 

@@ -14,7 +14,7 @@ import msgspec
 from fhir_server.errors import Unprocessable
 from fhir_server.interactions.asking import split_query
 from fhir_server.interactions.core import Hub
-from fhir_server.interface import Asking
+from fhir_server.interface import Asking, Erasure
 from fhir_server.model import Actor, Change, Record, Resource, Scope
 from fhir_server.search.parameters import parameter
 from fhir_server.search.query import Ask, Match
@@ -62,6 +62,12 @@ class Event(msgspec.Struct):
     version: int
     attempts: int = 0
     next_at: int = 0  # microseconds since 1970
+
+
+def tells_of(record: Record, erasure: Erasure) -> bool:
+    """Whether an event is about a resource that is erased (`interface.Eraser`)."""
+    event = msgspec.json.decode(record.body, type=Event)
+    return f"{event.type}/{event.id}" in erasure.references
 
 
 def check_subscription(resource: Resource, check_endpoint: Callable[[str], None], types: frozenset[str]) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import system_clock
-from fhir_server.interface import Check, Listener, Room, Task
+from fhir_server.interface import Check, Eraser, Listener, Room, Task
 from fhir_server.model import Actor, Change
 from fhir_server.settings import Settings
 from fhir_server.store.protocol import Transaction
 from fhir_server.subscriptions.delivery import Delivery
-from fhir_server.subscriptions.matching import Matching
+from fhir_server.subscriptions.matching import EVENT, Matching, tells_of
 from fhir_server.subscriptions.outbound import Outbound
 
 Matcher = Callable[[Transaction, Sequence[Change], Actor], Awaitable[None]]
@@ -42,6 +42,7 @@ def open(hub: Hub, settings: Settings) -> tuple[Room, Matcher]:
         listeners=(Listener(hub.types, told),),
         tasks=(Task("subscriptions", delivery.run),),
         stops=(outbound.close,),
+        erasers=(Eraser(EVENT, tells_of),),
         metrics=numbers,
     )
     return room, matching.match

@@ -1,0 +1,115 @@
+"""$erase over HTTP: nothing of a person is left, and that is proved."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.running import RunningHub
+
+HOLD = {"system": "urn:predmp:hold", "code": "legal-hold"}
+
+
+class Person:
+    """A patient whose name stands nowhere else, with a record."""
+
+    def __init__(self, hub: RunningHub, **more: Any) -> None:
+        self.hub, self.mark = hub, f"Zq{uuid.uuid4().hex[:10]}"
+        name = [{"family": self.mark, "given": ["Anne"]}]
+        patient = hub.create({"resourceType": "Patient", "name": name, **more})
+        self.id = patient["id"]
+        hub.request("PUT", f"/fhir/Patient/{self.id}", json={**patient, "gender": "female"})
+        about = {"reference": f"Patient/{self.id}", "display": f"Anne {self.mark}"}
+        text = {"text": f"of {self.mark}"}
+        self.observation = hub.create(
+            {"resourceType": "Observation", "status": "final", "code": text, "subject": about}
+        )["id"]
+        self.group = hub.create(
+            {"resourceType": "Group", "type": "person", "actual": True, "member": [{"entity": about}, {"entity": {"reference": "Patient/other"}}]}
+        )["id"]  # fmt: skip
+
+    def erase(self, *, token: str = "", **parameters: Any) -> Any:
+        items = [
+            {"name": name.replace("_", "-"), "valueBoolean" if value is True else "valueString": value}
+            for name, value in parameters.items()
+        ]
+        body = {"resourceType": "Parameters", "parameter": items}
+        return self.hub.request("POST", f"/fhir/Patient/{self.id}/$erase", json=body, token=token)
+
+    def is_in_the_file(self) -> bool:
+        files = [path for path in self.hub.folder.iterdir() if path.name.startswith("hub.db")]
+        return any(self.mark.encode() in path.read_bytes() for path in files)
+
+
+def values(answer: Any) -> dict[str, Any]:
+    return {
+        item["name"]: next(v for k, v in item.items() if k != "name") for item in answer.json().get("parameter", [])
+    }
+
+
+def test_no_byte_of_an_erased_name_is_left(own_hub: RunningHub) -> None:
+    hub = own_hub
+    hub.create({"resourceType": "Patient", "id": "other"})
+    person = Person(hub)
+    export = hub.request("GET", "/fhir/$export", Prefer="respond-async").headers["content-location"]
+    end = time.monotonic() + 20
+    while (status := hub.request("GET", export).status_code) == 202 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert status == 200
+    assert person.is_in_the_file(), "the check would find it"
+    answer = person.erase(reason="asked for")
+    assert answer.status_code == 200, answer.text
+    report = values(answer)
+    assert (report["after"], report["resources"]) == (0, 2)
+    assert len(report["sha256"]) == len(report["signature"]) == 64
+    kinds = {p["part"][0]["valueString"] for p in answer.json()["parameter"] if p["name"] == "rows"}
+    assert "job" in kinds and "job-output" in kinds
+    for path in (f"Patient/{person.id}", f"Patient/{person.id}/_history/1", f"Observation/{person.observation}"):
+        assert hub.request("GET", f"/fhir/{path}").status_code == 404
+    assert hub.request("GET", export).status_code == 404
+    assert hub.request("GET", f"/fhir/Group/{person.group}").json()["member"][0] == {"entity": {"display": "erased"}}
+    assert not person.is_in_the_file()
+    hub.stop()
+    assert not person.is_in_the_file()
+    assert hub.run("audit", "verify", "--store", hub.store).returncode == 0
+
+
+def test_a_dry_run_says_what_would_go_and_removes_nothing(hub: RunningHub) -> None:
+    person = Person(hub)
+    report = values(person.erase(dry_run=True))
+    assert (report["resources"], report["shared"]) == (2, 1)
+    assert hub.request("GET", f"/fhir/Patient/{person.id}").status_code == 200
+
+
+def test_a_legal_hold_forbids_it(hub: RunningHub) -> None:
+    person = Person(hub)
+    held = hub.request("GET", f"/fhir/Observation/{person.observation}").json()
+    held["meta"] = {"security": [HOLD]}
+    assert hub.request("PUT", f"/fhir/Observation/{person.observation}", json=held).status_code == 200
+    answer = person.erase()
+    assert answer.status_code == 409
+    assert f"Observation/{person.observation}" in answer.text
+    assert hub.request("GET", f"/fhir/Patient/{person.id}").status_code == 200
+
+
+def test_the_operator_erases_any_resource(hub: RunningHub) -> None:
+    id = hub.create({"resourceType": "Practitioner", "name": [{"family": "x"}]})["id"]
+    assert hub.request("POST", f"/fhir/Practitioner/{id}/$erase").status_code == 200
+    assert hub.request("GET", f"/fhir/Practitioner/{id}").status_code == 404
+    assert hub.request("POST", f"/fhir/Practitioner/{id}/$erase").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("scope", "options"),
+    [
+        pytest.param("user/*.cruds", {"actor": "Practitioner/1"}, id="not a practitioner, even with every scope"),
+        pytest.param("system/Patient.cruds", {}, id="not a token for Patients alone: a record is more than that"),
+        pytest.param("system/*.r", {}, id="not a token that only reads"),
+    ],
+)
+def test_only_the_operator_erases_a_record(hub: RunningHub, scope: str, options: dict[str, str]) -> None:
+    person = Person(hub)
+    assert person.erase(token=hub.token(scope, **options)).status_code == 403
