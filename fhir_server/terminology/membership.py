@@ -131,6 +131,12 @@ def _all(found: Iterable[bool | None]) -> bool | None:
 
 def undecided(include: Include) -> FhirError:
     """Return the failure of a value set that needs what is not loaded."""
+    if include.version:
+        return NotLoaded(
+            "The value set takes codes from a version of a code system that is not loaded here, or not all of it. "
+            "Load it as a CodeSystem resource, or name a version that is here by force-system-version.",
+            expression=include.place,
+        )
     return NotLoaded(
         "The value set takes codes from a code system of which not all is loaded here. "
         "Load it as a CodeSystem resource (predmp load, or PUT), or ask about single codes by $validate-code.",

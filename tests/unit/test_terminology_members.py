@@ -149,6 +149,7 @@ REFUSED = [
     ),
     pytest.param(value_set(include(url="", valueSet=[URL])), Unprocessable, id="a value set that includes itself"),
     pytest.param(value_set(include(url="http://none")), NotLoaded, id="a code system that nobody loaded"),
+    pytest.param(value_set(include(version="9")), NotLoaded, id="a version of a code system that nobody loaded"),
     pytest.param(value_set(include(url="", valueSet=["http://none"])), NotLoaded, id="a value set that nobody loaded"),
     pytest.param(
         value_set(include(url="http://snomed.info/sct")), NotLoaded, id="a system of which R4 lists some codes"
