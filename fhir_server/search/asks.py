@@ -6,7 +6,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#ptypes
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from decimal import Decimal
 from typing import Final
@@ -16,7 +16,7 @@ from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
 from fhir_server.search.escape import split, unescape
 from fhir_server.search.prefix import date_ask, number_ask, quantity_ask
 from fhir_server.search.query import Ask, Match, Parameter
-from fhir_server.search.values import Composite, Position, Reference, Text, Token, Uri
+from fhir_server.search.values import Composite, Position, Quantity, Reference, Text, Token, Uri
 
 MOST_ALTERNATIVES: Final = 1_000
 MAX_VALUE: Final = 2_000  # characters of one alternative
@@ -147,6 +147,8 @@ class Reader:
         if len(texts) != len(parameter.components):
             raise BadParameter(f"The parameter '{name}' takes {len(parameter.components)} values joined by $.")
         parts = tuple(self.ask(name, part, "", t) for part, t in zip(parameter.components, texts, strict=True))
+        if any(part.type == "token" for part in parameter.components):
+            parts = tuple(replace(part, of_code=isinstance(part.value, Quantity)) for part in parts)
         return Ask(Composite(tuple(part.value for part in parts)), parts=parts)
 
 

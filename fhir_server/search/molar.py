@@ -97,6 +97,10 @@ def molar_mass(formula: str) -> Fraction:
     return sum((Fraction(WEIGHTS[symbol]) * int(count or 1) for symbol, count in parts), Fraction(0))
 
 
+DERIVED: Final = "("
+"""How the units begin that are made here; no measured value has such a one."""
+
+
 @cache
 def by_loinc() -> Mapping[str, Substance]:
     """Return the substance that a LOINC code measures."""

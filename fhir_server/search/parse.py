@@ -17,6 +17,7 @@ from fhir_server.search import parameters
 from fhir_server.search.asks import Reader, UnsupportedModifier
 from fhir_server.search.clauses import Clauses, Registry, shown
 from fhir_server.search.compartments import clause, read_within
+from fhir_server.search.quantity import of_codes
 from fhir_server.search.query import Clause, Include, Query
 from fhir_server.search.results import (
     MOST_INCLUDES,
@@ -146,7 +147,7 @@ class _Building:
             self._where.insert(0, clause(self._within, self._types, self._registry))
         return Query(
             self._types,
-            tuple(self._where),
+            of_codes(self._where),
             within=self._within,
             includes=tuple(self._includes),
             ignored=ignored,

@@ -37,13 +37,15 @@ class Ask:
 
     Of a composite, `parts` has one Ask for each component and `value` is the Composite of their values.
     Of :text the value is a Text, of :identifier a Token; of :of-type a Token whose `kind` and `code` count.
-    Of `near` the value is a Position and `exact` the distance in km.
+    Of `near` the value is a Position and `exact` the distance in km. `of_code` is for quantities: whether the
+    search also says by a code what is measured (search/quantity.py).
     """
 
     value: Value
     prefix: str = "eq"  # eq ne gt lt ge le sa eb ap
     exact: Decimal | None = None
     parts: tuple[Ask, ...] = ()
+    of_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
