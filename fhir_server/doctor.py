@@ -36,14 +36,43 @@ async def examine(settings: Settings) -> int:
         fault = look()
         unfit += fault is not None
         print(f"{'ok  ' if fault is None else 'BAD '} {name}" + (f": {fault}" if fault else ""))
+    unfit += await _server(settings)
     unfit += await _audit(settings)
     unfit += await _index(settings)
     return 1 if unfit else 0
 
 
-async def _audit(settings: Settings) -> int:
+async def _server(settings: Settings) -> int:
+    """Say what a MongoDB server can and cannot."""
+    if not _is_mongo(settings):
+        return 0
+    try:
+        from fhir_server.store.mongo.probe import examined
+
+        traits = await examined(settings.store)
+    except ModuleNotFoundError as error:
+        print(f"BAD  the driver of MongoDB: no module {error.name}; install the extra `mongo`")
+        return 1
+    except FhirError as error:
+        print(f"BAD  MongoDB answers: {error.text}")
+        return 1
+    for trait in traits:
+        mark = "ok  " if trait.works else "BAD " if trait.needed else "note"
+        print(f"{mark} MongoDB: {trait.name}" + (f": {trait.told}" if trait.told else ""))
+    return sum(trait.needed and not trait.works for trait in traits)
+
+
+def _is_mongo(settings: Settings) -> bool:
+    return settings.store.startswith(("mongodb:", "mongodb+srv:"))
+
+
+def _is_new(settings: Settings) -> bool:
     path = _path(settings)
-    if path is None or not path.exists():
+    return not _is_mongo(settings) and (path is None or not path.exists())
+
+
+async def _audit(settings: Settings) -> int:
+    if _is_new(settings):
         print("ok   the store is new: there is no audit chain yet")
         return 0
     try:
@@ -56,8 +85,7 @@ async def _audit(settings: Settings) -> int:
 
 
 async def _index(settings: Settings) -> int:
-    path = _path(settings)
-    if path is None or not path.exists():
+    if _is_new(settings):
         return 0
     try:
         fault = await index_fault(settings)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from bson import ObjectId
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from fhir_server.errors import Unavailable
-from fhir_server.store.mongo.connection import Collection, Database, translated
+from fhir_server.store.mongo.connection import Collection, Database, connect, translated
 
 LEAST_DOCUMENT: Final = 16_000_000  # bytes that a document must be able to hold
 
@@ -55,6 +55,7 @@ async def look(database: Database) -> list[Trait]:
         Trait(f"version {built.get('version', 'unknown')}", True, False),
         *traits,
         await _replicated(database),
+        Trait("transactions of its own", True, False, "not used: one document commits (docs/why/adr-0007-mongodb.md)"),
     ]
 
 
@@ -99,9 +100,11 @@ async def _replicated(database: Database) -> Trait:
     return Trait(name, is_many, False, "" if is_many else "a lone server keeps one copy")
 
 
-async def traits_of(database: Database) -> list[Trait]:
-    """Return what the server can; raise Unavailable where it does not answer."""
+async def examined(url: str) -> list[Trait]:
+    """Return what the server at a URL can; raise Unavailable where it does not answer."""
+    database = connect(url)
     try:
-        return await look(database)
-    except PyMongoError as error:
-        raise Unavailable("The store cannot be reached now.") from error
+        with translated():
+            return await look(database)
+    finally:
+        await database.client.close()
