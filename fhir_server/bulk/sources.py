@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-import httpx
-
 from fhir_server.bulk.request import FORMATS
 from fhir_server.errors import BadParameter, BadRequest, Unavailable
 from fhir_server.interface import OperationCall
 from fhir_server.jobs import JobContext
 from fhir_server.jobs.pieces import PIECE
-from fhir_server.subscriptions.outbound import Outbound, Refused
+from fhir_server.subscriptions.outbound import Broken, Outbound, Refused
 
 NDJSON: Final = FORMATS | {"application/x-ndjson", "application/jsonl"}
 MOST_SOURCES: Final = 1_000
@@ -99,5 +97,5 @@ async def read_url(outbound: Outbound, url: str, start: int) -> AsyncIterator[by
             skip = 0
     except Refused as error:
         raise BadRequest(str(error).replace("endpoint", "input")) from None
-    except (OSError, httpx.HTTPError, TimeoutError) as error:
-        raise Unavailable(f"An input could not be read to its end: {type(error).__name__}.") from None
+    except Broken as error:
+        raise Unavailable(f"An input could not be read to its end: {error}.") from None

@@ -39,6 +39,10 @@ class Refused(Exception):
     """The address may not be called."""
 
 
+class Broken(Exception):
+    """There was no answer, or it broke off."""
+
+
 class Outbound:
     """Calls out, within what is allowed.
 
@@ -104,8 +108,22 @@ class Outbound:
 
         Raises:
             Refused: The address may not be called, or its answer has another status.
-            OSError, httpx.HTTPError, TimeoutError: There was no answer, or it broke off or fell silent.
+            Broken: There was no answer, or it broke off or fell silent.
         """
+        try:
+            answer = await self._get(url, headers)
+            try:
+                if answer.status_code != 200:
+                    raise Refused(f"The endpoint answered with status {answer.status_code}.")
+                async for part in answer.aiter_bytes(READ_SIZE):
+                    yield part
+            finally:
+                await answer.aclose()
+        except (OSError, httpx.HTTPError, TimeoutError) as error:
+            raise Broken(type(error).__name__) from None
+
+    async def _get(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        """Return an answer whose body is not read yet."""
         host, port = _parts(url)
         async with asyncio.timeout(DEADLINE_S):
             address = await self._resolve(url, host, port)
@@ -115,14 +133,7 @@ class Outbound:
                 headers={**headers, "Host": urlsplit(url).netloc},
                 extensions={"sni_hostname": host, "timeout": httpx.Timeout(DEADLINE_S).as_dict()},
             )
-            answer = await self._client.send(request, stream=True)
-        try:
-            if answer.status_code != 200:
-                raise Refused(f"The endpoint answered with status {answer.status_code}.")
-            async for part in answer.aiter_bytes(READ_SIZE):
-                yield part
-        finally:
-            await answer.aclose()
+            return await self._client.send(request, stream=True)
 
     async def _resolve(self, url: str, host: str, port: int) -> Address:
         loop = asyncio.get_running_loop()
