@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
+from fhir_server.errors import Unavailable
 from fhir_server.indexing.definitions import INDEX
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Listener, Room, Task
@@ -42,9 +44,11 @@ class Watching:
     async def run(self) -> None:
         """Look again and again."""
         while True:
-            await self._hub.definitions.refresh()
-            if self._hub.definitions.pending:
-                await self._start()
+            # A process that does not reach the store cannot write to it either; it looks on, to notice in time.
+            with suppress(Unavailable):
+                await self._hub.definitions.refresh()
+                if self._hub.definitions.pending:
+                    await self._start()
             await asyncio.sleep(POLL_S)
 
     async def _start(self) -> None:
