@@ -141,6 +141,10 @@ class Applier:
         await tx.audit(_audit_row(tx, actor, interaction, steps, own, request_id))
         return Done([done.outcomes[n] for n in range(len(steps))], done.changes)
 
+    async def judged(self, tx: Transaction, changes: Sequence[Change]) -> list[tuple[Change, list[Issue]]]:
+        """Return what profiles find wrong with changes."""
+        return [] if self._parts.judge is None else await self._parts.judge(tx, changes)
+
     async def conclude(self, tx: Transaction, done: Applied, *, enrich: bool) -> None:
         """Do what follows every write, in its transaction: checks, enrichers, watchers of types, subscriptions."""
         own = list(done.changes)
