@@ -55,7 +55,7 @@ class Watching:
         """Start a job for what is not indexed yet, unless one is there."""
         tenant = self._hub.tenants()[0]
         actor = self._hub.internal(tenant, "search-parameters")
-        if any(job.kind == KIND and job.is_open for job in await self._hub.jobs.list(actor)):
+        if any(job.kind == KIND and job.is_open for job in await self._hub.jobs.known_to(actor)):
             return
         pending = self._hub.definitions.pending
         newest = str(max(definition.since for definition in pending)).encode()
