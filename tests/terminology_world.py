@@ -24,7 +24,7 @@ class CodeWorld:
     def __init__(self, store: Store | None = None) -> None:
         self.store = store or MemoryStore()
         self.terminology = Terminology()
-        self._versions: dict[tuple[str, str], int] = {}
+        self.versions: dict[tuple[str, str], int] = {}
 
     async def put(self, *resources: Resource) -> None:
         """Store resources; an id that was used before gets a new version."""
@@ -39,7 +39,7 @@ class CodeWorld:
     async def write(self, tx: Transaction, resource: Resource) -> None:
         """Store a resource in a transaction."""
         key = resource["resourceType"], resource["id"]
-        version = self._versions[key] = self._versions.get(key, 0) + 1
+        version = self.versions[key] = self.versions.get(key, 0) + 1
         made = Write(*key, version, tx.now, "PUT", gate.write(resource), INDEX(resource))
         await tx.put(made)
 

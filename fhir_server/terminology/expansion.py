@@ -78,10 +78,11 @@ def _own(include: Include, system: CodeSystem | None, made: Expansion) -> Iterab
     """Yield what an include takes from its own system."""
     if system is not None and system.version and not system.is_listed:
         made.versions[f"{system.url}|{system.version}"] = None
+    version = include.version and (system.version if system is not None else include.version)
     if include.concepts is not None:
         for code, listed in include.concepts.items():
             concept = (system.find(code) if system else None) or Concept(code)
-            plain = member_of(include.system, include.version, concept)
+            plain = member_of(include.system, version, concept)
             designations = (*listed.designations, *(d for d in plain.designations if d not in listed.designations))
             yield plain._replace(code=code, display=listed.display or plain.display, designations=designations)
         return
@@ -91,7 +92,7 @@ def _own(include: Include, system: CodeSystem | None, made: Expansion) -> Iterab
     rules = [filters.condition(system, rule) for rule in include.filters]
     for concept in system.concepts.values():
         if all(rule(concept) for rule in rules):
-            yield member_of(include.system, include.version, concept)
+            yield member_of(include.system, version, concept)
 
 
 def _may_list(system: CodeSystem | None) -> bool:

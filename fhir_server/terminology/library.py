@@ -29,6 +29,7 @@ MOST_VERSIONS: Final = 100  # stored resources of one url that are looked at
 MOST_WORK: Final = 2_000_000
 """Concepts, parts of value sets and groups of maps that one call looks at, by weight: some seconds at most."""
 
+_CANDIDATE: Final = 1_000  # bytes in memory, with its key
 _GROWTH: Final = 4  # bytes in memory for a byte of JSON, measured on R4's code systems
 _DATE: Final = re.compile(r"[0-9]{4}(?:-[0-9]{2}){1,2}")
 _SNOMED: Final = "http://snomed.info/sct"
@@ -41,6 +42,7 @@ class Candidate(NamedTuple):
     type: str
     id: str
     number: int  # its version in the store
+    at: int  # when that was written: an erased id may come to the same version again
     version: str  # its business version
     is_active: bool
     content: str  # of a CodeSystem
@@ -154,7 +156,7 @@ class Library:
         best = stored[0] if stored else None
         own = self._own(type, url, version)
         if best is not None and (own is None or (best.is_active and best.content != "not-present")):
-            return ("stored", self._view.tenant, best.type, best.id, str(best.number)), best
+            return self._key(best), best
         return (None if own is None else ("r4", own, url)), None
 
     @staticmethod
@@ -171,7 +173,11 @@ class Library:
 
     async def _supplements(self, url: str) -> dict[tuple[str, ...], Candidate]:
         found = await self._named("CodeSystem", "supplements", url)
-        return {("stored", self._view.tenant, c.type, c.id, str(c.number)): c for c in found if c.is_active}
+        return {self._key(c): c for c in found if c.is_active}
+
+    def _key(self, candidate: Candidate) -> tuple[str, ...]:
+        number, at = str(candidate.number), str(candidate.at)
+        return ("stored", self._view.tenant, candidate.type, candidate.id, number, at)
 
     async def _named(self, type: str, parameter: str, url: str) -> list[Candidate]:
         name = (self._view.tenant, type, parameter, url)
@@ -181,10 +187,20 @@ class Library:
             kept: list[Candidate] | None = self._shelf.named(name, self._epoch)
             if kept is not None:
                 return kept
-        found = sorted(map(_candidate, await self._search(type, parameter, url)), key=_rank, reverse=True)
+        versions = await self._search(type, parameter, url)
+        found = sorted(map(self._candidate, versions), key=_rank, reverse=True)
         if self._epoch is not None:
             self._shelf.name(name, self._epoch, found)
         return found
+
+    def _candidate(self, version: Version) -> Candidate:
+        key = ("candidate", self._view.tenant, version.type, version.id, version.version, version.at)
+        made: Candidate | None = self._shelf.get(key)
+        if made is None:
+            made = _candidate(version)
+            if version.at != self._now:
+                self._shelf.keep(key, made, _CANDIDATE)
+        return made
 
     async def _search(self, type: str, code: str, url: str) -> list[Version]:
         parameter = parameters_of(type)[code]
@@ -203,7 +219,7 @@ class Library:
         return gate.load(found.body)
 
     def _keep(self, key: Any, made: Any, size: int, of: Sequence[Candidate | None]) -> None:
-        if self._now is None or all(candidate is None for candidate in of):
+        if all(candidate is None or candidate.at != self._now for candidate in of):
             self._shelf.keep(key, made, size * _GROWTH)
 
 
@@ -217,6 +233,7 @@ def _candidate(version: Version) -> Candidate:
         version.type,
         version.id,
         version.version,
+        version.at,
         str(resource.get("version", "")),
         resource.get("status") == "active",
         resource.get("content", "") if version.type == "CodeSystem" else "",

@@ -171,6 +171,13 @@ def test_an_expansion_is_nested_where_nesting_is_asked_for(hub: RunningHub) -> N
     ]
 
 
+def test_a_forced_version_is_used_and_shown(hub: RunningHub) -> None:
+    given = {"resourceType": "ValueSet", "status": "draft", "compose": {"include": [include(url=TASTE, version="0.1")]}}
+    assert hub.request("POST", "/fhir/ValueSet/$expand", json=given).status_code == 422
+    forced = hub.request("POST", f"/fhir/ValueSet/$expand?force-system-version={TASTE}|1.0", json=given).json()
+    assert forced["expansion"]["contains"][0]["version"] == "1.0"
+
+
 def test_a_value_set_in_the_body_expands_without_being_stored(hub: RunningHub) -> None:
     given = {
         "resourceType": "ValueSet",

@@ -110,6 +110,22 @@ async def test_what_a_transaction_takes_back_is_not_remembered() -> None:
     assert list(found.concepts) == ["a"]
 
 
+async def test_an_erased_code_system_that_comes_again_is_the_new_one() -> None:
+    made = await world(version("1", id="s"))
+    assert await chosen(made) is not None
+
+    async def erase(tx: Transaction) -> None:
+        await tx.erase("CodeSystem", "s")
+        await tx.bump_epoch()
+
+    await made.store.transact(TENANT, erase)
+    made.versions.clear()
+    await made.put(version("1", id="s") | {"concept": [concept("b")]})
+    found = await chosen(made)
+    assert found is not None
+    assert list(found.concepts) == ["b"]
+
+
 async def test_a_decoded_code_system_is_kept_until_it_changes() -> None:
     made = await world(version("1", id="s"))
     first = await chosen(made)
