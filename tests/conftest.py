@@ -29,6 +29,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("store_engine", ENGINES, indirect=True, scope="session")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that MongoDB was not tested."""
+    if reason := mongo.missing():
+        terminalreporter.section("SKIPPED: THE MONGODB STORE", sep="#")
+        terminalreporter.write_line(reason)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the server that MongoDB's tests run on."""
     mongo.stop()

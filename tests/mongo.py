@@ -34,6 +34,14 @@ def base_url() -> str:
     return found.url("").rstrip("/")
 
 
+def missing() -> str:
+    """Return why tests were skipped for want of a server; "" where none was."""
+    if os.environ.get(GIVEN) or not server.cache_info().currsize:
+        return ""
+    found = server()
+    return f"There was no server to test it on: {found}. {GIVEN} names another." if isinstance(found, str) else ""
+
+
 def new_url() -> str:
     """Return the URL of a database that nobody uses."""
     host, question, options = base_url().partition("?")

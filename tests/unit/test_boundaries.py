@@ -22,6 +22,7 @@ FENCES = {
     "authlib": ("fhir_server/security",),
     "apsw": ("fhir_server/store/sqlite", "fhir_server/doctor.py", "bench"),
     "pymongo": ("fhir_server/store/mongo",),
+    "bson": ("fhir_server/store/mongo",),
     "uvicorn": ("fhir_server/serve.py", "fhir_server/http/protocol.py", "bench"),
     "httpx": ("fhir_server/subscriptions", "fhir_server/demonstration", "conformance"),
 }
