@@ -46,6 +46,7 @@ from fhir_server.pages.pages import Pages
 from fhir_server.pages.routes import core_pages
 from fhir_server.pages.session import SignInNeeded
 from fhir_server.profiles import Judge, Library, Policy, read_required
+from fhir_server.search.clauses import Registry
 from fhir_server.search.extract import Indexer
 from fhir_server.search.parse import parse
 from fhir_server.search.registry import SearchParameters
@@ -187,6 +188,7 @@ async def _core(
         types=resource_types(),
         update_create=settings.update_create == "on",
     )
+    hub.query_written = partial(_parsed, settings, registry.written)
     hub.profiles = Judge(Library(hub.query, hub.terminology), _policy(settings))
     hub.pages = Pages(
         hub.authenticate,
@@ -237,7 +239,7 @@ def _metadata(hub: Hub, settings: Settings) -> Metadata:
 
 
 def _parsed(
-    settings: Settings, registry: SearchParameters, types: str, pairs: list[tuple[str, str]], lenient: bool = False
+    settings: Settings, registry: Registry, types: str, pairs: list[tuple[str, str]], lenient: bool = False
 ) -> Any:
     return parse(
         tuple(types.split(",")) if types else (),

@@ -65,6 +65,7 @@ class Hub:
     profiles: Judge
     jobs: Jobs  # long-running work
     definitions: Definitions  # search parameters that the store defines
+    query_written: Ask  # as `query`, of one resource that is written just now (`SearchParameters.written`)
     sight: Sight  # these four rest on the rooms, which are opened over this core
     applier: Applier
     listeners: tuple[Listener, ...] = ()
@@ -89,7 +90,7 @@ class Hub:
     ) -> None:
         self.terminology = Terminology()
         self.store = cast(Store, SettledStore(store, self.terminology))
-        self.query = ask
+        self.query = self.query_written = ask
         self.cursors, self.base_url, self.validate, self.index = cursors, base_url, validate, index
         self.types, self.update_create, self.registry = types, update_create, registry
         self._authenticate, self._clock, self._tenant = authenticate, clock, tenant

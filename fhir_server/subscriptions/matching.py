@@ -7,11 +7,12 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/subscription.html
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from fhir_server.errors import Unprocessable
+from fhir_server.errors import UnknownParameter, Unprocessable
 from fhir_server.interactions.asking import split_query
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Asking, Erasure
@@ -20,6 +21,8 @@ from fhir_server.search.parameters import parameter
 from fhir_server.search.query import Ask, Match
 from fhir_server.search.values import Token
 from fhir_server.store.protocol import Transaction
+
+log = logging.getLogger("predmp")
 
 SUBSCRIPTION = "subscription"  # record: one for each Subscription, key its id, state its status, state its status
 EVENT = "outbox"  # record: one for each event to deliver, key "id/number", lane the id
@@ -130,7 +133,7 @@ class Matching:
             watcher = msgspec.json.decode(record.body, type=Watcher)
             before = watcher.events
             for change in changes:
-                if not change.version.is_deleted and await self._concerns(tx, watcher, change):
+                if not change.version.is_deleted and await self._concerns(tx, record.key, watcher, change):
                     watcher.events += 1
                     await self._emit(tx, record.key, watcher.events, change)
             if watcher.events != before:
@@ -176,14 +179,22 @@ class Matching:
             watcher.events = msgspec.json.decode(known.body, type=Watcher).events
         await tx.put_record(SUBSCRIPTION, id, status, msgspec.json.encode(watcher))
 
-    async def _concerns(self, tx: Transaction, watcher: Watcher, change: Change) -> bool:
-        """Whether the new version matches the criteria, for who made the subscription."""
+    async def _concerns(self, tx: Transaction, id: str, watcher: Watcher, change: Change) -> bool:
+        """Whether the new version matches the criteria, for who made the subscription.
+
+        The version is indexed by every parameter that is defined, by those too that do not answer searches yet.
+        """
         type, pairs = split_query(watcher.criteria)
         if type != change.version.type:
             return False
         itself = parameter(type, "_id")
         assert itself is not None
-        where = (Match(itself, (Ask(Token(None, change.version.id)),)), *self._hub.query(type, pairs).where)
+        try:
+            criteria = self._hub.query_written(type, pairs).where
+        except UnknownParameter:  # it was defined, and was removed since; what is written is written all the same
+            log.warning("the criteria of Subscription/%s name a search parameter that is not defined any more", id)
+            return False
+        where = (Match(itself, (Ask(Token(None, change.version.id)),)), *criteria)
         see = await self._hub.sight.of(tx, watcher.actor)
         return await tx.count((type,), where, see=see) > 0
 

@@ -12,7 +12,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.http.test_subscriptions_http import Receiver, receiver, subscription
 from tests.running import PREDMP, RunningHub, free_port
+
+__all__ = ["receiver"]
 
 UCUM = "http://unitsofmeasure.org"
 
@@ -276,3 +279,23 @@ def test_quantities_are_found_in_other_units(hub: RunningHub, mark: str) -> None
             headers={"Authorization": f"Bearer {hub.operator}"},
         ).json()
         assert [entry["resource"]["id"] for entry in found.get("entry", [])] == ([expected] if expected else []), query
+
+
+def test_a_subscription_by_a_defined_parameter_misses_nothing_while_it_is_indexed(
+    hub: RunningHub, receiver: Receiver, mark: str
+) -> None:
+    eye, hair = f"http://x.org/{mark}/eye", f"http://x.org/{mark}/hair"
+    made = hub.create(definition(mark, by_extension(eye)))
+    wait_for(hub, f"Patient?{mark}=blue")
+    hub.create(subscription(receiver.url, f"Patient?{mark}=blue"))
+    first = hub.create(patient(eye, "blue"))["id"]
+    changed = made | {"expression": by_extension(hair)}
+    assert hub.request("PUT", f"/fhir/SearchParameter/{made['id']}", json=changed).status_code == 200
+    hub.create(patient(eye, "blue"))
+    second = hub.create(patient(hair, "blue"))["id"]
+    assert hub.request("DELETE", f"/fhir/SearchParameter/{made['id']}").status_code == 204
+    hub.create(patient(hair, "blue"))
+    told = [path.rpartition("/")[2] for _, path, _, _ in receiver.take(2)]
+    assert told == [first, second]
+    assert receiver.got.empty()
+    assert "name a search parameter that is not defined any more" in hub.logged()
