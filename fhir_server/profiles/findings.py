@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from fhir_server.definitions import is_structure, structure
@@ -129,16 +130,41 @@ class Run:
         return not any(issue.severity == "error" for issue in found)
 
 
+class _Shape(NamedTuple):
+    keys: frozenset[str]  # JSON keys that the element may have, `_name` ones too
+    is_list: bool
+    type: str  # where it has only one, and is no resource; else ""
+    under: str  # `_name`
+
+
+@cache
+def _shape(type: str, name: str) -> _Shape | None:
+    element = structure(type).elements.get(name) if is_structure(type) else None
+    if element is None:
+        return None
+    keys = [name + kind[0].upper() + kind[1:] for kind in element.types] if element.choice else [name]
+    type = "" if element.choice or "Resource" in element.types else element.types[0]
+    return _Shape(frozenset([*keys, *(f"_{key}" for key in keys)]), element.is_list, type, f"_{name}")
+
+
 def below(item: Item, name: str) -> list[Item]:
     """Return the children of one name, each with its place."""
-    nodes = children_named(item.node, name)
+    node = item.node
+    shape, value = _shape(node.type, name), node.value
+    if shape is not None and value.__class__ is dict:
+        if shape.keys.isdisjoint(value):
+            return []
+        if shape.type and shape.is_list and shape.under not in value and value[name].__class__ is list:
+            found = enumerate(value[name])
+            return [Item(Node(child, shape.type), f"{item.where}.{name}[{n}]") for n, child in found]
+        if shape.type and not shape.is_list and shape.under not in value and value[name].__class__ is not list:
+            return [Item(Node(value[name], shape.type), f"{item.where}.{name}")]
+    nodes = children_named(node, name)
     if not nodes:
         return []
-    type = item.node.type
-    element = structure(type).elements.get(name) if is_structure(type) else None
-    if element is not None and not element.is_list:
-        return [Item(node, f"{item.where}.{name}") for node in nodes]
-    return [Item(node, f"{item.where}.{name}[{n}]") for n, node in enumerate(nodes)]
+    if shape is not None and not shape.is_list:
+        return [Item(child, f"{item.where}.{name}") for child in nodes]
+    return [Item(child, f"{item.where}.{name}[{n}]") for n, child in enumerate(nodes)]
 
 
 def text_of(value: Any) -> str:
