@@ -9,6 +9,7 @@ import pytest
 from fhir_server import gate
 from fhir_server.errors import BadParameter
 from fhir_server.search.cursor import Place, ordered, place, read_cursor, sort_key, write_cursor
+from fhir_server.search.match import Alone, Node
 from fhir_server.search.query import Parameter, Sort
 from fhir_server.search.values import Number, Period, Position, Quantity, Reference, Text, Token, Uri, Value
 from fhir_server.store.memory import MemoryStore
@@ -95,7 +96,7 @@ def test_a_cursor_survives_json(kind: str) -> None:
         "quantity": Quantity(Decimal("1E-9"), None, "", "", ""), "token": Token("", "12"),
     }  # fmt: skip
     for held in ({"p": (values[kind],)}, {}):
-        made = place((sort(kind),), held, 7)
+        made = place((sort(kind),), Node("Patient", "1", held), 7, Alone())
         assert read_cursor((sort(kind),), gate.parse(gate.write(list(write_cursor(made))))) == made
 
 
