@@ -17,7 +17,7 @@ from fhir_server.model import Resource
 from fhir_server.profiles import bindings, slicing
 from fhir_server.profiles.findings import MOST_DEPTH, Item, Run, below, text_of
 from fhir_server.profiles.part import STRUCTURES, Part, Profile, TypeRule, bare
-from fhir_server.profiles.values import fits, is_equal
+from fhir_server.profiles.values import fits, is_between, is_equal
 
 MOST_FHIRPATH: Final = 100_000  # items that one invariant of a profile may touch
 
@@ -46,12 +46,24 @@ def check_item(run: Run, profile: Profile, part: Part, item: Item) -> None:
         run.report("value", f"This must be the value that {_named(profile)} fixes.", item.where)
     if part.pattern is not None and not fits(part.pattern.value, item.node.value):
         run.report("value", f"This must have what the pattern of {_named(profile)} has.", item.where)
+    if part.least is not None or part.most is not None or part.length is not None:
+        _check_bounds(run, profile, part, item)
     if part.binding is not None:
         bindings.check_binding(run, part.binding, item, _named(profile))
     for rule in part.rules:
         check_rule(run, rule, item)
     for name, child in part.below.items():
         check_list(run, profile, child, below(item, name), f"{item.where}.{name}")
+
+
+def _check_bounds(run: Run, profile: Profile, part: Part, item: Item) -> None:
+    value = item.node.value
+    if not is_between(value, part.least and part.least.value, part.most and part.most.value):
+        run.report("value", f"This is outside of the bounds of {_named(profile)}.", item.where)
+    if part.length is not None and value.__class__ is str and len(value) > part.length:
+        run.report(
+            "too-long", f"This has more than {part.length} characters, the most by {_named(profile)}.", item.where
+        )
 
 
 def check_list(run: Run, profile: Profile, part: Part, items: Sequence[Item], where: str) -> None:

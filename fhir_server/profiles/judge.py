@@ -160,7 +160,12 @@ def _check_declared(run: Run, item: Item, unknown: str) -> None:
         where = f"{item.where}.meta.profile[{number}]"
         if text_of(canonical) and not _check_against(run, item, canonical, where) and unknown != "ignore":
             severity = "error" if unknown == "refuse" else "warning"
-            run.report("not-found", "This profile is not known here, so it was not checked.", where, severity)
+            run.report(
+                "not-found",
+                "This profile, or one that it is built on, is not known here, so it was not checked.",
+                where,
+                severity,
+            )
 
 
 def _check_named(run: Run, item: Item, canonical: str) -> None:

@@ -52,6 +52,9 @@ class Part:
     types: tuple[TypeRule, ...] = ()  # empty: those of R4
     fixed: Given | None = None
     pattern: Given | None = None
+    least: Given | None = None  # minValue[x]
+    most: Given | None = None  # maxValue[x]
+    length: int | None = None  # maxLength: characters of a text
     binding: tuple[str, str] | None = None  # strength, canonical of the value set
     rules: tuple[Constraint, ...] = ()
     below: dict[str, Part] = field(default_factory=dict)  # by element name, of a choice without [x]
@@ -67,6 +70,9 @@ class Part:
             or self.types
             or self.fixed
             or self.pattern
+            or self.least
+            or self.most
+            or self.length is not None
             or self.binding
             or self.rules
             or self.below

@@ -203,6 +203,10 @@ def _lay(part: Part, element: Mapping[str, Any], base: Element | None, type: str
         part.types = types
     part.fixed = value_of(element, "fixed") or part.fixed
     part.pattern = value_of(element, "pattern") or part.pattern
+    part.least = value_of(element, "minValue") or part.least
+    part.most = value_of(element, "maxValue") or part.most
+    length = element.get("maxLength")
+    part.length = length if length.__class__ is int else part.length
     binding = element.get("binding")
     if binding.__class__ is dict and binding.get("valueSet").__class__ is str:
         found = (str(binding.get("strength")), bare(binding["valueSet"]))

@@ -6,6 +6,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/elementdefinition-definitions.htm
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 
@@ -35,6 +36,18 @@ def _same(wanted: Any, value: Any) -> bool:
     if (wanted.__class__ is bool) is not (value.__class__ is bool):
         return False
     return value.__class__ not in (dict, list) and bool(wanted == value)
+
+
+def is_between(value: Any, least: Any, most: Any) -> bool:
+    """Whether a number, or a date of the same precision and zone, is within bounds; what has no order is. None: none."""
+    return _is_ordered(least, value) and _is_ordered(value, most)
+
+
+def _is_ordered(low: Any, high: Any) -> bool:
+    if low.__class__ is str and high.__class__ is str and len(low) == len(high) and low[19:] == high[19:]:
+        return bool(low <= high)
+    is_number = all(isinstance(one, (int, Decimal)) and one.__class__ is not bool for one in (low, high))
+    return bool(low <= high) if is_number else True
 
 
 def dig(value: Any, names: Sequence[str]) -> list[Any]:

@@ -51,6 +51,12 @@ VALUES = {"https://guide.example/vs": frozenset([("https://s.example", "red"), (
         pytest.param(element("Patient.name", constraint=[{"key": "a-1", "severity": "error", "human": "Short.", "expression": "family.length() < 20"}]), [], id="a rule of an element holds"),
         pytest.param(element("Patient.birthDate", constraint=[{"key": "a-1", "severity": "error", "human": "Late.", "expression": "$this > @1960-01-01"}]), ["invariant Patient.birthDate"], id="a rule of a primitive"),
         pytest.param(element("Patient.name", constraint=[{"key": "a-1", "severity": "error", "human": "Root.", "expression": "%resource.birthDate.exists()"}]), [], id="a rule sees its resource"),
+        pytest.param(element("Patient.name.family", maxLength=6), [], id="a text as long as it may be"),
+        pytest.param(element("Patient.name.family", maxLength=5), ["too-long Patient.name[0].family"], id="a text that is longer"),
+        pytest.param(element("Patient.multipleBirth[x]", minValueInteger=1, maxValueInteger=2), [], id="a number within its bounds"),
+        pytest.param(element("Patient.multipleBirth[x]", minValueInteger=3), ["value Patient.multipleBirth"], id="a number below its bounds"),
+        pytest.param(element("Patient.birthDate", maxValueDate="1951-04-22"), ["value Patient.birthDate"], id="a date after its bound"),
+        pytest.param(element("Patient.birthDate", maxValueDate="1950"), [], id="a date of another precision is not compared"),
         pytest.param(element("Patient.birthDate", mustSupport=True), [], id="mustSupport asks nothing of data"),
     ],
 )  # fmt: skip
