@@ -39,7 +39,7 @@ def _same(wanted: Any, value: Any) -> bool:
 
 
 def is_between(value: Any, least: Any, most: Any) -> bool:
-    """Whether a number, or a date of the same precision and zone, is within bounds; what has no order is. None: none."""
+    """Whether a number, or a date of the same precision and zone, is within bounds; what has no order is."""
     return _is_ordered(least, value) and _is_ordered(value, most)
 
 
