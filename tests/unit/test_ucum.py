@@ -111,6 +111,22 @@ def test_units_compare_or_not(a: str, b: str, answer: bool) -> None:
     assert is_comparable(b, a) is answer
 
 
+SENT: dict[str, str] = {
+    "Synthea": "% /min 10*3/uL 10*6/uL Cel U/L cm fL g/L g/dL kU/L kg kg/m2 mL/min mL/min/{1.73_m2} mg/L mg/dL mg/g mm "
+    "mm[Hg] mmol/L ng/mL pg pg/mL s ug/L ug/mL {#} {INR} {T-score} {count} {nominal} {score}",
+    "French laboratories": "g/L mg/L umol/L nmol/L pmol/L 10*9/L 10*12/L m[IU]/L [IU]/mL k[IU]/L mL/min mmol/(24.h) "
+    "mg/mmol{creat} ukat/L mm/h kPa",
+    "devices": "Cel [degF] kPa mm[Hg] L/min L/s mL /min {breaths}/min {beats}/min % kg [lb_av] [in_i] cm ms mV bar dm3",
+    "bedsides": "ug/kg/min mL/h mL/kg/h mmol/L mosm/kg meq/L g/(kg.d) kcal/d mg/m2 [drp]/min cm[H2O] L/min/m2 dyn.s/cm5 "
+    "[Ch] W mW/cm2 kBq mSv mGy [diop]",
+}
+
+
+@pytest.mark.parametrize("sender", sorted(SENT))
+def test_what_senders_write_is_read(sender: str) -> None:
+    assert [code for code in SENT[sender].split() if scale(code) is None] == []
+
+
 def test_every_atom_is_read_but_those_with_a_function_that_is_not_affine() -> None:
     refused = {code for code in table().atoms if scale(code) is None}
     assert refused == {
