@@ -20,7 +20,7 @@ from fhir_server.search.parameters import parameters_of
 from fhir_server.search.query import Ask, Match, Query
 from fhir_server.search.values import Reference, Uri
 from fhir_server.store.protocol import View
-from fhir_server.terminology import codesystem, valueset
+from fhir_server.terminology import codesystem, french, valueset
 from fhir_server.terminology.codesystem import CodeSystem
 from fhir_server.terminology.shelf import Shelf
 from fhir_server.terminology.valueset import ValueSet, split
@@ -109,9 +109,8 @@ class Library:
             body = await self._load(key, found)
             if body.get("content") == "supplement":  # it adds to another; no code is of it
                 return None
-            made = codesystem.decode(
-                body, [await self._load(k, c) for k, c in supplements.items()], is_listed=key[1] == r4.LISTED
-            )
+            more = [await self._load(k, c) for k, c in supplements.items()]
+            made = codesystem.decode(body, more + french.supplements(url), is_listed=key[1] == r4.LISTED)
             self._keep(whole, made, len(made.concepts) * 200 + _length(body), (found, *supplements.values()))
         return made
 

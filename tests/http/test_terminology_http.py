@@ -156,6 +156,12 @@ def test_displays_come_in_the_language_asked_for_and_designations_on_request(hub
     assert all("designation" not in entry for entry in german)
 
 
+def test_r4s_common_codes_have_french_displays(hub: RunningHub) -> None:
+    found = get(hub, "ValueSet/administrative-gender/$expand", displayLanguage="fr")["expansion"]["contains"]
+    assert [entry["display"] for entry in found] == ["Masculin", "Féminin", "Autre", "Inconnu"]
+    assert listed(get(hub, "ValueSet/administrative-gender/$expand", filter="feminin")) == ["female"]
+
+
 def test_an_expansion_is_nested_where_nesting_is_asked_for(hub: RunningHub) -> None:
     found = get(hub, "ValueSet/tastes/$expand", excludeNested="false")
     assert listed(found) == ["basic", "bitter"]

@@ -10,6 +10,7 @@ from fhir_server.definitions import terminology as r4
 from fhir_server.errors import Unprocessable
 from fhir_server.model import Resource
 from fhir_server.store.protocol import Transaction
+from fhir_server.terminology import french
 from fhir_server.terminology.codesystem import CodeSystem, Designation, decode
 from fhir_server.terminology.display import best, wanted
 from fhir_server.terminology.library import Library, Pins
@@ -285,6 +286,25 @@ def test_the_text_that_is_shown_for(asked: str, expected: str) -> None:
         Designation("es", None, "Lobo español"),
     )
     assert best("Wolf", "en-GB", given, wanted(asked)) == expected
+
+
+async def test_french_texts_are_of_codes_that_r4_has() -> None:
+    made = await world()
+    for url, texts in french.texts().items():
+        found = await chosen(made, url)
+        assert found is not None, url
+        assert set(texts) <= set(found.concepts), url
+        for code, text in texts.items():
+            assert best("", found.language, found.concepts[code].designations, ("fr",)) == text
+
+
+async def test_a_stored_french_text_comes_before_ours() -> None:
+    own = {"code": "male", "designation": [{"language": "fr", "value": "Homme"}]}
+    made = await world(system(own, id="fr", url="http://o/fr", content="supplement", supplements=GENDER))
+    found = await chosen(made, GENDER)
+    assert found is not None
+    shown = {code: best(c.display, "", c.designations, ("fr",)) for code, c in found.concepts.items()}
+    assert (shown["male"], shown["female"]) == ("Homme", "Féminin")
 
 
 def test_r4s_own_are_read_one_at_a_time() -> None:
