@@ -20,7 +20,9 @@ from typing import Any
 from fhir_server.errors import FhirError
 from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
-CORE_COMMANDS = frozenset({"serve", "demo", "token", "load", "export", "check", "audit", "doctor", "reindex"})
+CORE_COMMANDS = frozenset(
+    {"serve", "demo", "token", "load", "export", "move", "check", "audit", "doctor", "reindex", "jobs"}
+)
 """Commands that need no room to be imported before they are known."""
 
 
@@ -56,6 +58,8 @@ def build_parser(*, rooms: bool = True) -> argparse.ArgumentParser:
     _add_token(commands)
     _add_load(commands)
     _add_export(commands)
+    _add_move(commands)
+    _add_jobs(commands)
     check = _add(commands, "check", "validate resource files against FHIR R4", run_check)
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     audit = _add(commands, "audit", "the audit chain", run_audit, settings=("store",))
@@ -209,6 +213,21 @@ def _add_export(commands: Any) -> None:
     export.add_argument("folder", type=Path, metavar="FOLDER", help="where to; new or empty")
 
 
+def _add_move(commands: Any) -> None:
+    help = "copy a store of any kind into another, empty one, and compare them"
+    move = _add(commands, "move", help, run_move, settings=("tenant", "zone", "base_url"))
+    move.add_argument("source", metavar="FROM", help="sqlite:///PATH or mongodb://HOST/DATABASE; it is not changed")
+    move.add_argument("target", metavar="TO", help="the same; it must hold nothing")
+    move.add_argument("--json", action="store_true", help="print counts and hashes as JSON")
+
+
+def run_move(args: argparse.Namespace) -> int:
+    """Copy a store into another."""
+    from fhir_server.move import move
+
+    return run_async(move(read_settings(args), args.source, args.target, as_json=args.json))
+
+
 def run_export(args: argparse.Namespace) -> int:
     """Write every current resource."""
     from fhir_server.export import export
@@ -235,6 +254,26 @@ def run_check(args: argparse.Namespace) -> int:
     from fhir_server.cli_check import check_files
 
     return check_files(args.files)
+
+
+def _add_jobs(commands: Any) -> None:
+    jobs = _add(commands, "jobs", "list long-running jobs, or cancel one", run_jobs, settings=("store", "tenant"))
+    jobs.add_argument("action", choices=["list", "cancel"])
+    jobs.add_argument("id", nargs="?", default="", help="of the job to cancel")
+    jobs.add_argument("--json", action="store_true", help="print the list as JSON")
+
+
+def run_jobs(args: argparse.Namespace) -> int:
+    """List or cancel jobs."""
+    from fhir_server.jobs.command import cancel_job, list_jobs
+    from fhir_server.operator import with_store
+
+    if (args.action == "cancel") != bool(args.id):
+        raise SettingsError("predmp jobs list, or predmp jobs cancel ID")
+    settings = read_settings(args)
+    if args.action == "list":
+        return run_async(with_store(settings, lambda store: list_jobs(store, settings.tenant, as_json=args.json)))
+    return run_async(with_store(settings, lambda store: cancel_job(store, settings.tenant, args.id)))
 
 
 def run_audit(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 
 from fhir_server.app import open_store
 from fhir_server.indexing.definitions import Definitions
@@ -57,5 +58,15 @@ async def verify_audit(settings: Settings) -> int | None:
     await store.open()
     try:
         return await store.verify_audit()
+    finally:
+        await store.close()
+
+
+async def with_store(settings: Settings, work: Callable[[Store], Awaitable[int]]) -> int:
+    """Run work over the store that the settings name, and return its exit code."""
+    store = _store(settings)
+    await store.open()
+    try:
+        return await work(store)
     finally:
         await store.close()
