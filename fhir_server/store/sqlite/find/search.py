@@ -187,7 +187,11 @@ class Search:
         return int(run(self._session, sql("SELECT count(*) FROM (?)", join(" UNION ", selects)))[0][0])
 
     def _estimate(self, least: int) -> tuple[int, bool]:
-        """Return how many match, and whether that is a guess: what is cheap to count is counted."""
-        if self._plan.is_plain or self._plan.cheapest() <= EXACT:
+        """Return how many match, and whether that is a guess: what is cheap to count is counted.
+
+        For those from whom something is hidden all is counted: how long lists are, or that they are long enough to
+        be guessed, would tell of what they may not see.
+        """
+        if not self._plan.sees_all or self._plan.is_plain or self._plan.cheapest() <= EXACT:
             return self.count(), False
         return estimate(self._session, self._plan, tuple(type.k for type in self._types), least), True
