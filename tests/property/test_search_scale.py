@@ -1,7 +1,8 @@
 """Ten thousand generated queries over all synthetic patients: the store answers as naive evaluation does.
 
-`PREDMP_FULL=1` runs them (about an hour); without it a part runs over a few patients. The run is made of seeds, each
-with queries of its own: `PREDMP_SEEDS=12:40` runs those from the twelfth on, to go on where a run was broken off.
+`PREDMP_FULL=1` runs them (half an hour of a core); without it a part runs over a few patients. The run is made of seeds,
+each with queries of its own: `PREDMP_SEEDS=12:40` runs those from the twelfth on, to go on where a run was broken off.
+`PREDMP_PATIENTS=25` takes the 25 smallest patients only.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.naive import Naive, Stored
 from tests.property.test_search_oracle import INDEX, IS_FULL, NOW, TENANT, asked, opened, sights
 from tests.strategies import Questions
 
-PATIENTS: Final = None if IS_FULL else 8
+PATIENTS: Final = int(os.environ.get("PREDMP_PATIENTS", "0" if IS_FULL else "8")) or None
 SEEDS: Final = range(*map(int, os.environ.get("PREDMP_SEEDS", "0:40" if IS_FULL else "100:102").split(":")))
 QUERIES: Final = 250 if IS_FULL else 200  # of a seed
 MOST_PAGES: Final = 4  # of a walk; the longest walks are those of the contract
