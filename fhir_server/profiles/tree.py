@@ -224,10 +224,14 @@ def _types(element: Mapping[str, Any]) -> tuple[TypeRule, ...]:
     given = element.get("type")
     found = [t for t in given if t.__class__ is dict] if given.__class__ is list else []
     return tuple(
-        TypeRule(t["code"], tuple(t.get("profile", ())), tuple(map(bare, t.get("targetProfile", ()))))
+        TypeRule(t["code"], _texts(t.get("profile")), tuple(map(bare, _texts(t.get("targetProfile")))))
         for t in found
         if t.get("code").__class__ is str and not t["code"].startswith("http://hl7.org/fhirpath/")
     )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(item for item in value if item.__class__ is str) if value.__class__ is list else ()
 
 
 def _is_base(types: tuple[TypeRule, ...], base: Element | None) -> bool:

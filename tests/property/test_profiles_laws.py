@@ -8,8 +8,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_server.profiles.findings import Known
+from fhir_server.profiles.judge import Task, run_once
+from fhir_server.profiles.library import Source, _compiled
 from fhir_server.profiles.values import fits, is_equal
-from tests.profiles import element, errors, findings, profile, sliced
+from tests.profiles import OWN, element, errors, findings, profile, sliced
 
 TEXT = st.text("abcdefghij", min_size=1, max_size=8)
 LEAVES = st.one_of(TEXT, st.booleans(), st.integers(-5, 5))
@@ -114,9 +117,10 @@ def test_no_shape_of_a_resource_breaks_the_check(junk: Any) -> None:
 
 @given(st.recursive(LEAVES, lambda i: st.one_of(st.lists(i, max_size=3), st.dictionaries(st.sampled_from(["id", "path", "type", "code", "slicing", "binding", "constraint", "min", "max", "discriminator", "fixedString", "expression", "profile"]), i, max_size=4)), max_leaves=12))  # fmt: skip
 def test_no_shape_of_a_definition_breaks_the_check(junk: Any) -> None:
-    from fhir_server.profiles.library import Source, _compiled  # what a stored definition goes through
-
-    made = profile("Patient", element("Patient.name", type=junk, slicing=junk, binding=junk, constraint=junk, min=junk))
+    facts = {"type": junk, "slicing": junk, "binding": junk, "constraint": junk, "min": junk, "max": junk}
+    made = profile("Patient", element("Patient.name", **facts), element("Patient.name:a", **facts, fixedString=junk))
+    patient = {"resourceType": "Patient", "name": [{"family": "a"}], "extension": [{"url": "u:x", "valueCode": "a"}]}
     for broken in (made, made | {"differential": junk}, made | {"type": junk}, made | {"context": junk}):
         compiled = _compiled([Source(("x", 1, 1), broken)])
         assert compiled is None or compiled.type == "Patient"
+        run_once(Known({OWN + "own": compiled}), Task(patient, (OWN + "own",)))
