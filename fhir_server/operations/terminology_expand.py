@@ -73,7 +73,7 @@ class Expanding:
             value_set = valueset.decode(resource) if resource else await named(library, inputs)
             expansion = await expand(library, value_set)
             systems = {s: await library.code_system(s) for s in {m.system for m in expansion.members.values()}}
-        members = chosen(expansion.members.values(), wish, systems, value_set.language)
+        members = await chosen(expansion.members.values(), wish, systems, value_set.language)
         return Answer(200, self._answer(value_set, expansion, members, wish, inputs, systems))
 
     def _answer(

@@ -5,6 +5,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/valueset-operation-expand.html
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -14,6 +15,7 @@ from fhir_server.operations.terminology_inputs import bounded, size
 from fhir_server.search.fold import fold
 from fhir_server.terminology import display
 from fhir_server.terminology.codesystem import CodeSystem
+from fhir_server.terminology.expansion import AT_ONCE
 from fhir_server.terminology.grammar import LANGUAGES
 from fhir_server.terminology.valueset import Member
 
@@ -68,12 +70,14 @@ def _token(given: str) -> tuple[str, str]:
     return system or LANGUAGES, code
 
 
-def chosen(
+async def chosen(
     members: Iterable[Member], wish: Wish, systems: Mapping[str, CodeSystem | None], language: str
 ) -> list[Member]:
     """Return the members that are wanted, each with the text to show as its display."""
     made = []
-    for member in members:
+    for number, member in enumerate(members):
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(0)
         if (wish.is_active_only and member.is_inactive) or (wish.for_ui and member.is_abstract):
             continue
         if member.system in wish.without or f"{member.system}|{member.version}" in wish.without:

@@ -19,6 +19,9 @@ from fhir_server.terminology.valueset import MOST_DEPTH, Include, Member, ValueS
 MOST_CODES: Final = 100_000
 """Of one expansion."""
 
+AT_ONCE: Final = 1_000
+"""Codes that are worked on before others have their turn."""
+
 
 @dataclass(slots=True)
 class Expansion:
@@ -46,6 +49,8 @@ async def expand(library: Library, value_set: ValueSet, path: tuple[str, ...] = 
         for include in value_set.includes:
             async for member in _include(library, include, made, inside):
                 made.members.setdefault((member.system, member.code), member)
+                if len(made.members) % AT_ONCE == 0:
+                    await library.breathe()
                 if len(made.members) > MOST_CODES:
                     raise TooCostly("The value set has more than 100,000 codes. Ask for a part of it by a filter.")
         for exclude in value_set.excludes:
@@ -149,7 +154,9 @@ async def _take_out(library: Library, made: Expansion, exclude: Include, path: t
                 del made.members[exclude.system, concept.code]
         return
     part = ValueSet("", "", "", (exclude,), (), True, None, {})
-    for key, member in list(made.members.items()):
+    for number, (key, member) in enumerate(list(made.members.items())):
+        if number % AT_ONCE == 0:
+            await library.breathe()
         found = await membership.contains(library, part, member.system, member.code, path)
         if found is None:
             raise undecided(exclude)

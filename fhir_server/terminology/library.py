@@ -6,6 +6,7 @@ behind R4's own of the same url.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -91,6 +92,17 @@ class Library:
                 "The answer takes too much work: the value set or map rests on too many others, or on too many codes. "
                 "Ask about a smaller one."
             )
+
+    async def breathe(self) -> None:
+        """Let others have their turn in the midst of long work; a transaction waits for nothing but its store."""
+        if self._now is None:
+            await asyncio.sleep(0)
+
+    async def epoch(self) -> int | None:
+        """Return the epoch of the state; None inside a transaction, whose state has none yet."""
+        if self._now is None and self._epoch is None:
+            self._epoch = await self._view.epoch()
+        return self._epoch
 
     async def code_system(self, url: str, version: str = "") -> CodeSystem | None:
         """Return a code system; None where nothing is known of it.
@@ -180,16 +192,14 @@ class Library:
 
     async def _named(self, type: str, parameter: str, url: str) -> list[Candidate]:
         name = (self._view.tenant, type, parameter, url)
-        if self._now is None:
-            if self._epoch is None:
-                self._epoch = await self._view.epoch()
-            kept: list[Candidate] | None = self._shelf.named(name, self._epoch)
-            if kept is not None:
-                return kept
+        epoch = await self.epoch()
+        kept: list[Candidate] | None = self._shelf.named(name, epoch) if epoch is not None else None
+        if kept is not None:
+            return kept
         versions = await self._search(type, parameter, url)
         found = sorted(map(self._candidate, versions), key=_rank, reverse=True)
-        if self._epoch is not None:
-            self._shelf.name(name, self._epoch, found)
+        if epoch is not None:
+            self._shelf.name(name, epoch, found)
         return found
 
     def _candidate(self, version: Version) -> Candidate:

@@ -5,7 +5,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/terminology-service.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fhir_server.errors import TooCostly
 from fhir_server.model import Resource
@@ -19,6 +19,7 @@ WATCHED = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
 """Types whose writes change what is kept in memory: they must move the tenant's epoch."""
 
 MOST_MEMBERS = 20_000
+_MEMBER = 150  # bytes in memory
 
 
 class Terminology:
@@ -50,13 +51,24 @@ class Terminology:
             TooCostly: It has more than 20,000 codes.
         """
         library = self.over(view)
+        epoch = await library.epoch()
+        key = ("members", view.tenant, valueset_url, epoch)
+        kept: frozenset[tuple[str, str]] | None = self._shelf.get(key) if epoch is not None else None
+        if kept is None:
+            kept = frozenset(await self._members(library, valueset_url))
+            if epoch is not None:
+                self._shelf.keep(key, kept, 500 + _MEMBER * len(kept))
+        return kept
+
+    @staticmethod
+    async def _members(library: Library, valueset_url: str) -> Collection[tuple[str, str]]:
         value_set = await library.value_set(valueset_url)
         if value_set is None:
             raise NotLoaded("The value set is not known here. Load it as a ValueSet resource, or correct its url.")
         found = (await expand(library, value_set)).members
         if len(found) > MOST_MEMBERS:
             raise TooCostly("The value set has more than 20,000 codes. Use a smaller one.")
-        return frozenset(found)
+        return found
 
     async def contains(self, view: View, valueset_url: str, system: str | None, code: str) -> bool | None:
         """Return whether a code is in a value set; None where what is loaded cannot say.
