@@ -105,6 +105,14 @@ class MemoryStore:
             self._secrets[name] = self._random(32)
         return self._secrets[name]
 
+    async def secrets(self) -> dict[str, bytes]:
+        """Return what `secret` gave, by name."""
+        return dict(self._secrets)
+
+    async def keep_secret(self, name: str, value: bytes) -> bytes:
+        """Keep a secret of another place under a name, unless there is one; return the one that is kept."""
+        return self._secrets.setdefault(name, value)
+
     def _check_open(self) -> None:
         if not self._is_open:
             raise Unavailable("The store is not open.")

@@ -117,6 +117,10 @@ class View(Protocol):
         """Return rows of that kind with seq > after, oldest first."""
         ...
 
+    async def record_kinds(self) -> list[str]:
+        """Return the kinds of rooms' rows that there are, sorted: for moves."""
+        ...
+
     async def epoch(self) -> int:
         """Return the tenant's guard epoch: it grows with every write of a watched type."""
         ...
@@ -208,4 +212,12 @@ class Store(Protocol):
 
     async def secret(self, name: str) -> bytes:
         """Return 32 random bytes kept under that name, made on first use (the token key, the cursor key)."""
+        ...
+
+    async def secrets(self) -> dict[str, bytes]:
+        """Return what `secret` gave, by name, but for keys that are this place's own: for moves."""
+        ...
+
+    async def keep_secret(self, name: str, value: bytes) -> bytes:
+        """Keep a secret of another place under a name, unless there is one; return the one that is kept."""
         ...

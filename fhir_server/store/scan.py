@@ -184,6 +184,10 @@ class MemoryView:
         ]
         return sorted(found, key=lambda record: record.seq)[:limit]
 
+    async def record_kinds(self) -> list[str]:
+        """Return the kinds of rooms' rows that there are, sorted."""
+        return sorted({record.kind for record in self.state.records.values()})
+
     async def epoch(self) -> int:
         """Return the tenant's guard epoch."""
         return self.state.epoch

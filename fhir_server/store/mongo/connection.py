@@ -71,25 +71,24 @@ class Database(NamedTuple):
         return self.version, self.record, self.part
 
 
-def database_name(url: str) -> str:
-    """Return the name of the database in a URL; raise Unavailable where it names none, or is none."""
-    try:
-        name = parse_uri(url, warn=False).get("database")
-    except (InvalidURI, ConfigurationError, ValueError):
-        raise Unavailable("The store's URL is not of the form mongodb://HOST[:PORT]/DATABASE[?OPTIONS].") from None
-    if not name:
-        raise Unavailable("The store's URL names no database: mongodb://HOST/DATABASE.")
-    return str(name)
-
-
 def connect(url: str) -> Database:
     """Return the collections; nothing is sent yet.
 
     A write is acknowledged when most of the replica set has it in the journal, and only such writes are read.
+
+    Raises:
+        Unavailable: The URL is none, or names no database.
     """
-    name = database_name(url)
+    try:
+        parsed = parse_uri(url, warn=False)
+    except (InvalidURI, ConfigurationError, ValueError):
+        raise Unavailable("The store's URL is not of the form mongodb://HOST[:PORT]/DATABASE[?OPTIONS].") from None
+    name = parsed.get("database")
+    if not name:
+        raise Unavailable("The store's URL names no database: mongodb://HOST/DATABASE.")
+    wait_ms = int(1_000 * parsed["options"].get("serverSelectionTimeoutMS", WAIT_MS / 1_000))
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
-        url, serverSelectionTimeoutMS=WAIT_MS, appname="predmp", tz_aware=True
+        url, serverSelectionTimeoutMS=wait_ms, appname="predmp", tz_aware=True
     )
     database = client.get_database(
         name,

@@ -1,4 +1,4 @@
-"""What a crash leaves: commits that were taken and not put in place, pending documents of transactions that are no more.
+"""What a crash leaves: commits taken and not put in place, pending documents of transactions that are no more.
 
 Finishing a commit is safe at any time, by anybody (`commit.settle`). A pending document names the number that its
 commit would take: once that number is in place without it, it can never be committed and is removed.

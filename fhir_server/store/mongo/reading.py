@@ -112,6 +112,13 @@ class MongoView:
             cursor = self._place.database.record.find(where).sort([("seq", 1)]).limit(limit)
             return [read_record(found) for found in await cursor.to_list()]
 
+    async def record_kinds(self) -> list[str]:
+        """Return the kinds of rooms' rows that there are, sorted."""
+        with translated():
+            await self._ready(records=True)
+            where = all_of(({"t": self.tenant}, self._place.window.current()))
+            return sorted(await self._place.database.record.distinct("kind", where))
+
     async def epoch(self) -> int:
         """Return the tenant's guard epoch."""
         return self._head.epoch

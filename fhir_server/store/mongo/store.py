@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from fhir_server.errors import Unavailable
 from fhir_server.model import Resource
@@ -167,12 +167,26 @@ class MongoStore:
 
     async def _secret(self, database: Database, name: str) -> bytes:
         found = await database.secret.find_one({"_id": name})
+        if found is not None:
+            return bytes(found["value"])
+        return await self._keep(database, name, self._random(_SECRET_BYTES))
+
+    async def _keep(self, database: Database, name: str, value: bytes) -> bytes:
+        """Keep a secret unless another process was faster; return the one that is kept."""
+        with contextlib.suppress(DuplicateKeyError):
+            await database.secret.insert_one({"_id": name, "value": value})
+        found = await database.secret.find_one({"_id": name})
         if found is None:
-            try:
-                await database.secret.insert_one({"_id": name, "value": self._random(_SECRET_BYTES)})
-            except DuplicateKeyError:
-                found = None  # another process made it first
-            found = await database.secret.find_one({"_id": name})
-        if found is None:
-            raise PyMongoError("a secret is not kept")
+            raise Unavailable("A secret is not kept.")
         return bytes(found["value"])
+
+    async def secrets(self) -> dict[str, bytes]:
+        """Return what `secret` gave, by name, but for the key of the audit chain."""
+        with translated():
+            every = await self._open_database().secret.find({}).to_list()
+        return {one["_id"]: bytes(one["value"]) for one in every if one["_id"] != audit.KEY}
+
+    async def keep_secret(self, name: str, value: bytes) -> bytes:
+        """Keep a secret of another place under a name, unless there is one; return the one that is kept."""
+        with translated():
+            return await self._keep(self._open_database(), name, value)

@@ -88,6 +88,11 @@ class Snapshot:
         sql = f"SELECT {RECORD} FROM record INDEXED BY {index} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
         return [Record(*row) for row in self.connection.execute(sql, (*values, limit))]
 
+    def record_kinds(self) -> list[str]:
+        """Return the kinds of rows that there are."""
+        sql = "SELECT DISTINCT kind FROM record WHERE tenant = ? ORDER BY kind"
+        return [row[0] for row in self.connection.execute(sql, (self.tenant,))]
+
     def epoch(self) -> int:
         """Return the tenant's epoch."""
         found = self.connection.execute(

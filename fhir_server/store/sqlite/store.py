@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 MOST_WAITING: Final = 2_048  # units that wait; who comes then waits before
 _SECRET_BYTES: Final = 32
+_INDEX_KEY: Final = "index"  # name of the secret that hashes what is looked up
 
 
 def _microseconds() -> int:
@@ -87,7 +88,7 @@ class SqliteStore:
         connection = connect(self._path, vfs=self._vfs, writer=True)
         try:
             migrate(connection, steps())
-            hash_text = hasher(self._kept_secret(connection, "index"))
+            hash_text = hasher(self._kept_secret(connection, _INDEX_KEY))
             audit_key = self._kept_secret(connection, audit.KEY)
             session = Session(connection, self._timer, hash_text, tables=False)
             rebuild(session, Known(hash_text), self._index, audit_key)
@@ -171,13 +172,25 @@ class SqliteStore:
         )
         if found is not None:
             return found
-        made = self._random(_SECRET_BYTES)
+        return await self.keep_secret(name, self._random(_SECRET_BYTES))
+
+    async def keep_secret(self, name: str, value: bytes) -> bytes:
+        """Keep a secret of another place under a name, unless there is one; return the one that is kept."""
 
         async def keep(transaction: Transaction) -> bytes:
             assert isinstance(transaction, SqliteTransaction)
-            return transaction.keep_secret(name, made)
+            return transaction.keep_secret(name, value)
 
         return await self.transact("", keep)
+
+    async def secrets(self) -> dict[str, bytes]:
+        """Return what `secret` gave, by name, but for the keys of this file's index and audit chain."""
+
+        def read(connection: apsw.Connection) -> dict[str, bytes]:
+            every: Any = connection.execute("SELECT name, value FROM secret")
+            return {name: value for name, value in every if name not in (_INDEX_KEY, audit.KEY)}
+
+        return await self._ask(read)
 
     async def checkpoint(self) -> None:
         """Copy the WAL into the file and empty it."""

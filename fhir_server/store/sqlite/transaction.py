@@ -113,6 +113,10 @@ class SqliteTransaction:
         """Return rows of that kind with seq > after, oldest first."""
         return self._written("record", "no_record").records(kind, state, lane, after, limit)
 
+    async def record_kinds(self) -> list[str]:
+        """Return the kinds of rooms' rows that there are, sorted."""
+        return self._written("record", "no_record").record_kinds()
+
     async def epoch(self) -> int:
         """Return the tenant's guard epoch."""
         overlay, key = self._batch.overlay, ("epoch", self._number)

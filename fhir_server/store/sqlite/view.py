@@ -196,6 +196,10 @@ class SqliteView:
         """Return rows of that kind with seq > after, oldest first."""
         return self._snapshot.records(kind, state, lane, after, limit)
 
+    async def record_kinds(self) -> list[str]:
+        """Return the kinds of rooms' rows that there are, sorted."""
+        return await self._bounded(self._snapshot.record_kinds)
+
     async def epoch(self) -> int:
         """Return the tenant's guard epoch."""
         return self._snapshot.epoch()
