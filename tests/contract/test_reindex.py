@@ -47,6 +47,13 @@ class Process:
         self.definitions = Definitions(store, TENANT, registry, "UTC")
         self.work = Reindexing(store, index, registry, self.definitions, TYPES)
 
+    @classmethod
+    def in_memory(cls) -> Process:
+        """Return a process over a store of its own."""
+        registry = SearchParameters()
+        index = Indexer("UTC", "", registry)
+        return cls(MemoryStore(index=index), registry, index)
+
     async def put(self, resource: Resource, version: int = 1, *, tenant: str = TENANT, actor: Actor = OPERATOR) -> None:
         """Write a version, as the applier does."""
         status = resource.get("status", "")
