@@ -24,6 +24,12 @@ def world(store_engine: str) -> Iterator[RunningHub]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def stranger(world: RunningHub) -> str:
+    """A token of someone whom no rule lets see a patient."""
+    return world.token(actor="Practitioner/stranger")
+
+
 def get(world: RunningHub, query: str, **headers: str) -> Any:
     """Search by the pairs of a query as they are read, which the client encodes."""
     path, _, text = query.partition("?")
@@ -308,9 +314,8 @@ def test_explain_plan(world: RunningHub) -> None:
     assert (issue["severity"], '"engine"' in issue["diagnostics"]) == ("information", True)
 
 
-def test_a_plan_is_not_for_those_from_whom_something_is_hidden(world: RunningHub) -> None:
-    token = world.token(actor="Practitioner/doc")
-    answer = world.request("GET", "/fhir/Observation?code=29463-7&_explain=true", token=token)
+def test_a_plan_is_not_for_those_from_whom_something_is_hidden(world: RunningHub, stranger: str) -> None:
+    answer = world.request("GET", "/fhir/Observation?code=29463-7&_explain=true", token=stranger)
     assert answer.status_code == 403
 
 
@@ -327,8 +332,7 @@ def test_a_plan_is_not_for_those_from_whom_something_is_hidden(world: RunningHub
         "Organization?_filter=_has:Patient:organization:family sw m",
     ],
 )
-def test_consent_holds_on_every_way_to_ask(world: RunningHub, query: str) -> None:
+def test_consent_holds_on_every_way_to_ask(world: RunningHub, stranger: str, query: str) -> None:
     """Whom no rule lets see a patient, for them there is none: not found, not counted, not told by an error."""
-    token = world.token(actor="Practitioner/stranger")
-    answer = get(world, query, Authorization=f"Bearer {token}")
+    answer = get(world, query, Authorization=f"Bearer {stranger}")
     assert (found(answer), answer.json()["total"]) == ([], 0)
