@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fhir_server.errors import BeingIndexed, UnknownParameter
@@ -68,6 +68,8 @@ class World:
             assert found == " ".join(sorted(right))
 
 
+@example([("define", "eye"), ("begin",), ("define", "hair"), ("end",)])
+@example([("define", "eye"), ("run",), ("define", "none"), ("patient", "b", "red", "red"), ("define", "eye"), ("run",)])
 @given(st.lists(STEPS, min_size=3, max_size=10))
 @settings(max_examples=300)
 def test_an_answer_is_whole_or_refused(steps: list[tuple[str, ...]]) -> None:
