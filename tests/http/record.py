@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from contextlib import closing
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from fhir_server.app import opened
+from fhir_server.settings import Settings
+from fhir_server.store.protocol import AuditRow
 from tests.running import RunningHub
 
 
@@ -103,6 +106,17 @@ def make_record(hub: RunningHub, pulses: int = 3) -> Record:
     return Record(hub, patient, doctor, clinic, medication, encounter, inside, {doctor, clinic, medication})
 
 
+_STRANGERS: dict[str, str] = {}  # tokens by store
+
+
+def stranger(hub: RunningHub) -> str:
+    """Return the token of a practitioner whom nothing lets see any patient."""
+    if hub.store not in _STRANGERS:
+        doctor = stored(hub, {"resourceType": "Practitioner", "name": [{"family": "Inconnu"}]})
+        _STRANGERS[hub.store] = hub.token("system/*.cruds", actor=doctor)
+    return _STRANGERS[hub.store]
+
+
 def references(bundle: dict[str, Any], mode: str = "match") -> list[str]:
     """Return the references of a Bundle's entries of a mode, in order."""
     entries = [entry for entry in bundle.get("entry", ()) if entry["search"]["mode"] == mode]
@@ -128,7 +142,14 @@ def walk(hub: RunningHub, path: str, token: str = "", most: int = 200) -> list[d
 
 def audited(hub: RunningHub, interaction: str, patient: str) -> list[str]:
     """Return the targets of the audit rows of an interaction that name a patient, oldest first."""
+    if hub.store == "memory:":
+        pytest.skip("what a store in memory keeps, no other process can read")
     stored(hub, {"resourceType": "Organization", "name": "x"})  # rows of reads go with the next commit
-    with closing(sqlite3.connect(f"file:{hub.folder / 'hub.db'}?mode=ro", uri=True)) as store:
-        rows = [json.loads(body)[1] for (body,) in store.execute("SELECT body FROM audit ORDER BY seq")]
-    return [str(row[5]) for row in rows if row[4] == interaction and patient in row[6]]
+    rows = asyncio.run(_audits(hub.store, patient))
+    return [row.target for row in rows if row.interaction == interaction]
+
+
+async def _audits(store: str, patient: str) -> list[AuditRow]:
+    """Read the audit rows of a patient beside the running hub, as `predmp audit verify` does."""
+    async with opened(Settings(store=store, rooms=())) as composed, composed.store.view("default") as view:
+        return [row for _, row in await view.audits(patient=patient, limit=1_000)]
