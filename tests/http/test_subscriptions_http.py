@@ -165,3 +165,21 @@ def test_only_what_its_author_may_see_is_delivered(hub: RunningHub, receiver: Re
     second = hub.create(flag)
     assert receiver.take(1)[0][1] == f"/hook/Flag/{second['id']}"
     assert receiver.got.empty()
+
+
+def test_criteria_may_name_a_value_set_and_harm_no_write_once_it_is_gone(hub: RunningHub, receiver: Receiver) -> None:
+    system, url = f"urn:codes:{uuid.uuid4()}", f"http://codes.example/ValueSet/{uuid.uuid4()}"
+
+    def described(code: str) -> dict[str, Any]:
+        return {"resourceType": "Basic", "code": {"coding": [{"system": system, "code": code}]}}
+
+    refused = hub.request("POST", "/fhir/Subscription", json=subscription(receiver.url, f"Basic?code:in={url}"))
+    assert (refused.status_code, refused.json()["issue"][0]["code"]) == (400, "value")
+    members = {"include": [{"system": system, "concept": [{"code": "in"}]}]}
+    value_set = hub.create({"resourceType": "ValueSet", "url": url, "status": "active", "compose": members})
+    hub.create(subscription(receiver.url, f"Basic?code:in={url}"))
+    hub.create(described("out"))
+    wanted = hub.create(described("in"))
+    assert json.loads(receiver.take(1)[0][3])["id"] == wanted["id"]
+    assert hub.request("DELETE", f"/fhir/ValueSet/{value_set['id']}").status_code == 204
+    hub.create(described("in"))
