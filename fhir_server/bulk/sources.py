@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from fhir_server import gate
 from fhir_server.bulk.request import FORMATS
 from fhir_server.errors import BadParameter, BadRequest, Unavailable
 from fhir_server.interface import OperationCall
@@ -32,7 +33,9 @@ def read_manifest(call: OperationCall) -> dict[str, Any]:
         BadRequest: It names no input.
         BadParameter: One of its values cannot be used.
     """
-    body = call.resource or {}
+    body = gate.parse(call.body) if call.resource is None and call.body else call.resource or {}
+    if not isinstance(body, dict):
+        raise BadRequest("The manifest is a JSON object.")
     given = _of_parameters(body) if body.get("resourceType") == "Parameters" else body
     strange = sorted(set(given) - KNOWN - {"resourceType"})
     if strange and call.preferences.get("handling") != "lenient":

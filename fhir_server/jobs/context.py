@@ -156,7 +156,7 @@ class JobContext:
             start, size = 0, 0
             for n, line in enumerate(lines):
                 size += len(line) + 1
-                if size >= PIECE or n == len(lines) - 1:
+                if size >= min(PIECE, self._file_size) or n == len(lines) - 1:
                     made.append(self._piece(outputs, group, type, lines[start : n + 1]))
                     start, size = n + 1, 0
         if self._answer is not None:
