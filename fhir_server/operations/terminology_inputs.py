@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from fhir_server import gate
 from fhir_server.definitions import terminology as r4
-from fhir_server.errors import BadParameter, BadRequest, NotFound
+from fhir_server.errors import BadParameter, BadRequest, NotFound, Unprocessable
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import OperationCall
 from fhir_server.model import Resource
@@ -18,6 +18,7 @@ from fhir_server.terminology.library import NO_PINS, Library, Pins
 from fhir_server.terminology.valueset import split
 
 MOST_CODINGS: Final = 100
+_LET_PASS: Final = frozenset({"required", "invariant", "code-invalid"})
 _LONGEST: Final = 2_000  # characters of a code or url
 
 
@@ -71,11 +72,23 @@ async def instance(hub: Hub, call: OperationCall) -> Resource | None:
     return gate.load(found.body)
 
 
-def given_resource(inputs: Inputs, name: str, type: str) -> Resource | None:
-    """Return a resource that came as a parameter; raise BadParameter where it is of another type."""
+def given_resource(hub: Hub, inputs: Inputs, name: str, type: str) -> Resource | None:
+    """Return a resource that came as a parameter.
+
+    What R4 asks for and is not there, a status for instance, is let pass; what is there must be of R4's form.
+
+    Raises:
+        BadParameter: It is of another type.
+        Unprocessable: It is not of R4's form.
+    """
     resource = element(inputs, name)
-    if resource is not None and resource.get("resourceType") != type:
+    if resource is None:
+        return None
+    if resource.get("resourceType") != type:
         raise BadParameter(f"The parameter '{name}' is a {type}.")
+    found = [i for i in hub.validate(resource) if i.severity in ("error", "fatal") and i.code not in _LET_PASS]
+    if found:
+        raise Unprocessable("The resource of the request is not of R4's form.", issues=found)
     return resource
 
 

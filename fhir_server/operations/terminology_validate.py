@@ -79,7 +79,7 @@ class Validating:
         inputs = read_call(call, OF_SET if is_set else OF_SYSTEM)
         asked = self._asked(inputs, "systemVersion" if is_set else "version")
         resource = await instance(self._hub, call)
-        resource = resource or given_resource(inputs, "valueSet" if is_set else "codeSystem", call.type)
+        resource = resource or given_resource(self._hub, inputs, "valueSet" if is_set else "codeSystem", call.type)
         async with opened(self._hub, call, [resource]) as library:
             check = _Check(library, display.wanted(bounded(inputs, "displayLanguage")), _takes_abstract(inputs))
             if is_set:

@@ -105,6 +105,7 @@ def _includes(compose: Mapping[str, Any], name: str) -> tuple[Include, ...]:
             f"ValueSet.compose.{name}[{number}]",
         )
         for number, given in enumerate(compose.get(name, ()))
+        if given.get("system") or given.get("valueSet")  # R4's vsd-1; one without them takes nothing
     )
 
 

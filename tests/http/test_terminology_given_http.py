@@ -1,0 +1,55 @@
+"""Resources that come with a terminology request: used though nobody stored them, refused where they are not R4's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.running import RunningHub
+from tests.terminology_world import SYSTEM, concept, include, system, value_set
+
+
+def post(hub: RunningHub, path: str, **parameters: Any) -> Any:
+    """Post Parameters; a dict with a resourceType is sent as a resource."""
+    sent = [
+        {"name": name, "resource" if isinstance(value, dict) else "valueString": value}
+        for name, value in parameters.items()
+    ]
+    return hub.request("POST", f"/fhir/{path}", json={"resourceType": "Parameters", "parameter": sent})
+
+
+def test_a_code_system_that_comes_along_is_asked(hub: RunningHub) -> None:
+    given = system(concept("a"))
+    for code, expected in (("a", True), ("b", False)):
+        answer = post(hub, "CodeSystem/$validate-code", codeSystem=given, code=code).json()
+        assert answer["parameter"][0] == {"name": "result", "valueBoolean": expected}
+
+
+def test_a_value_set_that_comes_along_is_asked(hub: RunningHub) -> None:
+    answer = post(hub, "ValueSet/$validate-code", valueSet=value_set(include("a")), code="a", system=SYSTEM).json()
+    assert answer["parameter"][0] == {"name": "result", "valueBoolean": True}
+
+
+def test_a_map_that_comes_along_is_asked_even_without_a_status(hub: RunningHub) -> None:
+    target = {"code": "b", "equivalence": "equivalent"}
+    group = {"source": SYSTEM, "target": "http://t", "element": [{"code": "a", "target": [target]}]}
+    given = {"resourceType": "ConceptMap", "group": [group]}
+    answer = post(hub, "ConceptMap/$translate", conceptMap=given, code="a", system=SYSTEM).json()
+    assert answer["parameter"][0] == {"name": "result", "valueBoolean": True}
+
+
+BAD = [
+    pytest.param("ValueSet/$expand", {"valueSet": {"resourceType": "ValueSet", "compose": {"include": [{"system": 5}]}}}, 422, id="a number for a system"),
+    pytest.param("ValueSet/$expand", {"valueSet": {"resourceType": "ValueSet", "compose": {"include": {"a": 1}}}}, 422, id="an object for a list"),
+    pytest.param("CodeSystem/$validate-code", {"code": "x", "codeSystem": {"resourceType": "CodeSystem", "concept": [7]}}, 422, id="a number for a concept"),
+    pytest.param("ConceptMap/$translate", {"code": "x", "system": "s", "conceptMap": {"resourceType": "ConceptMap", "group": [5]}}, 422, id="a number for a group"),
+    pytest.param("ValueSet/$expand", {"valueSet": {"resourceType": "Patient"}}, 400, id="a resource of another type"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "sent", "status"), BAD)
+def test_what_is_not_of_r4s_form_is_refused(hub: RunningHub, path: str, sent: dict[str, Any], status: int) -> None:
+    answer = post(hub, path, **sent)
+    assert answer.status_code == status
+    assert answer.json()["resourceType"] == "OperationOutcome"
