@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from fhir_server.definitions import compartment
 from fhir_server.errors import BadRequest, NotSupported
+from fhir_server.search.parameters import parameter
 from fhir_server.search.query import AllOf, AnyOf, Ask, Clause, Match, Parameter
 from fhir_server.search.values import Reference, Token
 
@@ -19,14 +20,6 @@ COMPARTMENTS: Final = ("Patient", "Encounter", "RelatedPerson", "Practitioner", 
 
 _ID: Final = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 _ITSELF: Final = "{def}"  # R4's word for the resource that the compartment is about
-
-
-class Registry(Protocol):
-    """Where search parameters are defined."""
-
-    def parameter(self, type: str, code: str) -> Parameter | None:
-        """Return the parameter of that type, or None."""
-        ...
 
 
 def read_within(path: str) -> tuple[str, tuple[str, ...]]:
@@ -53,21 +46,21 @@ def _types(name: str) -> Mapping[str, tuple[str, ...]]:
     return {**every, name: every.get(name, ())}
 
 
-def clause(within: str, types: Sequence[str], registry: Registry) -> Clause:
-    """Return what holds for the resources of some types that are in a compartment."""
+def clause(within: str, types: Sequence[str]) -> Clause:
+    """Return what holds for the resources of some types that are in a compartment, by R4's own parameters."""
     name, _, id = within.partition("/")
     inside = _types(name)
-    each = [_of_type(type, inside[type], name, id, registry) for type in types if type in inside]
+    each = [_of_type(type, inside[type], name, id) for type in types if type in inside]
     if len(types) == 1 and each:
         return each[0]
     kinds = [Match(Parameter("_type", "token", type, "type"), (Ask(Token(None, type)),)) for type in types]
     return AnyOf(tuple(AllOf((kind, one)) for kind, one in zip(kinds, each, strict=True)))
 
 
-def _of_type(type: str, codes: Sequence[str], name: str, id: str, registry: Registry) -> Clause:
+def _of_type(type: str, codes: Sequence[str], name: str, id: str) -> Clause:
     asked = Ask(Reference(name, id))
-    found = [registry.parameter(type, code) for code in codes]
-    refers: list[Clause] = [Match(parameter, (asked,)) for parameter in found if parameter is not None]
-    if type == name and (itself := registry.parameter(type, "_id")) is not None:
+    found = [parameter(type, code) for code in codes]
+    refers: list[Clause] = [Match(one, (asked,)) for one in found if one is not None]
+    if type == name and (itself := parameter(type, "_id")) is not None:
         refers.append(Match(itself, (Ask(Token(None, id)),)))
     return refers[0] if len(refers) == 1 else AnyOf(tuple(refers))

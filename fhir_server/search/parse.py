@@ -144,7 +144,7 @@ class _Building:
         if self._once["count"] == 0:
             self._once["summary"] = "count"
         if self._within:
-            self._where.insert(0, clause(self._within, self._types, self._registry))
+            self._where.insert(0, clause(self._within, self._types))
         return Query(
             self._types,
             of_codes(self._where),

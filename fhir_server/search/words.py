@@ -24,7 +24,7 @@ MAX_DEPTH: Final = 10  # parentheses inside each other
 
 _PARTS: Final = re.compile(r'"([^"]*)"|([()])|([^\s()"]+)')
 _WORD: Final = re.compile(r"[^\W_]+")
-_TAGS: Final = re.compile(r"<[^>]*>")
+_TAGS: Final = re.compile(r"<[^<>]*>")
 _DATA: Final = frozenset({"data", "resourceType", "div"})  # base64, what every resource says, and markup
 
 
