@@ -83,7 +83,10 @@ def test_the_interactions_and_conditions_of_each_type(hub: RunningHub, statement
 
 def _interactions(hub: RunningHub, type: str) -> Iterator[tuple[str, int]]:
     """Try every interaction and condition with one resource; yield the code of each and the status."""
-    content = gate.write(smallest()[type])
+    resource = smallest()[type]
+    if type == "Subscription":
+        resource = {**resource, "status": "off"}  # the hub changes one that is requested by itself
+    content = gate.write(resource)
     made = hub.request("POST", f"/fhir/{type}", content=content)
     yield "create", made.status_code
     assert made.status_code == 201, made.text
