@@ -30,6 +30,7 @@ MAX_EXPRESSION: Final = 2_000  # characters
 MAX_PARTS: Final = 10  # of a composite
 _ABSTRACT: Final = frozenset({"Resource", "DomainResource"})
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9\-_]{0,63}")
+_CHOICE: Final = re.compile(r"\bvalue[A-Z]")
 _PREFIXED: Final = frozenset({"number", "date", "quantity"})
 _READERS: Final = Readers(ZoneInfo("UTC"))
 
@@ -231,7 +232,8 @@ class _Reading:
         try:
             fhirpath.compile(expression, type, strict=True)
         except fhirpath.InvalidExpression as error:
-            self._refuse(place, f"The expression cannot be evaluated on {type}: {error}", "invalid")
+            hint = " A choice is written as value.ofType(dateTime)." if _CHOICE.search(expression) else ""
+            self._refuse(place, f"The expression cannot be evaluated on {type}: {error}{hint}", "invalid")
             return False
         return True
 
