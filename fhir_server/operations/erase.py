@@ -1,6 +1,6 @@
 """`$erase`: a patient's record, or one resource, removed for good with a proof (GDPR Art. 17).
 
-The hub's own operation: docs/reference/erase.md.
+The hub's own operation: docs/reference/identity.md.
 """
 
 from __future__ import annotations

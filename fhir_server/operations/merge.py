@@ -1,7 +1,7 @@
 """`Patient/$merge` and `Patient/$unmerge`: two records of one person made one, and apart again.
 
 R4 has no such operation; parameters and answer are those of R5, https://hl7.org/fhir/R5/patient-operation-merge.html,
-with `preview` of its successor. `$unmerge` is the hub's own: docs/reference/merge.md.
+with `preview` of its successor. `$unmerge` is the hub's own: docs/reference/identity.md.
 """
 
 from __future__ import annotations
