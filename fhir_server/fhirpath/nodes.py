@@ -101,6 +101,8 @@ class Run:
             return ("temporal", temporals.key(value))
         if isinstance(value, Quantity):
             return ("quantity", quantities.key(value))
+        if isinstance(value, (dict, list)):  # of JSON that has a list where R4 has one value
+            return self.freeze(value)
         return (value.__class__ is bool, value)
 
     def freeze(self, value: Any) -> Hashable:

@@ -87,6 +87,11 @@ def test_what_r4_allows_has_no_issue(resource: Any) -> None:
         pytest.param({}, [("", "structure")], id="an empty object"),
         pytest.param({"id": "x"}, [("", "structure")], id="no resourceType"),
         pytest.param({"resourceType": 7}, [("", "structure")], id="a resourceType that is a number"),
+        pytest.param(
+            {"resourceType": "CodeSystem", "status": "draft", "content": "complete", "concept": [{"code": [[]]}]},
+            [("CodeSystem.concept[0].code", "structure")],
+            id="lists in a list where an invariant compares codes",
+        ),
         pytest.param({"resourceType": "Horoscope"}, [("", "not-supported")], id="an unknown type"),
         pytest.param({"resourceType": "patient"}, [("", "not-supported")], id="a type in the wrong case"),
         pytest.param({"resourceType": "DomainResource"}, [("", "not-supported")], id="an abstract type"),
