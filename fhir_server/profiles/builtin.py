@@ -29,8 +29,18 @@ def definition(url: str) -> Mapping[str, Any] | None:
 
 
 def supported(type: str) -> tuple[str, ...]:
-    """Return the canonicals of the hub's own profiles of a resource type, for the CapabilityStatement."""
-    return tuple(sorted(url for url, found in _own().items() if found["type"] == type))
+    """Return the canonicals of the profiles of a resource type that come with the hub, for the CapabilityStatement."""
+    return _by_type().get(type, ())
+
+
+@cache
+def _by_type() -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for url in sorted([*_own(), *_r4()]):
+        made = definition(url)
+        if made is not None:
+            found.setdefault(made["type"], []).append(url)
+    return {type: tuple(urls) for type, urls in found.items()}
 
 
 @cache
