@@ -166,7 +166,7 @@ async def test_the_order_tells_nothing_of_what_may_not_be_seen(store: Store, mak
         maker.write("Patient/z", owners=("z",), values={"name": Text("Z")}),
         *(
             maker.write(f"Observation/{id}", owners=("seen",), values={"patient": Reference("Patient", id)})
-            for id in ("z", "seen", "a")
+            for id in ("seen", "z", "a")
         ),
     )
     for sort in ("patient.name", "-patient.name", "patient._id"):
@@ -175,9 +175,26 @@ async def test_the_order_tells_nothing_of_what_may_not_be_seen(store: Store, mak
         assert whole[0] in ("a", "z")
         seen = await found(store, query, see=Visibility(frozenset({"seen"})))
         names = [v.id for v in seen.versions]
-        assert names == (["a", "seen", "z"] if sort != "patient._id" else ["seen", "a", "z"])
+        assert names == (["a", "z", "seen"] if sort != "patient._id" else ["seen", "a", "z"])
         typed = await found(store, query, see=Visibility(None, types=frozenset({"Observation"})))
-        assert [v.id for v in typed.versions] == ["a", "seen", "z"], "a type out of scope is not there"
+        assert [v.id for v in typed.versions] == ["a", "z", "seen"], "a type out of scope is not there"
+
+
+async def test_a_long_chart_of_many_codes_and_patients(store: Store, maker: Maker) -> None:
+    facts = [
+        {
+            "patient": Reference("Patient", f"p{n % 3}"),
+            "code": (Token("u", f"c{n % 70}"), Token("v", f"c{n % 70}")) if n % 5 == 0 else Token("u", f"c{n % 70}"),
+            "date": span(f"20{n % 30 + 10}-0{n % 9 + 1}", PARIS),
+        }
+        for n in range(1_400)
+    ]
+    await put(store, *(maker.write(f"Observation/{n}", values=values) for n, values in enumerate(facts)))  # type: ignore[arg-type]
+    dated = sorted(range(1_400), key=lambda n: (facts[n]["date"].lo, n), reverse=True)  # type: ignore[union-attr]
+    for patients in ("p1", "p0,p1,p2"):
+        of = [n for n in dated if f"p{n % 3}" in patients]
+        query = asked("Observation", f"patient={patients}&_sort=-date&_count=600&_total=none")
+        assert await pages(store, query) == [str(n) for n in of]
 
 
 async def test_sorted_by_uris_and_references_elsewhere(store: Store, maker: Maker) -> None:

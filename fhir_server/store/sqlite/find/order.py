@@ -84,6 +84,7 @@ class Key(NamedTuple):
     sort: Sort
     terms: tuple[Term, ...]  # under which its values stand; none where no resource has any
     hops: tuple[Hop, ...] = ()
+    is_lost: bool = False  # whether the chain leads nowhere, so that no resource has a value
 
     @property
     def is_walkable(self) -> bool:
@@ -99,7 +100,7 @@ class Key(NamedTuple):
 
     def column(self, seq: str, context: Context) -> Sql:
         """Return the value of the key for the resource at a column, NULL where it has none."""
-        return self._at(seq, self.hops, context)
+        return Sql("NULL") if self.is_lost else self._at(seq, self.hops, context)
 
     def _at(self, seq: str, hops: Sequence[Hop], context: Context) -> Sql:
         if not hops:
@@ -159,7 +160,7 @@ def _key(sort: Sort, types: Sequence[Typed], compiler: Compiler) -> Key:
         found = [t.id for t in compiler.terms_of(at, parameter.code, terms.LOCAL) if t.system == target]
         at = compiler.types((target,))
         if not found or not at:
-            return Key(sort, ())
+            return Key(sort, (), is_lost=True)
         hops.append(Hop(tuple(found), at[0].k, compiler.visible(at)))
     code, kinds = sort.parameter.code, KINDS.get(sort.parameter.type, ())
     return Key(sort, tuple(compiler.terms_of(at, code, *kinds)), tuple(hops))

@@ -18,6 +18,7 @@ from fhir_server.store.sqlite.terms import HashText, Term, Terms
 
 _MOST_LISTS: Final = 24  # that are merged
 _MOST_CODES: Final = 80  # of one patient, whose lists are merged
+_MOST_ARMS: Final = 160  # of one statement; SQLite takes 500: https://www.sqlite.org/limits.html#max_compound_select
 _SHORT: Final = 400  # rows that are as well sorted
 _CODES: Final = f"""
     WITH RECURSIVE d(c) AS (
@@ -92,7 +93,7 @@ class Timeline(NamedTuple):
                 continue
             codes: list[Any] = session.connection.execute(_CODES, (t, p, t, p)).fetchall()
             made += [(t, p, c) for (c,) in codes] if len(codes) <= _MOST_CODES else [place]
-        return tuple(made)
+        return tuple(made) if len(made) <= _MOST_ARMS else self.dated
 
     @property
     def disjoint(self) -> bool:
