@@ -134,6 +134,11 @@ def test_an_element_conforms_to_the_profile_of_its_type() -> None:
     assert errors(PATIENT, asked, named) == ["required Patient.name[0].prefix"]
 
 
+def test_a_type_named_as_its_own_profile_asks_nothing() -> None:
+    asked = element("Patient.name", type=[{"code": "HumanName", "profile": [R4 + "HumanName"]}])
+    assert findings(PATIENT, profile("Patient", asked)) == []
+
+
 def test_one_of_several_profiles_is_enough() -> None:
     names = [
         profile("HumanName", element(f"HumanName.{name}", min=1), name=name, kind="complex-type")
