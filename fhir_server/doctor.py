@@ -89,7 +89,7 @@ async def _index(settings: Settings) -> int:
         return 0
     try:
         fault = await index_fault(settings)
-    except (FhirError, SettingsError):
+    except (FhirError, SettingsError, ModuleNotFoundError):
         return 0  # said before: the store does not open
     print(f"BAD  the index: {fault}" if fault else "ok   the index is of this release's form, and complete")
     return int(bool(fault))

@@ -79,6 +79,7 @@ def hub(hub: RunningHub) -> Iterator[RunningHub]:
         hub.request("DELETE", f"/fhir/SearchParameter/{entry['resource']['id']}")
 
 
+@pytest.mark.every_store
 def test_a_parameter_is_defined_indexed_declared_used_and_removed(hub: RunningHub, mark: str) -> None:
     url = f"http://x.org/{mark}"
     before = hub.create(patient(url, "blue"))["id"]
@@ -105,6 +106,7 @@ def test_a_parameter_is_defined_indexed_declared_used_and_removed(hub: RunningHu
     assert gone.status_code == 400 and gone.json()["issue"][0]["code"] == "not-supported"
 
 
+@pytest.mark.durable_stores
 def test_a_changed_definition_finds_by_its_new_meaning_only(hub: RunningHub, mark: str) -> None:
     eye, hair = f"http://x.org/{mark}/eye", f"http://x.org/{mark}/hair"
     both = {
@@ -176,6 +178,7 @@ def test_what_r4_says_itself_may_be_stored(hub: RunningHub) -> None:
     assert hub.request("DELETE", f"/fhir/SearchParameter/{made['id']}").status_code == 204
 
 
+@pytest.mark.every_store
 def test_reindexing_is_a_job_with_progress_and_a_result(hub: RunningHub, mark: str) -> None:
     id = hub.create(patient(f"http://x.org/{mark}", "blue"))["id"]
     for path in ("$reindex?type=Basic", "Basic/$reindex"):
@@ -247,6 +250,7 @@ def test_the_command_indexes_and_the_doctor_sees_it(own_hub: RunningHub, mark: s
     assert len(own_hub.search(f"Patient?{mark}=blue")["entry"]) == 1
 
 
+@pytest.mark.every_store
 def test_quantities_are_found_in_other_units(hub: RunningHub, mark: str) -> None:
     subject = {"reference": f"Patient/{hub.create({'resourceType': 'Patient'})['id']}"}
 
