@@ -189,7 +189,7 @@ async def test_a_long_chart_of_many_codes_and_patients(store: Store, maker: Make
         }
         for n in range(1_400)
     ]
-    await put(store, *(maker.write(f"Observation/{n}", values=values) for n, values in enumerate(facts)))  # type: ignore[arg-type]
+    await put(store, *(maker.write(f"Observation/{n}", values=values) for n, values in enumerate(facts)))
     dated = sorted(range(1_400), key=lambda n: (facts[n]["date"].lo, n), reverse=True)  # type: ignore[union-attr]
     for patients in ("p1", "p0,p1,p2"):
         of = [n for n in dated if f"p{n % 3}" in patients]
