@@ -231,7 +231,7 @@ def test_two_servers_on_one_store_agree_on_what_is_defined(own_hub: RunningHub, 
             other.terminate()
 
 
-def test_the_command_indexes_and_the_doctor_sees_it(own_hub: RunningHub, mark: str) -> None:
+def test_the_commands_index_and_the_doctor_sees_it(own_hub: RunningHub, mark: str) -> None:
     url = f"http://x.org/{mark}"
     own_hub.create(patient(url, "blue"))
     own_hub.stop()
@@ -246,8 +246,11 @@ def test_the_command_indexes_and_the_doctor_sees_it(own_hub: RunningHub, mark: s
     assert own_hub.run("reindex", "Martian", "--store", own_hub.store).returncode == 2
     elsewhere = own_hub.run("doctor", "--store", own_hub.store, "--zone", "Asia/Tokyo")
     assert "another zone" in elsewhere.stdout
+    lines = own_hub.folder / "patients.ndjson"
+    lines.write_text("".join(f"{json.dumps(patient(url, 'blue'))}\n" for _ in range(3)), "utf-8")
+    assert own_hub.run("load", "--store", own_hub.store, str(lines)).returncode == 0
     own_hub.start()
-    assert len(own_hub.search(f"Patient?{mark}=blue")["entry"]) == 1
+    assert len(own_hub.search(f"Patient?{mark}=blue")["entry"]) == 4
 
 
 @pytest.mark.every_store
