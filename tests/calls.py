@@ -25,10 +25,9 @@ async def memory_hub() -> AsyncIterator[Composed]:
 
 
 async def put(composed: Composed, resources: Sequence[Resource], actor: Actor = OPERATOR) -> None:
-    """Store resources under the ids that they have."""
-    for resource in resources:
-        entry = Entry("PUT", f"{resource['resourceType']}/{resource['id']}", resource)
-        await composed.hub.submit([entry], actor=actor, enrich=False)
+    """Store resources under the ids that they have, in their order, in one transaction."""
+    entries = [Entry("PUT", f"{resource['resourceType']}/{resource['id']}", resource) for resource in resources]
+    await composed.hub.submit(entries, actor=actor, enrich=False)
 
 
 async def call(composed: Composed, path: str, *, actor: Actor = OPERATOR, body: Resource | None = None) -> Answer:

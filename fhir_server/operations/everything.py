@@ -8,6 +8,7 @@ https://hl7.org/fhir/R4/encounter-operation-everything.html
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,6 +70,13 @@ class Position(NamedTuple):
     patients: Sequence[Any] | None = None  # on type level: the store's cursor behind this patient, None at the end
     step: int = 0  # of its compartment
     after: Sequence[Any] | None = None  # the store's cursor in that step
+
+
+class _Scope(NamedTuple):
+    """What one compartment may give."""
+
+    span: Span
+    owners: frozenset[str]  # the patients whose record the root belongs to: what is another's does not support it
 
 
 @dataclass(slots=True)
@@ -146,7 +154,9 @@ class Everything:
                 if where is None:
                     return
             inside = Compartment(call.type, where.root, span, self._hub.query, self._hub.index)
-            stop = await self._walk(page, view, see, where, inside, span)
+            root = await view.read(call.type, where.root)
+            owners = frozenset(root.owners if root is not None else ())
+            stop = await self._walk(page, view, see, where, inside, _Scope(span, owners))
             if stop is not None:
                 page.next = stop
                 return
@@ -164,7 +174,7 @@ class Everything:
         return Position(found.versions[0].id, found.after) if found.versions else None
 
     async def _walk(
-        self, page: _Page, view: View, see: Visibility, begin: Position, inside: Compartment, span: Span
+        self, page: _Page, view: View, see: Visibility, begin: Position, inside: Compartment, scope: _Scope
     ) -> Position | None:
         """Add matches of one compartment until the page is full; return where it stopped, None at its end."""
         before, stop = len(page.matches), None
@@ -189,18 +199,19 @@ class Everything:
             )
             page.matches += [version for version in found.versions if not inside.has(version, before=step)]
             step, after = (step, found.after) if found.after is not None else (step + 1, None)
-        await self._support(page, view, see, page.matches[before:], inside, span)
-        if span.types is not None:
-            page.matches[before:] = [v for v in page.matches[before:] if v.type in span.types]
+            await asyncio.sleep(0)  # others are served between searches
+        await self._support(page, view, see, page.matches[before:], inside, scope)
+        if scope.span.types is not None:
+            page.matches[before:] = [v for v in page.matches[before:] if v.type in scope.span.types]
         return stop
 
     async def _support(
-        self, page: _Page, view: View, see: Visibility, starts: list[Version], inside: Compartment, span: Span
+        self, page: _Page, view: View, see: Visibility, starts: list[Version], inside: Compartment, scope: _Scope
     ) -> None:
         """Add what the matches refer to, and who vouches for them, but what is a match in its own turn."""
-        owners = frozenset(owner for version in starts for owner in version.owners)
+        span = scope.span
         known = {(version.type, version.id) for version in (*page.matches, *page.included)}
-        takes = partial(_takes, owners=owners, inside=inside)
+        takes = partial(_takes, owners=scope.owners, inside=inside)
         followed = await self._references.follow(view, see, starts, takes=takes, most=MOST_SUPPORT - len(page.included))
         found = followed.versions + await self._provenances(view, see, starts, inside)
         since = _since(self._hub, span)

@@ -98,7 +98,9 @@ class LastN:
     async def _newest(self, view: View, query: Query, sight: Visibility, most: int) -> list[list[Seen]]:
         latest = Latest(most)
         is_one_group = await _is_one_group(view, query, sight)
-        async for version in _walk(view, query, sight, first=most + 1 if is_one_group else _PAGE):
+        # Several groups are told apart only over all that matches, for which the order does not matter.
+        walked = query if is_one_group else replace(query, sort=())
+        async for version in _walk(view, walked, sight, first=most + 1 if is_one_group else _PAGE):
             seen = see(version, self._zone)
             if is_one_group and latest.is_settled(seen):
                 break

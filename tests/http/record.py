@@ -106,15 +106,15 @@ def make_record(hub: RunningHub, pulses: int = 3) -> Record:
     return Record(hub, patient, doctor, clinic, medication, encounter, inside, {doctor, clinic, medication})
 
 
-_STRANGERS: dict[str, str] = {}  # tokens by store
+_STRANGERS: dict[str, str] = {}  # tokens by the folder of a hub
 
 
 def stranger(hub: RunningHub) -> str:
     """Return the token of a practitioner whom nothing lets see any patient."""
-    if hub.store not in _STRANGERS:
+    if (key := str(hub.folder)) not in _STRANGERS:
         doctor = stored(hub, {"resourceType": "Practitioner", "name": [{"family": "Inconnu"}]})
-        _STRANGERS[hub.store] = hub.token("system/*.cruds", actor=doctor)
-    return _STRANGERS[hub.store]
+        _STRANGERS[key] = hub.token("system/*.cruds", actor=doctor)
+    return _STRANGERS[key]
 
 
 def references(bundle: dict[str, Any], mode: str = "match") -> list[str]:

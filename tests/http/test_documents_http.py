@@ -8,7 +8,7 @@ import pytest
 
 from fhir_server import gate
 from fhir_server.validation import validate
-from tests.http.record import Record, audited, concept, make_record, stored, vital
+from tests.http.record import Record, audited, concept, make_record, stored, stranger, vital
 from tests.running import RunningHub
 
 
@@ -49,6 +49,7 @@ def composition(record: Record, *entries: str, **more: Any) -> str:
 # --- $document --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.every_store
 def test_a_document_holds_all_that_its_composition_refers_to(record: Record) -> None:
     root = composition(record, record.encounter)
     bundle = get(record, f"{root}/$document")
@@ -59,6 +60,7 @@ def test_a_document_holds_all_that_its_composition_refers_to(record: Record) -> 
     assert by_parameter["identifier"] != bundle["identifier"]
 
 
+@pytest.mark.every_store
 def test_a_document_is_stored_where_that_is_asked_for(record: Record) -> None:
     root = composition(record)
     answer = record.hub.request("POST", f"/fhir/{root}/$document?persist=true")
@@ -87,7 +89,7 @@ def test_contained_resources_are_where_they_are(record: Record) -> None:
 
 def test_a_stranger_gets_no_document(record: Record) -> None:
     root = composition(record)
-    token = record.hub.token("system/*.cruds", actor=record.doctor)
+    token = stranger(record.hub)
     assert record.hub.request("GET", f"/fhir/{root}/$document", token=token).status_code == 404
     assert record.hub.request("GET", f"/fhir/{record.patient}/$summary", token=token).status_code == 404
 
@@ -144,6 +146,7 @@ def test_a_summary_says_what_it_does_not_know(hub: RunningHub) -> None:
     assert "certified" in made["text"]["div"] and "profile" not in bundle.get("meta", {})
 
 
+@pytest.mark.every_store
 def test_a_summary_shows_what_counts_now(hub: RunningHub) -> None:
     record = make_record(hub, 3)
     about = {"subject": {"reference": record.patient}}
@@ -173,4 +176,13 @@ def test_a_patient_is_found_by_identifier_or_by_the_token(hub: RunningHub) -> No
     token = hub.token("patient/*.rs", patient=patient.removeprefix("Patient/"))
     assert patient in urls(get(record, "Patient/$summary", token=token))
     assert hub.request("GET", "/fhir/Patient/$summary?identifier=urn:sum|2").status_code == 404
-    assert audited(hub, "$summary", patient.removeprefix("Patient/")) == [patient, patient]
+
+
+@pytest.mark.durable_stores
+def test_documents_are_audited_with_the_patient(record: Record) -> None:
+    patient = record.patient.removeprefix("Patient/")
+    get(record, f"{record.patient}/$summary")
+    root = composition(record)
+    get(record, f"{root}/$document")
+    assert record.patient in audited(record.hub, "$summary", patient)
+    assert root in audited(record.hub, "$document", patient)

@@ -7,10 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.http.record import Record, audited, make_record, vital
+from tests.http.record import Record, audited, make_record, stranger, vital
 from tests.running import RunningHub
-
-pytestmark = pytest.mark.every_store
 
 NAMES = [
     {"use": "official", "family": "Dossier", "given": ["Ève", "Anne"]},
@@ -92,6 +90,7 @@ def test_decimals_keep_their_digits(record: Record) -> None:
     assert answer.text == '{"data":{"valueQuantity":{"value":1.10}}}'
 
 
+@pytest.mark.every_store
 def test_lists_search_by_any_parameter(record: Record) -> None:
     query = '{ ObservationList(patient: "%s", code: "http://loinc.org|8867-4", _sort: "-date", date: "ge2026-01-02") { valueQuantity { value } } }'
     found = ask(record, query % record.patient)["data"]["ObservationList"]
@@ -104,6 +103,7 @@ def test_lists_search_by_any_parameter(record: Record) -> None:
     assert len(ask(record, composite % record.patient)["data"]["ObservationList"]) == 1
 
 
+@pytest.mark.every_store
 def test_connections_page_by_cursor(record: Record) -> None:
     query = f"""
         query Page($cursor: String) {{
@@ -128,6 +128,7 @@ def test_what_refers_here_is_paged_too(record: Record) -> None:
     assert edges == [{"resource": {"subject": {"reference": record.patient}}}]
 
 
+@pytest.mark.every_store
 def test_one_round_trip_shows_a_chart(record: Record) -> None:
     query = """
         query Chart($id: ID!, $from: String = "ge2026-01-03") {
@@ -235,8 +236,9 @@ def test_a_query_that_reads_too_much_is_refused(record: Record) -> None:
 # --- consent ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.every_store
 def test_a_stranger_is_told_nothing(record: Record) -> None:
-    token = record.hub.token("system/*.cruds", actor=record.doctor)
+    token = stranger(record.hub)
     query = f"""{{
         Patient(id: "{id_of(record.patient)}") {{ id }}
         ObservationList(patient: "{record.patient}") {{ id }}
@@ -253,7 +255,7 @@ def test_a_stranger_is_told_nothing(record: Record) -> None:
 
 
 def test_a_hidden_patient_is_not_reached_by_reference(record: Record) -> None:
-    token = record.hub.token("system/*.cruds", actor=record.doctor)
+    token = stranger(record.hub)
     other = record.add({"resourceType": "Organization", "name": "o", "contact": [{"name": {"text": "x"}}]})
     made = record.add({"resourceType": "Device", "owner": {"reference": other}})
     assert ask(record, "{ owner { resource { ... on Organization { name } } } }", made, token=token)["data"] == {
@@ -270,6 +272,7 @@ def test_scopes_hold_for_each_type(record: Record) -> None:
     assert ask(record, '{ PatientList(_id: "x") { id } }', token=token) == {"data": {"PatientList": []}}
 
 
+@pytest.mark.durable_stores
 def test_each_resource_is_audited(record: Record) -> None:
     ask(record, f'{{ Patient(id: "{id_of(record.patient)}") {{ id }} ObservationList(patient: "{record.patient}") {{ id }} }}')  # fmt: skip
     assert record.patient in audited(record.hub, "read", id_of(record.patient))

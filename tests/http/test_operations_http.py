@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.record import Record, audited, make_record, vital
+from tests.http.record import Record, audited, make_record, stranger, vital
 from tests.running import RunningHub
-
-pytestmark = pytest.mark.every_store
 
 
 @pytest.fixture
@@ -32,11 +30,6 @@ def parameters(*items: tuple[str, str, Any]) -> dict[str, Any]:
     return {"resourceType": "Parameters", "parameter": [{"name": name, key: value} for name, key, value in items]}
 
 
-def stranger(record: Record) -> str:
-    """Return the token of a practitioner whom nothing lets see the record."""
-    return record.hub.token("system/*.cruds", actor=record.doctor)
-
-
 def values(bundle: dict[str, Any]) -> list[Any]:
     return [entry["resource"]["valueQuantity"]["value"] for entry in bundle.get("entry", ())]
 
@@ -44,6 +37,7 @@ def values(bundle: dict[str, Any]) -> list[Any]:
 # --- $lastn -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.every_store
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -60,6 +54,7 @@ def test_lastn_gives_the_newest_of_each_code(record: Record, query: str, expecte
     assert (found["type"], found["total"], values(found)) == ("searchset", len(expected), expected)
 
 
+@pytest.mark.every_store
 def test_lastn_gives_ties_beyond_max(record: Record) -> None:
     record.add(vital(record.patient, "8867-4", 99, "2026-01-03T01:00:00+01:00"))
     assert values(get(record, f"Observation/$lastn?patient={record.patient}&code=8867-4")) == [99, 63]
@@ -96,11 +91,13 @@ def test_lastn_refuses_by_name(hub: RunningHub, query: str, word: str) -> None:
     assert word in answer.json()["issue"][0]["diagnostics"]
 
 
+@pytest.mark.every_store
 def test_lastn_tells_a_stranger_nothing(record: Record) -> None:
-    found = get(record, f"Observation/$lastn?patient={record.patient}&code=8867-4", token=stranger(record))
+    found = get(record, f"Observation/$lastn?patient={record.patient}&code=8867-4", token=stranger(record.hub))
     assert (found["total"], values(found)) == (0, [])
 
 
+@pytest.mark.durable_stores
 def test_lastn_is_audited_with_the_patient(record: Record) -> None:
     get(record, f"Observation/$lastn?patient={record.patient}&code=8867-4")
     assert audited(record.hub, "$lastn", record.patient.removeprefix("Patient/")) == ["Observation"]
@@ -118,6 +115,7 @@ def figures(answer: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.every_store
 def test_stats_answers_parameters_with_an_observation(record: Record) -> None:
     query = f"subject={record.patient}&code=8867-4&system=http://loinc.org&statistic=average&statistic=maximum,count"
     answer = get(record, f"Observation/$stats?{query}&include=true&limit=2")
@@ -127,13 +125,15 @@ def test_stats_answers_parameters_with_an_observation(record: Record) -> None:
     assert sources == [63, 62]
 
 
+@pytest.mark.every_store
 def test_stats_counts_nothing_of_what_is_hidden(record: Record) -> None:
     query = f"subject={record.patient}&code=8867-4&statistic=count,total-count,average"
-    hidden = get(record, f"Observation/$stats?{query}", token=stranger(record))
+    hidden = get(record, f"Observation/$stats?{query}", token=stranger(record.hub))
     absent = get(record, f"Observation/$stats?{query.replace(record.patient, 'Patient/nobody')}")
     assert figures(hidden) == figures(absent) == [{"count": 0, "total-count": 0, "average": None}]
 
 
+@pytest.mark.durable_stores
 def test_stats_is_audited_with_the_patient(record: Record) -> None:
     get(record, f"Observation/$stats?subject={record.patient}&code=8867-4&statistic=count")
     assert audited(record.hub, "$stats", record.patient.removeprefix("Patient/")) == ["Observation"]
