@@ -87,6 +87,7 @@ class Run:
     missing_profiles: set[str] = field(default_factory=set)
     missing_codes: set[Coded] = field(default_factory=set)
     depth: int = 0
+    expected: dict[tuple[int, Any], Any] = field(default_factory=dict)  # by id of a slice and discriminator
     entries: dict[str, Resource] = field(default_factory=dict)  # of a Bundle, by fullUrl and Type/id
 
     def spend(self, steps: int = 1) -> None:

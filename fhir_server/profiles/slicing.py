@@ -49,11 +49,7 @@ def undecided(run: Run, slicing: Slicing, part: Part) -> set[str]:
     return {
         name
         for name, slice in part.slices.items()
-        if name != DEFAULT
-        and not any(
-            (steps := steps_of(d.path)) is not None and expectation(run, slice, steps, d) is not None
-            for d in slicing.discriminators
-        )
+        if name != DEFAULT and not any(expected(run, slice, d) is not None for d in slicing.discriminators)
     }
 
 
@@ -71,8 +67,7 @@ def slice_of(run: Run, slicing: Slicing, part: Part, item: Item, conforms: Confo
 
 def _matches(run: Run, discriminator: Discriminator, slice: Part, item: Item, conforms: Conforms) -> bool | None:
     """Return whether an item has what a slice has at a discriminator; None where the slice says nothing of it."""
-    steps = steps_of(discriminator.path)
-    wanted = expectation(run, slice, steps, discriminator) if steps is not None else None
+    wanted, steps = expected(run, slice, discriminator), steps_of(discriminator.path)
     if steps is None or wanted is None:
         return None
     found = reach(run, item, steps)
@@ -87,6 +82,15 @@ def _matches(run: Run, discriminator: Discriminator, slice: Part, item: Item, co
         canonicals = [c for rule in wanted.types for c in rule.profiles]
         return any(conforms(run, c, other) for other in found for c in canonicals)
     return any(_has(run, wanted, other) for other in found)
+
+
+def expected(run: Run, slice: Part, discriminator: Discriminator) -> Any:
+    """Return what a slice says at a discriminator, as `expectation` does; worked out once in a run."""
+    key = (id(slice), discriminator)
+    if key not in run.expected:
+        steps = steps_of(discriminator.path)
+        run.expected[key] = expectation(run, slice, steps, discriminator) if steps is not None else None
+    return run.expected[key]
 
 
 def expectation(run: Run, slice: Part, steps: Sequence[Step], discriminator: Discriminator) -> Any:
