@@ -77,7 +77,7 @@ def _cut(value: dict[str, Any], type: str, keep: Tree, *, is_root: bool = False)
                 made[key] = _each(item, lambda one, t=found[1], b=below: _cut(one, t, b))  # type: ignore[misc]
         elif (is_root and name in _ALWAYS) or (found is not None and found[0].min > 0):
             made[key] = item
-    return made
+    return _filled(made)
 
 
 def _summarised(value: dict[str, Any], type: str, *, is_root: bool = False) -> dict[str, Any]:
@@ -91,7 +91,11 @@ def _summarised(value: dict[str, Any], type: str, *, is_root: bool = False) -> d
             made[key] = _each(item, lambda one, t=found[1]: _summarised(one, t)) if is_backbone else item  # type: ignore[misc]
         elif (is_root and name in _ALWAYS) or (not is_root and name in ("id", "modifierExtension")):
             made[key] = item
-    return made
+    return _filled(made)
+
+
+def _filled(element: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in element.items() if value not in ({}, [])}
 
 
 def _property(type: str, key: str) -> tuple[Element, str] | None:
@@ -102,6 +106,7 @@ def _property(type: str, key: str) -> tuple[Element, str] | None:
 
 
 def _each(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Change each object of a value; those of which nothing stays are left out, since FHIR has no empty ones."""
     if isinstance(value, list):
-        return [change(one) if isinstance(one, dict) else one for one in value]
+        return [one for one in (change(one) if isinstance(one, dict) else one for one in value) if one != {}]
     return change(value) if isinstance(value, dict) else value
