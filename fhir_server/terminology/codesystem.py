@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, Final, NamedTuple
 
 from fhir_server.model import Resource
@@ -198,7 +199,7 @@ def _properties(data: Mapping[str, Any]) -> list[Property]:
     for given in data.get("property", ()):
         type = next((key for key in given if key.startswith("value")), "")
         if type:
-            made.append(Property(given.get("code", ""), type, given[type]))
+            made.append(Property(intern(given.get("code", "")), intern(type), given[type]))
     return made
 
 

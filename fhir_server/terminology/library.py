@@ -31,7 +31,8 @@ MOST_WORK: Final = 2_000_000
 """Concepts, parts of value sets and groups of maps that one call looks at, by weight: some seconds at most."""
 
 _CANDIDATE: Final = 1_000  # bytes in memory, with its key
-_GROWTH: Final = 4  # bytes in memory for a byte of JSON, measured on R4's code systems
+_GROWTH: Final = 3  # bytes in memory for a byte of JSON, as measured, and for each concept
+_CONCEPT: Final = 250
 _DATE: Final = re.compile(r"[0-9]{4}(?:-[0-9]{2}){1,2}")
 _SNOMED: Final = "http://snomed.info/sct"
 _LOINC: Final = "http://loinc.org"
@@ -123,7 +124,7 @@ class Library:
                 return None
             more = [await self._load(k, c) for k, c in supplements.items()]
             made = codesystem.decode(body, more + french.supplements(url), is_listed=key[1] == r4.LISTED)
-            self._keep(whole, made, len(made.concepts) * 200 + _length(body), (found, *supplements.values()))
+            self._keep(whole, made, len(made.concepts) * _CONCEPT + _length(body) * _GROWTH, (found, *supplements.values()))
         return made
 
     async def value_set(self, canonical: str) -> ValueSet | None:
@@ -138,7 +139,7 @@ class Library:
         if made is None:
             body = await self._load(key, found)
             made = valueset.decode(body)
-            self._keep(key, made, _length(body), (found,))
+            self._keep(key, made, _length(body) * _GROWTH, (found,))
         return made
 
     async def concept_map(self, canonical: str) -> Resource | None:
@@ -229,7 +230,7 @@ class Library:
 
     def _keep(self, key: Any, made: Any, size: int, of: Sequence[Candidate | None]) -> None:
         if all(candidate is None or candidate.at != self._now for candidate in of):
-            self._shelf.keep(key, made, size * _GROWTH)
+            self._shelf.keep(key, made, size)
 
 
 def _length(resource: Resource) -> int:
