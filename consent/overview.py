@@ -39,6 +39,13 @@ DEEDS = {
     "hl7v2": ("a transmis un message de l’hôpital", "sent a message of the hospital"),
     "pre-dmp": ("a lu le dossier", "read the record"),
     "validate-pre-dmp": ("a validé le dossier", "validated the record"),
+    "$everything": ("a lu le dossier", "read the record"),
+    "$summary": ("a lu la synthèse", "read the summary"),
+    "$document": ("a lu un document", "read a document"),
+    "$lastn": ("a lu les dernières mesures", "read the last measurements"),
+    "$stats": ("a calculé des statistiques", "computed statistics"),
+    "$meta-add": ("a ajouté une étiquette", "added a label"),
+    "$meta-delete": ("a retiré une étiquette", "removed a label"),
     "load": ("a repris des données antérieures", "loaded earlier data"),
     "batch": ("a envoyé plusieurs demandes", "sent several requests"),
 }
