@@ -124,7 +124,8 @@ class Library:
                 return None
             more = [await self._load(k, c) for k, c in supplements.items()]
             made = codesystem.decode(body, more + french.supplements(url), is_listed=key[1] == r4.LISTED)
-            self._keep(whole, made, len(made.concepts) * _CONCEPT + _length(body) * _GROWTH, (found, *supplements.values()))
+            size = len(made.concepts) * _CONCEPT + _length(body) * _GROWTH
+            self._keep(whole, made, size, (found, *supplements.values()))
         return made
 
     async def value_set(self, canonical: str) -> ValueSet | None:

@@ -220,8 +220,10 @@ def test_the_shelf_lets_go_of_what_was_not_asked_for_longest() -> None:
     shelf.keep("c", 3, 40)
     assert (shelf.get("a"), shelf.get("b"), shelf.get("c")) == (1, None, 3)
     shelf.keep("huge", 4, 1_000)
-    assert shelf.get("huge") == 4
-    assert shelf.size == 1_000
+    shelf.keep("d", 5, 40)
+    assert (shelf.get("huge"), shelf.get("d"), shelf.size) == (4, 5, 80)
+    shelf.keep("larger", 6, 2_000)
+    assert (shelf.get("huge"), shelf.get("larger")) == (None, 6)
 
 
 HIERARCHIES = [
