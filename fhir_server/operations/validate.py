@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from fhir_server import gate
 from fhir_server.errors import BadParameter, BadRequest, FhirError, Issue
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Resource
+from fhir_server.operations.inputs import read_inputs, text, texts
 from fhir_server.outcome import outcome
 from fhir_server.profiles import Task
 from fhir_server.settings import Settings
@@ -118,21 +120,21 @@ def read_call(call: OperationCall) -> tuple[Resource | None, str, list[str]]:
 
     Raises:
         MalformedBody: The body is no JSON object that says its resourceType.
-        BadParameter: The mode is none of R4's, or a parameter is unknown.
+        BadParameter: The mode is none of R4's, or a parameter has no single value.
+        UnknownParameter: The operation has no such parameter.
     """
-    modes, profiles = list(call.parameters.get("mode", ())), list(call.parameters.get("profile", ()))
     resource = _resource(call.body)
-    # A Parameters is the envelope, unless Parameters are what is to be validated.
-    if resource is not None and resource.get("resourceType") == "Parameters" and call.type != "Parameters":
-        given = _given(resource)
-        if given:
-            resource = next((p["resource"] for p in given if p["name"] == "resource" and "resource" in p), None)
-            modes += _texts(given, "mode")
-            profiles += _texts(given, "profile")
-    mode = modes[0] if modes else ""
-    if len(set(modes)) > 1 or mode not in ("", *MODES):
+    envelope = resource if resource is not None and _is_envelope(call.type, resource) else None
+    inputs = read_inputs(replace(call, resource=envelope), ("resource", "mode", "profile"))
+    if envelope is not None:
+        held = inputs.get("resource", [])
+        if len(held) > 1 or not all(isinstance(one, dict) for one in held):
+            raise BadParameter("The parameter 'resource' is one resource.")
+        resource = held[0] if held else None
+    mode = text(inputs, "mode")
+    if mode not in ("", *MODES):
         raise BadParameter(f"The mode is one of {', '.join(MODES)}.")
-    return resource, mode, list(dict.fromkeys(profiles))
+    return resource, mode, list(dict.fromkeys(texts(inputs, "profile")))
 
 
 def _resource(body: bytes) -> Resource | None:
@@ -144,17 +146,10 @@ def _resource(body: bytes) -> Resource | None:
         raise MalformedBody(error.text, issues=error.issues) from None
 
 
-def _given(envelope: Resource) -> Sequence[dict[str, Any]]:
-    """Return the parameters of `$validate` in a Parameters; none where it is not an envelope."""
-    items = envelope.get("parameter")
-    if items.__class__ is not list:
-        return ()
-    known = [p for p in items if p.__class__ is dict and p.get("name") in ("resource", "mode", "profile")]
-    return known if len(known) == len(items) else ()
-
-
-def _texts(given: Sequence[dict[str, Any]], name: str) -> list[str]:
-    values = [p[key] for p in given if p["name"] == name for key in p if key.startswith("value")]
-    if any(value.__class__ is not str for value in values):
-        raise BadParameter(f"The parameter {name} is text.")
-    return [str(value) for value in values]
+def _is_envelope(type: str, resource: Resource) -> bool:
+    """Whether a body is the Parameters of the call, rather than Parameters that are to be validated themselves."""
+    if resource.get("resourceType") != "Parameters" or type == "Parameters":
+        return False
+    items = resource.get("parameter")
+    held = items if items.__class__ is list else []
+    return bool(type) or any(p.__class__ is dict and p.get("name") == "resource" and "resource" in p for p in held)

@@ -85,6 +85,28 @@ def test_parameters_carry_resource_mode_and_profile(hub: RunningHub) -> None:
     assert send(hub, "POST", "Parameters/$validate", envelope)[1][-1][0] != "error", "there it is the resource itself"
 
 
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        pytest.param("Patient/$validate?strict=true", [{"name": "resource", "resource": PATIENT}], id="in the query"),
+        pytest.param("Patient/$validate", [{"name": "strict", "valueBoolean": True}], id="in the body"),
+        pytest.param("Patient/$validate", [{"name": "resource", "valueString": "x"}], id="a resource that is none"),
+        pytest.param("Patient/$validate", [{"name": "resource", "resource": PATIENT}] * 2, id="two resources"),
+        pytest.param("Patient/$validate", [{"name": "mode", "valueCode": "create"}], id="no resource"),
+    ],
+)
+def test_a_call_that_cannot_be_read_is_refused(hub: RunningHub, path: str, parameter: list[Any]) -> None:
+    envelope = {"resourceType": "Parameters", "parameter": parameter}
+    assert send(hub, "POST", path, envelope)[0] == 400
+
+
+def test_parameters_on_the_system_are_an_envelope_only_with_a_resource_in_them(hub: RunningHub) -> None:
+    held = {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": PATIENT | {"gender": "x"}}]}
+    assert send(hub, "POST", "$validate", held)[1] == [("error", "code-invalid", "Patient.gender")]
+    other = {"resourceType": "Parameters", "parameter": [{"name": "a", "valueCode": " "}]}
+    assert send(hub, "POST", "$validate", other)[1][0][2] == "Parameters.parameter[0].value"
+
+
 def test_modes_look_at_what_is_planned(hub: RunningHub) -> None:
     made = hub.create(dict(PATIENT))
     path = f"Patient/{made['id']}/$validate"
