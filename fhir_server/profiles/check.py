@@ -149,13 +149,17 @@ def _check_profiles(run: Run, rules: Sequence[TypeRule], item: Item) -> None:
         return  # a type of R4 named as its own profile asks nothing
     known = [found for c in canonicals if (found := run.profile(c)) is not None]
     if len(known) < len(canonicals):
-        if not any(run.holds_silently(lambda p=p: check(_inside(run, item), p, item)) for p in known):  # type: ignore[misc]
+        if not any(_holds(run, profile, item) for profile in known):
             run.report("not-found", "A profile for this element is not known here.", item.where, "information")
         return
     if len(known) == 1:
         check(_inside(run, item), known[0], item)
-    elif not any(run.holds_silently(lambda p=p: check(_inside(run, item), p, item)) for p in known):  # type: ignore[misc]
+    elif not any(_holds(run, profile, item) for profile in known):
         run.report("structure", "This conforms to none of the profiles that it may have.", item.where)
+
+
+def _holds(run: Run, profile: Profile, item: Item) -> bool:
+    return run.holds_silently(lambda: check(_inside(run, item), profile, item))  # inside only once issues go elsewhere
 
 
 def _inside(run: Run, item: Item) -> Run:
