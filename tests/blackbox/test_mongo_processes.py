@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
+from fhir_server.errors import Unavailable
 from fhir_server.store.mongo import MongoStore
 from fhir_server.store.protocol import HistoryQuery
 from tests import mongo
-from tests.blackbox.store_writers import INDEXED
+from tests.blackbox.store_writers import INDEXED, work_of
 from tests.blackbox.test_store_kill import killed_after
+from tools.mongo_wire import CannotStart, WireServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,3 +96,37 @@ async def test_four_processes_lose_no_update(url: str) -> None:
         process.stdout.close()
         assert process.wait() == 0
     assert await there(url) == acked and len(acked) == 100
+
+
+async def test_a_server_that_goes_and_comes_back_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    mongo.base_url()  # skips where there is no server of ours
+    try:
+        server = WireServer(tmp_path / "wire.h2").start()
+    except CannotStart as error:
+        pytest.skip(f"NO SERVER OF OUR OWN: {error}")
+    store = MongoStore(f"{server.url('kept')}?serverSelectionTimeoutMS=300", index=lambda _: INDEXED)
+    again = WireServer(tmp_path / "wire.h2", server.port)
+    try:
+        await store.open()
+        await store.transact("t", work_of("one"))
+        server.stop()
+        with pytest.raises(Unavailable):
+            await store.transact("t", work_of("two"))
+        with pytest.raises(Unavailable):
+            async with store.view("t") as view:
+                await view.read("Observation", "one-a")
+        assert not store.healthy
+        again.start()
+        for _ in range(100):
+            if store.healthy:
+                break
+            await asyncio.sleep(0.1)
+        assert store.healthy, "it does not notice that the server is there again"
+        await store.transact("t", work_of("three"))
+        async with store.view("t") as view:
+            assert {r.key for r in await view.records("outbox")} == {"one", "three"}
+        assert await store.verify_audit() is None
+    finally:
+        await store.close()
+        server.stop()
+        again.stop()

@@ -16,11 +16,13 @@ from pymongo.errors import PyMongoError
 from fhir_server.store.mongo.commit import commit_id, remove, settle
 from fhir_server.store.mongo.connection import Database
 from fhir_server.store.mongo.documents import INDEXES
+from fhir_server.store.mongo.lease import waited
 
 _log = logging.getLogger(__name__)
 
 PERIOD_S: Final = 30.0
-HELD_MS: Final = 120_000  # how long what was superseded stays for views that are open
+_RETRY_S: Final = 2.0
+HELD_MS: Final = 900_000  # how long what was superseded stays for views that are open
 _STEP: Final = 1_000
 
 
@@ -51,10 +53,9 @@ class Janitor:
         self._seen: dict[str, list[tuple[int, int]]] = {}  # of a tenant: (milliseconds, seq), oldest first
         self.is_well = True  # whether it found the server the last time
 
-    async def run(self) -> None:
-        """Tidy up from time to time, until cancelled."""
-        while True:
-            await asyncio.sleep(PERIOD_S)
+    async def run(self, ended: asyncio.Event) -> None:
+        """Tidy up from time to time, until the event is set."""
+        while not await waited(ended, PERIOD_S if self.is_well else _RETRY_S):
             try:
                 await self.tidy()
                 self.is_well = True

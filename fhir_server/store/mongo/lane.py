@@ -13,15 +13,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError
 
 from fhir_server.errors import Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
 from fhir_server.store.mongo.batch import Batch, Repeat
 from fhir_server.store.mongo.commit import Lost, settle, take
-from fhir_server.store.mongo.connection import Database, translated
-from fhir_server.store.mongo.head import Head, read_head
+from fhir_server.store.mongo.connection import Database
+from fhir_server.store.mongo.documents import Document
 from fhir_server.store.mongo.lease import Lease
 from fhir_server.store.mongo.transaction import MongoTransaction
 from fhir_server.store.mongo.unit import Unit
@@ -34,6 +34,7 @@ MOST_BYTES: Final = 8_000_000  # of bodies after which no further unit joins a b
 MOST_S: Final = 0.25  # after which none does
 MOST_AUDITS: Final = 50_000  # rows that wait for a commit
 MOST_ROWS: Final = 5_000  # waiting rows that one commit takes: a document holds 16 MB
+MOST_TRIES: Final = 4  # to put a commit in place
 MOST_RUNS: Final = 50  # of a batch that others overtake
 _AUDIT_WAIT_S: Final = 0.05  # how long audit rows wait for a unit to share their commit
 _RETRY_S: Final = 1.0
@@ -124,10 +125,20 @@ class Lane:
                 await self._serve(units, rows)
                 if not self._units and (self._stuck or not self._ending):
                     break  # rows that came meanwhile wait for company
+            if self._stuck and not self._audits:
+                await self._look()
         finally:
             self._task = None
-            if self._audits and not self._ending:
+            if (self._audits or self._stuck) and not self._ending:
                 self._timer = self._loop.call_later(_RETRY_S if self._stuck else _AUDIT_WAIT_S, self._wake)
+
+    async def _look(self) -> None:
+        """Find out whether the server is there again, so that the hub says ready without a write."""
+        try:
+            await self._database.client.admin.command("ping")
+            self._stuck = False
+        except PyMongoError as error:
+            _log.debug("the server is still not there: %s", type(error).__name__)
 
     async def _serve(self, units: list[Unit], rows: list[AuditRow]) -> None:
         """Run units and rows until each is answered."""
@@ -175,12 +186,13 @@ class Lane:
 
     @asynccontextmanager
     async def _renewed(self) -> AsyncIterator[None]:
-        renewing = self._loop.create_task(self._lease.renew())
+        ended = asyncio.Event()
+        renewing = self._loop.create_task(self._lease.renew(ended))
         try:
             yield
         finally:
-            renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError, PyMongoError):
+            ended.set()
+            with contextlib.suppress(PyMongoError):
                 await renewing
 
     async def _fill(self, batch: Batch, units: list[Unit], rows: list[AuditRow]) -> int:
@@ -215,10 +227,15 @@ class Lane:
         except (Lost, Repeat):
             await batch.forget()
             raise
-        await settle(self._database, commit)
+        await self._settle(commit)
 
-
-async def current_head(database: Database, tenant: str) -> Head:
-    """Return the last commit of a tenant that is in place."""
-    with translated():
-        return read_head(await database.head.find_one({"_id": tenant}))
+    async def _settle(self, commit: Document) -> None:
+        """Put a commit in place; it is made, so a broken connection is no reason to give up at once."""
+        for tried in range(1, MOST_TRIES + 1):
+            try:
+                await settle(self._database, commit)
+                return
+            except AutoReconnect:
+                if tried == MOST_TRIES:
+                    raise
+                await asyncio.sleep(0.1 * 2**tried)

@@ -7,6 +7,7 @@ holder that slept past its time loses at the insert of its commit (`commit.take`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -19,6 +20,16 @@ from fhir_server.store.mongo.head import START, Head, read_head
 HOLD_MS: Final = 3_000  # how long it is held without a word
 RENEW_S: Final = 1.0
 _LEAST_S, _MOST_S = 0.002, 0.03  # between two looks whether it was handed over
+
+
+async def waited(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, so long at most; return whether it came.
+
+    What waits so is never cancelled inside a call of the driver, which would leave a connection open.
+    """
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 class Lease:
@@ -75,10 +86,9 @@ class Lease:
             self._made = True  # as it is after the insert
         self._made = True
 
-    async def renew(self) -> None:
-        """Hold it longer, again and again, until cancelled: for a batch that takes its time."""
-        while True:
-            await asyncio.sleep(RENEW_S)
+    async def renew(self, ended: asyncio.Event) -> None:
+        """Hold it longer, again and again, until the event is set: for a batch that takes its time."""
+        while not await waited(ended, RENEW_S):
             await self._heads.update_one({"_id": self._tenant, "owner": self._owner}, {"$set": self.fields()})
 
     async def release(self) -> None:

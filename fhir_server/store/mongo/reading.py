@@ -27,6 +27,8 @@ class MongoView:
         head: The commit that it shows.
     """
 
+    knows_words = False
+
     def __init__(self, tenant: str, place: Place, head: Head) -> None:
         self.tenant = tenant
         self._place, self._head = place, head

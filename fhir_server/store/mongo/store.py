@@ -67,6 +67,7 @@ class MongoStore:
         self._key = b""
         self._janitor: Janitor | None = None
         self._tidying: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
         self._room = asyncio.Semaphore(MOST_WAITING)
 
     # --- life ----------------------------------------------------------------------------------------------
@@ -84,8 +85,8 @@ class MongoStore:
         except BaseException:
             await database.client.close()
             raise
-        self._database, self._janitor = database, janitor
-        self._tidying = asyncio.get_running_loop().create_task(janitor.run(), name="mongo-janitor")
+        self._database, self._janitor, self._ended = database, janitor, asyncio.Event()
+        self._tidying = asyncio.get_running_loop().create_task(janitor.run(self._ended), name="mongo-janitor")
 
     async def close(self) -> None:
         """Finish what was accepted and let go; may be called twice."""
@@ -93,9 +94,8 @@ class MongoStore:
         if database is None:
             return
         if self._tidying is not None:
-            self._tidying.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._tidying
+            self._ended.set()
+            await self._tidying
         for lane in self._lanes.values():
             await lane.end()
         self._lanes.clear()

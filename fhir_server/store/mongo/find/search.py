@@ -43,6 +43,7 @@ class Search:
     def __init__(self, place: Place, types: Sequence[str], where: Sequence[Clause], see: Visibility) -> None:
         self._place, self._where, self._see = place, where, see
         self._types = typed(types, see)
+        self._sight = sight(see)
         self._made: tuple[Compiled, Pair] | None = None
 
     async def _compiled(self) -> tuple[Compiled, Pair]:
@@ -50,7 +51,7 @@ class Search:
         if self._made is None:
             compiler = Compiler(self._place.window.tenant, self._types, self._look)
             found = conjunction([await compiler.clause(clause) for clause in self._where])
-            self._made = found, both((found.pair, sight(self._see)))
+            self._made = found, both((found.pair, self._sight))
         return self._made
 
     def _among(self, *filters: Filter) -> Filter:
@@ -109,7 +110,7 @@ class Search:
         node = None if compiled.pair.is_exact else await self._place.node(document)
         if node is not None and not compiled.test(node):
             return False
-        if not self._see.partial:
+        if self._sight.is_exact:
             return True
         return is_seen(document, await self._place.body(document) if node is None else node.body, self._see)
 

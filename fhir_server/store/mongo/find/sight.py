@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from fhir_server import gate
 from fhir_server.model import Resource, Visibility
 from fhir_server.store.mongo.documents import Document
-from fhir_server.store.mongo.find.filters import EVERY, NONE, Filter, Pair, all_of, any_of
+from fhir_server.store.mongo.find.filters import EVERY, NONE, Filter, Pair, all_of, any_of, at_most
 from fhir_server.store.visibility import OPEN, hidden
+
+MOST_NAMED: Final = 50_000
+"""Patients that a filter names; where an actor may see more, each resource is looked at."""
 
 
 def typed(types: Iterable[str], see: Visibility) -> list[str]:
@@ -20,6 +24,8 @@ def sight(see: Visibility) -> Pair:
     """Return what may be seen; between the bounds are records of which a part may be seen."""
     if see.patients is None:
         return EVERY
+    if len(see.patients) + len(see.partial) > MOST_NAMED:
+        return at_most({})
     nobody: Filter = {"own": [], "k": {"$in": sorted(OPEN)}}
     sure = any_of((nobody, _owned(see.patients)))
     if not see.partial:
