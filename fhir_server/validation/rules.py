@@ -194,6 +194,24 @@ def bdl_8(o: dict[str, Any], cx: Context) -> bool:
     return url.__class__ is not str or "/_history/" not in url
 
 
+def csd_1(o: dict[str, Any], cx: Context) -> bool | None:
+    """Codes are unique; None where the JSON is not plain. FHIRPath reaches its bound on some 50,000 concepts."""
+    seen: set[str] = set()
+    waiting = [o]
+    while waiting:
+        holder = waiting.pop()
+        if "contained" in holder or "_code" in holder or holder.get("concept", []).__class__ is not list:
+            return None
+        for concept in holder.get("concept", []):
+            if concept.__class__ is not dict or concept.get("code").__class__ is not str:
+                return None
+            if concept["code"] in seen:
+                return False
+            seen.add(concept["code"])
+            waiting.append(concept)
+    return True
+
+
 NATIVE: Final[Mapping[str, Callable[[dict[str, Any], Context], bool | None]]] = {
     "att-1": att_1,
     "bdl-2": bdl_2,
@@ -203,6 +221,7 @@ NATIVE: Final[Mapping[str, Callable[[dict[str, Any], Context], bool | None]]] = 
     "bdl-7": bdl_7,
     "bdl-8": bdl_8,
     "cpt-2": cpt_2,
+    "csd-1": csd_1,
     "eld-16": eld_16,
     "eld-19": eld_19,
     "ext-1": ext_1,
@@ -219,5 +238,5 @@ NATIVE: Final[Mapping[str, Callable[[dict[str, Any], Context], bool | None]]] = 
 }
 """By key of the constraint; the keys are those that R4 uses once."""
 
-PARTIAL: Final = frozenset(["per-1"])
+PARTIAL: Final = frozenset(["csd-1", "per-1"])
 """Those that give None where the engine has to decide."""

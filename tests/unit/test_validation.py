@@ -92,6 +92,16 @@ def test_what_r4_allows_has_no_issue(resource: Any) -> None:
             [("CodeSystem.concept[0].code", "structure")],
             id="lists in a list where an invariant compares codes",
         ),
+        pytest.param(
+            {
+                "resourceType": "CodeSystem",
+                "status": "draft",
+                "content": "complete",
+                "concept": [{"code": "a", "concept": [{"code": "b"}, {"code": "a"}]}],
+            },
+            [("CodeSystem", "invariant")],
+            id="a code twice, at different depths",
+        ),
         pytest.param({"resourceType": "Horoscope"}, [("", "not-supported")], id="an unknown type"),
         pytest.param({"resourceType": "patient"}, [("", "not-supported")], id="a type in the wrong case"),
         pytest.param({"resourceType": "DomainResource"}, [("", "not-supported")], id="an abstract type"),

@@ -121,6 +121,11 @@ CASES: Final[dict[str, tuple[str, dict[str, Any], dict[str, Any]]]] = {
     ),
     "bdl-8": ("Bundle.entry", {"fullUrl": "http://x/Patient/1/_history/2"}, {}),
     "cpt-2": ("ContactPoint", {"value": "1"}, {}),
+    "csd-1": (
+        "CodeSystem",
+        {"resourceType": "CodeSystem", "concept": [{"code": "a", "concept": [{"code": "b"}]}, {"code": "b"}]},
+        {},
+    ),
     "eld-16": ("ElementDefinition", {"path": "a", "sliceName": "a b"}, {}),
     "ext-1": ("Extension", {"url": "x"}, {}),
     "ig-1": (
