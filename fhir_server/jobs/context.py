@@ -77,6 +77,11 @@ class JobContext:
         """The job as it was at the last checkpoint."""
         return self._job
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether lines wait for the next checkpoint."""
+        return bool(self._waiting)
+
     async def payload(self, *, skip: int = 0) -> AsyncIterator[bytes]:
         """Yield what was sent to work on, piece by piece, without the first `skip` pieces."""
         view = partial(self._store.view, self._job.tenant)

@@ -18,6 +18,8 @@ from tests.http.test_triage_http import CALM, GRAVE, new_patient, observation
 from tests.running import RunningHub
 
 NDJSON = "application/fhir+ndjson"
+pytestmark = pytest.mark.durable_stores
+
 ASYNC = "respond-async"
 
 
@@ -49,9 +51,9 @@ def ids(resources: list[dict[str, Any]], type: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[tuple[RunningHub, dict[str, str]]]:
+def world(store_engine: str) -> Iterator[tuple[RunningHub, dict[str, str]]]:
     """A hub of this module: two patients, a group of the first, an organization; files of 4 kB."""
-    with RunningHub("--jobs-file", "4000") as hub:
+    with RunningHub("--jobs-file", "4000", engine=store_engine) as hub:
         one = hub.create({"resourceType": "Patient", "name": [{"family": "Un"}], "gender": "male"})["id"]
         two = hub.create({"resourceType": "Patient", "name": [{"family": "Deux"}]})["id"]
         organization = hub.create({"resourceType": "Organization", "name": "o"})["id"]

@@ -10,6 +10,8 @@ import pytest
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.durable_stores
+
 HOLD = {"system": "urn:predmp:hold", "code": "legal-hold"}
 
 
@@ -54,12 +56,15 @@ def test_no_byte_of_an_erased_name_is_left(own_hub: RunningHub) -> None:
     hub = own_hub
     hub.create({"resourceType": "Patient", "id": "other"})
     person = Person(hub)
-    export = hub.request("GET", "/fhir/$export", Prefer="respond-async").headers["content-location"]
+    in_a_file = hub.store.startswith("sqlite:")
+    export = hub.request("GET", "/fhir/$export?_type=Patient,Observation", Prefer="respond-async").headers[
+        "content-location"
+    ]
     end = time.monotonic() + 20
     while (status := hub.request("GET", export).status_code) == 202 and time.monotonic() < end:
         time.sleep(0.05)
     assert status == 200
-    assert person.is_in_the_file(), "the check would find it"
+    assert person.is_in_the_file() or not in_a_file, "the check would find it"
     answer = person.erase(reason="asked for")
     assert answer.status_code == 200, answer.text
     report = values(answer)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.durable_stores
+
 INS = "urn:oid:1.2.250.1.213.1.4.10"
 RELIABILITY = {
     "url": "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-identity-reliability",

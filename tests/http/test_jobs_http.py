@@ -10,6 +10,8 @@ import pytest
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.durable_stores
+
 ASYNC = "respond-async"
 
 
