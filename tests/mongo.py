@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
+import warnings
 from functools import lru_cache
 
 import pytest
@@ -55,6 +57,13 @@ def drop(url: str) -> None:
         client.drop_database(client.get_default_database().name)
     finally:
         client.close()
+
+
+def forget_sockets() -> None:
+    """Collect the sockets that the driver leaves open where it gives up a connection; they are no later test's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def stop() -> None:

@@ -130,3 +130,4 @@ async def test_a_server_that_goes_and_comes_back_loses_nothing_that_was_acknowle
         await store.close()
         server.stop()
         again.stop()
+        mongo.forget_sockets()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from typing import Any
@@ -332,7 +330,4 @@ async def test_a_server_that_is_not_there_is_said_so(maker: Maker) -> None:
     for url in ("mongodb://127.0.0.1/", "mongodb://", "mongodb://a:b:c/x"):
         with pytest.raises(Unavailable):
             await MongoStore(url, index=maker.index).open()
-    with warnings.catch_warnings():
-        # The driver leaves a socket open whose connection it gives up; it is no later test's.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    mongo.forget_sockets()
