@@ -22,6 +22,7 @@ from fhir_server.settings import Settings
 from fhir_server.validation import advice
 
 LARGE: Final = 65_536  # bytes from which a resource is looked at in a thread, so that others are served meanwhile
+SEVERITIES: Final = ("fatal", "error", "warning", "information")
 MODES: Final = ("create", "update", "delete", "profile")
 NEEDS: Final = {"create": "c", "update": "u", "delete": "d"}
 DEFINITION: Final = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
@@ -77,6 +78,7 @@ class Validating:
             resource = gate.load(version.body)
         if mode != "delete":
             issues += await self._found(call, resource, profiles)
+        issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))  # what is worst first: an outcome has its bound
         return Answer(200, outcome(issues or [ALL_OK]))
 
     async def _found(self, call: OperationCall, resource: Resource, profiles: Sequence[str]) -> list[Issue]:
