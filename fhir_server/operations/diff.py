@@ -10,7 +10,7 @@ import re
 from typing import Any, Final
 
 from fhir_server import gate
-from fhir_server.errors import BadParameter, BadRequest, NotFound
+from fhir_server.errors import BadParameter, BadRequest, NotFound, TooCostly
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Resource
@@ -18,6 +18,7 @@ from fhir_server.operations.differences import difference
 from fhir_server.operations.inputs import Inputs, read_inputs, text
 from fhir_server.settings import Settings
 
+MOST_BYTES: Final = 524_288  # of a resource that is compared
 _REFERENCE: Final = re.compile(r"([A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/([1-9][0-9]{0,8}))?")
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
 _ALIASES: Final = {"fromVersion": "from", "toVersion": "to"}
@@ -76,6 +77,7 @@ class Diff:
     async def _side(self, call: OperationCall, inputs: Inputs, name: str) -> Resource:
         given: Any = next(iter(inputs.get(name, [])), None)
         if isinstance(given, dict) and isinstance(given.get("resourceType"), str):
+            _check_size(len(call.body))
             if given["resourceType"] not in self._hub.types or self._errors(given):
                 raise BadParameter(f"The resource of '{name}' is not valid.")
             return given
@@ -94,7 +96,13 @@ class Diff:
         found = await self._hub.read_one(type, id, actor=call.actor, version=version, request_id=call.request_id)
         if not found.body:
             raise NotFound("There is no such resource.")
+        _check_size(len(found.body))
         return gate.load(found.body)
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_BYTES:
+        raise TooCostly(f"$diff compares resources of at most {MOST_BYTES} bytes.")
 
 
 def _version(inputs: Inputs, name: str) -> int | None:

@@ -23,7 +23,7 @@ from fhir_server.operations.inputs import COMMON, Inputs, read_body, whole
 from fhir_server.operations.latest import Latest, Seen, see
 from fhir_server.search.parameters import parameter
 from fhir_server.search.query import Ask, Clause, Match, Query, Sort
-from fhir_server.search.values import Token
+from fhir_server.search.values import Reference, Token
 from fhir_server.settings import Settings
 from fhir_server.store.protocol import View
 
@@ -83,6 +83,7 @@ class LastN:
             sight = await self._hub.see(view, call.actor)
             groups = await self._newest(view, walked, sight, most)
         found = [seen.version for group in groups for seen in group]
+        shown = [] if query.summary == "count" else found
         if len(found) > MOST_GIVEN:
             raise TooCostly(f"More than {MOST_GIVEN} Observations would be given: ask for a smaller max, or by code.")
         owners = tuple(sorted({owner for version in found for owner in version.owners}))
@@ -91,7 +92,7 @@ class LastN:
         link = f"{self._hub.base_url}/Observation/$lastn?{urlencode([*query.text, ('max', most)], safe=':,|/')}"
         notes = [Issue("not-supported", f"The parameter {n} was ignored.", severity="warning") for n in query.ignored]
         body = bundle.searchset(
-            self._hub.base_url, found, (), query=query, total=len(found), links=[("self", link)], notes=notes
+            self._hub.base_url, shown, (), query=query, total=len(found), links=[("self", link)], notes=notes
         )
         return Answer(200, body=body)
 
@@ -129,7 +130,9 @@ def _pairs(call: OperationCall) -> tuple[list[tuple[str, str]], int]:
 
 
 async def _is_one_group(view: View, query: Query, sight: Visibility) -> bool:
-    """Whether all that matches shares a coding, so that the newest can be read off the index."""
+    """Whether all that matches is of one subject and shares a coding, so that the newest can be read off the index."""
+    if not any(_is_of_one(clause) for clause in query.where):
+        return False
     for clause in query.where:
         if not isinstance(clause, Match) or clause.parameter.code != "code" or clause.modifier:
             continue
@@ -141,12 +144,24 @@ async def _is_one_group(view: View, query: Query, sight: Visibility) -> bool:
     return False
 
 
+def _is_of_one(clause: Clause) -> bool:
+    """Whether a clause asks for a single subject."""
+    return (
+        isinstance(clause, Match)
+        and clause.parameter.code in _SUBJECTS
+        and not clause.modifier
+        and len(clause.asks) == 1
+        and isinstance(clause.asks[0].value, Reference)
+        and bool(clause.asks[0].value.type)
+    )
+
+
 async def _has_one_system(view: View, query: Query, sight: Visibility, clause: Match, code: str) -> bool:
     """Whether a code asked for without its system stands for one coding in all that matches."""
     newest = (await view.search(replace(query, count=1), see=sight)).versions
     if not newest:
         return True
-    systems = {system for system, own in see(newest[0], ZoneInfo("UTC")).codes if own == code}
+    systems = {system for _, system, own in see(newest[0], ZoneInfo("UTC")).codes if own == code}
     if len(systems) != 1:
         return False
     other: Clause = replace(clause, asks=(Ask(Token(systems.pop(), code)),), modifier="not")

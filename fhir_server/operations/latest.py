@@ -1,9 +1,9 @@
 """The newest Observations of each code: groups, recency and ties, as `$lastn` defines them.
 
-Our reading of R4 where it leaves a choice: two Observations are of one group when a chain of shared codings (system
-and code) joins them, over all that match; one without codings is grouped by its text. Newest is by the beginning of
-`effective[x]`; among equal ones by `issued`, then by when it was stored. One without `effective[x]` is older than all
-that have it. All that begin at the same instant as the last one wanted are given too.
+Our reading of R4 where it leaves a choice: two Observations of a subject are of one group when a chain of shared
+codings (system and code) joins them, over all that match; one without codings is grouped by its text. Newest is by
+the beginning of `effective[x]`; among equal ones by `issued`, then by when it was stored. One without `effective[x]` is
+older than all that have it. All that begin at the same instant as the last one wanted are given too.
 Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/observation-operation-lastn.html
 """
 
@@ -19,7 +19,7 @@ from fhir_server import gate
 from fhir_server.model import Version
 from fhir_server.search import dates
 
-Code: TypeAlias = tuple[str, str]  # system and code; of a text: "\0text" and the text
+Code: TypeAlias = tuple[str, str, str]  # subject, system and code; of a text: subject, "\0text" and the text
 
 _TEXT: Final = "\0text"
 _SLACK: Final = 64  # Observations that a group may keep beyond those wanted, before it is sorted
@@ -35,8 +35,13 @@ class _Concept(msgspec.Struct):
     text: str = ""
 
 
+class _Reference(msgspec.Struct):
+    reference: str = ""
+
+
 class _Observation(msgspec.Struct):
     code: _Concept
+    subject: _Reference | None = None
     effectiveDateTime: str | None = None
     effectiveInstant: str | None = None
     effectivePeriod: dict[str, Any] | None = None
@@ -74,7 +79,8 @@ def see(version: Version, zone: tzinfo) -> Seen:
         body = _decode(version.body)
     except msgspec.ValidationError:  # a null in a list, which has only extensions
         body = msgspec.convert(_without_nulls(gate.load(version.body)), _Observation)
-    codes = tuple(dict.fromkeys((coding.system, coding.code) for coding in body.code.coding if coding.code))
+    whose = body.subject.reference if body.subject is not None else ""
+    codes = tuple(dict.fromkeys((whose, coding.system, coding.code) for coding in body.code.coding if coding.code))
     begin = dates.read(body.effectiveDateTime or body.effectiveInstant, zone)
     if body.effectivePeriod is not None:
         begin = dates.read_period(body.effectivePeriod, zone)
@@ -83,7 +89,7 @@ def see(version: Version, zone: tzinfo) -> Seen:
     issued = dates.read(body.issued, zone)
     return Seen(
         version,
-        codes or ((_TEXT, body.code.text),),
+        codes or ((whose, _TEXT, body.code.text),),
         begin.lo if begin is not None else None,
         issued.lo if issued is not None else None,
     )

@@ -6,13 +6,15 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/references.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fhir_server import gate
 from fhir_server.model import Resource, Version, Visibility
 from fhir_server.search.readers import reference_parser
 from fhir_server.store.protocol import View
 from fhir_server.store.visibility import is_visible
+
+_READS: Final = 5  # for each resource that may be returned
 
 
 class Followed(NamedTuple):
@@ -56,16 +58,19 @@ class References:
             see: What the caller may see; nothing else is read on.
             starts: Where to begin.
             takes: Whether a resource that may be seen is wanted; what is not is not followed.
-            most: Bound of the resources returned.
+            most: Bound of the resources returned; five times as many are read.
             hops: Bound of references in a row.
         """
         known = {(version.type, version.id) for version in starts}
         made: list[Version] = []
         fresh: Sequence[Version] = starts
+        reads = _READS * most
         while fresh and hops > 0:
             hops -= 1
             added: list[Version] = []
             for key in self._fresh(fresh, known):
+                if (reads := reads - 1) < 0:
+                    return Followed(made + added, cut=True)
                 version = await view.read(*key)
                 if version is None or version.is_deleted or not is_visible(version, see) or not takes(version):
                     continue

@@ -166,6 +166,8 @@ class Stats:
             found = gate.load(member.body)
             if found.get("status") != "entered-in-error" and found.get("subject") == resource.get("subject"):
                 sources[member.id] = member
+                if len(sources) > 2 * MOST_MEASURED:
+                    raise TooCostly("The panels have too many members: ask for a shorter period.")
                 members.append((found, see(member, self._zone).begin))
         groups.add(resource, see(version, self._zone).begin, members)
 

@@ -100,6 +100,27 @@ async def test_the_newest_of_each_group_are_those_of_the_definition(
     assert ranks == sorted(ranks, reverse=True)
 
 
+async def test_each_subject_has_groups_of_its_own() -> None:
+    made: list[Observation] = [
+        {
+            "resourceType": "Observation",
+            "id": f"{who}{day}",
+            "status": "final",
+            "subject": {"reference": f"Patient/{who}"},
+            "effectiveDateTime": f"2026-01-0{day}",
+            "code": {"coding": [{"system": "s", "code": "a"}]},
+        }
+        for who in ("p", "q")
+        for day in (1, 2)
+    ]
+    async with memory_hub() as composed:
+        await put(composed, [*({"resourceType": "Patient", "id": who} for who in ("p", "q")), *made])
+        both = answered(await call(composed, "Observation/$lastn?subject=Patient/p,Patient/q&code=s|a"))
+        count = answered(await call(composed, "Observation/$lastn?patient=p&code=s|a&_summary=count"))
+    assert sorted(entry["resource"]["id"] for entry in both["entry"]) == ["p2", "q2"]
+    assert count["total"] == 1 and "entry" not in count
+
+
 @pytest.mark.parametrize(
     ("every", "groups"),
     [
