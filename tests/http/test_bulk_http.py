@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 
 from fhir_server import gate
@@ -149,6 +150,43 @@ def test_an_export_since_the_last_one_has_what_changed_and_what_was_deleted(own_
     assert ids(lines(hub, manifest), "Patient") == {new} != {kept}
     deleted = lines(hub, manifest, group="deleted")
     assert [d["entry"][0]["request"] for d in deleted] == [{"method": "DELETE", "url": f"Patient/{gone}"}]
+
+
+def test_an_export_while_others_write_has_each_resource_once_as_it_was(own_hub: RunningHub) -> None:
+    hub = own_hub
+    before = [hub.create({"resourceType": "Basic", "code": {"text": "0"}})["id"] for _ in range(40)]
+    doomed = before.pop()
+    stop = threading.Event()
+    headers = {"Authorization": f"Bearer {hub.operator}"}
+
+    def write(own: list[str]) -> None:
+        with httpx.Client(base_url=hub.http.base_url, headers=headers, trust_env=False) as http:
+            for n in range(1, 10_000):
+                if stop.is_set():
+                    return
+                body = {"resourceType": "Basic", "id": own[n % len(own)], "code": {"text": str(n)}}
+                http.put(f"/fhir/Basic/{body['id']}", json=body)
+                http.post("/fhir/Basic", json={"resourceType": "Basic", "code": {"text": "new"}})
+
+    writers = [threading.Thread(target=write, args=(before[start::3],)) for start in range(3)]
+    for writer in writers:
+        writer.start()
+    try:
+        manifests = []
+        for _ in range(3):
+            manifests.append(export(hub, "$export?_type=Basic"))
+            if doomed:
+                hub.request("DELETE", f"/fhir/Basic/{doomed}")
+                doomed = ""
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    for manifest in manifests:
+        found = lines(hub, manifest)
+        every = [resource["id"] for resource in found]
+        assert len(set(every)) == len(every) and set(before) <= set(every)
+        assert all(resource["meta"]["lastUpdated"] <= manifest["transactionTime"] for resource in found)
 
 
 def test_an_export_shows_only_what_its_caller_may_see(world: tuple[RunningHub, dict[str, str]]) -> None:
