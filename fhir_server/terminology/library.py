@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +34,7 @@ MOST_WORK: Final = 2_000_000
 _CANDIDATE: Final = 1_000  # bytes in memory, with its key
 _GROWTH: Final = 3  # bytes in memory for a byte of JSON, as measured, and for each concept
 _CONCEPT: Final = 250
+_LARGE: Final = 1_000_000  # bytes of JSON that are decoded in a thread of their own
 _DATE: Final = re.compile(r"[0-9]{4}(?:-[0-9]{2}){1,2}")
 _SNOMED: Final = "http://snomed.info/sct"
 _LOINC: Final = "http://loinc.org"
@@ -119,12 +121,13 @@ class Library:
         whole = (key, tuple(supplements))
         made: CodeSystem | None = self._shelf.get(whole)
         if made is None and key is not None:
-            body = await self._load(key, found)
+            body, length = await self._load(key, found)
             if body.get("content") == "supplement":  # it adds to another; no code is of it
                 return None
-            more = [await self._load(k, c) for k, c in supplements.items()]
-            made = codesystem.decode(body, more + french.supplements(url), is_listed=key[1] == r4.LISTED)
-            size = len(made.concepts) * _CONCEPT + _length(body) * _GROWTH
+            more = [(await self._load(k, c))[0] for k, c in supplements.items()]
+            decode = partial(codesystem.decode, body, more + french.supplements(url), is_listed=key[1] == r4.LISTED)
+            made = await asyncio.to_thread(decode) if length > _LARGE and self._now is None else decode()
+            size = len(made.concepts) * _CONCEPT + length * _GROWTH
             self._keep(whole, made, size, (found, *supplements.values()))
         return made
 
@@ -138,9 +141,9 @@ class Library:
             return implied(url)
         made: ValueSet | None = self._shelf.get(key)
         if made is None:
-            body = await self._load(key, found)
+            body, length = await self._load(key, found)
             made = valueset.decode(body)
-            self._keep(key, made, _length(body) * _GROWTH, (found,))
+            self._keep(key, made, length * _GROWTH, (found,))
         return made
 
     async def concept_map(self, canonical: str) -> Resource | None:
@@ -149,7 +152,7 @@ class Library:
         if (given := self._given.get(("ConceptMap", url))) is not None:
             return given
         key, found = await self._find("ConceptMap", url, version)
-        return None if key is None else await self._load(key, found)
+        return None if key is None else (await self._load(key, found))[0]
 
     async def stored_maps(self, parameter: str, url: str) -> list[Resource]:
         """Return the stored ConceptMaps that a search by canonical finds (`source-uri`, `target-system` ...)."""
@@ -220,22 +223,19 @@ class Library:
         return (await self._view.search(query)).versions
 
     # --- loading ---------------------------------------------------------------
-    async def _load(self, key: tuple[str, ...], candidate: Candidate | None) -> Resource:
+    async def _load(self, key: tuple[str, ...], candidate: Candidate | None) -> tuple[Resource, int]:
+        """Return a resource and how many bytes of JSON it has."""
         if candidate is None:
             place = r4.place(key[1], key[2])
             assert place is not None
-            return r4.read(place)
+            return r4.read(place), place.length
         found = await self._view.vread(candidate.type, candidate.id, candidate.number)
         assert found is not None, "a resource that the same state just found"
-        return gate.load(found.body)
+        return gate.load(found.body), len(found.body)
 
     def _keep(self, key: Any, made: Any, size: int, of: Sequence[Candidate | None]) -> None:
         if all(candidate is None or candidate.at != self._now for candidate in of):
             self._shelf.keep(key, made, size)
-
-
-def _length(resource: Resource) -> int:
-    return len(gate.write(resource))
 
 
 def _candidate(version: Version) -> Candidate:

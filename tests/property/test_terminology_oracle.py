@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_server.model import Resource
+from fhir_server.operations.terminology_wish import fits
+from fhir_server.search.fold import fold
 from fhir_server.terminology.codesystem import decode
+from fhir_server.terminology.valueset import Member
 from tests.terminology_world import concept, include, system, value_set, world
 
 CODES = ("a", "b", "c", "d", "e", "aa", "ab")
@@ -182,3 +185,14 @@ def test_subsumption_is_reflexive_transitive_and_the_same_from_both_ends(resourc
             if is_below:
                 assert made.below(other) <= made.below(one)
                 assert made.above(one) <= made.above(other)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.sampled_from("aB0 -_.,|+$'\"é(œ\t"), min_size=1, max_size=8),
+    st.text(st.sampled_from("ab0é-+ "), max_size=4),
+)
+def test_a_filter_finds_the_beginnings_of_folded_words(text: str, asked: str) -> None:
+    words = tuple(fold(asked).split())
+    expected = all(any(part.startswith(word) for part in fold(text).split()) for word in words)
+    assert fits(words, text, Member("", "", text, text)) is expected
