@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, Final
 
+from fhir_server import profiles
 from fhir_server.definitions import FHIR_VERSION, resource_types
 from fhir_server.http.routes import ROUTES
 from fhir_server.interactions.core import Hub
@@ -64,6 +65,7 @@ def _resource(hub: Hub, settings: Settings, type: str, known: set[str]) -> dict[
     made: dict[str, Any] = {
         "type": type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
+        "supportedProfile": list(profiles.supported(type)),
         "interaction": [{"code": code} for code in sorted(known - set(_SYSTEM))],
         "versioning": "versioned-update",
         "readHistory": True,

@@ -108,7 +108,7 @@ class SettledView:
             return where if isinstance(where, tuple) else tuple(where)
         settling = _Settling(self._view, self._terminology, see)
         made = tuple([await settling.clause(clause) for clause in where])
-        for narrowed, others in _read_whole(types, made):
+        for narrowed, others in () if self._view.knows_words else _read_whole(types, made):
             if await self._view.count(narrowed, others, see=see) > MOST_READ:
                 raise TooCostly(
                     f"A search by _text or _content reads at most {MOST_READ:,} resources. Narrow it by other "

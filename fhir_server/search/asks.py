@@ -87,6 +87,8 @@ class Reader:
             if text not in ("true", "false"):
                 raise BadParameter(f"The parameter '{name}' takes true or false.")
             return Match(parameter, (), modifier, missing=text == "true")
+        if modifier == "text" and parameter.type == "string":
+            modifier = "contains"  # R4 has :text for tokens only; other servers take it on strings, and look inside
         typed = parameter.type == "reference" and modifier in (targets(parameter) or resource_types())
         if modifier and not typed and modifier not in MODIFIERS.get(parameter.type, ()):
             raise UnsupportedModifier(f"The parameter '{name}' has a modifier that is not supported.")

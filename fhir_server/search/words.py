@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from fhir_server import gate
 from fhir_server.search.fold import LETTERS
 
 CODES: Final = ("_text", "_content")
@@ -26,6 +27,11 @@ _PARTS: Final = re.compile(r'"([^"]*)"|([()])|([^\s()"]+)')
 _WORD: Final = re.compile(r"[^\W_]+")
 _TAGS: Final = re.compile(r"<[^<>]*>")
 _DATA: Final = frozenset({"data", "resourceType", "div"})  # base64, what every resource says, and markup
+
+
+# Letters beyond ASCII, escapes, entities, markup, base64, lists of what is no string: to be read as `text_of` does.
+_ODD: Final = re.compile(rb'[^ -~]|[\\&<]|"data":|[\[,](?:[0-9\-]|null|true|false)')
+_NOT_STRINGS: Final = re.compile(rb'"resourceType":"[A-Za-z]+"|"[A-Za-z_]+":(?:-?[0-9][0-9.eE+\-]*|true|false|null)?')
 
 
 class Phrase(NamedTuple):
@@ -165,6 +171,46 @@ def text_of(code: str, resource: Any) -> str:
     if code == "_text":
         return folded(_narrative(resource))
     return folded("\n".join(_strings(resource)))
+
+
+def content_of(body: bytes) -> str:
+    """Return the words of a stored body as `_content` means them, for an index that takes no note of case.
+
+    Most bodies are plain: their strings are what is left when keys and what is no string are taken out of the JSON.
+    """
+    if _ODD.search(body):
+        return text_of("_content", gate.load(body))
+    return _NOT_STRINGS.sub(b" ", body).decode()
+
+
+def as_query(question: Words) -> tuple[str, bool]:
+    """Return what asks an index of words (https://www.sqlite.org/fts5.html#full_text_query_syntax).
+
+    Returns:
+        The expression, "" for everything; and whether it finds the answers alone. Else it finds more, never fewer: the
+        index knows no places of words, so a phrase asks for all of them.
+    """
+    if isinstance(question, Phrase):
+        parts = [f'"{word}"' for word in question.text.split(" ")]
+        return " AND ".join(parts) + (" *" if question.is_start else ""), len(parts) == 1
+    if isinstance(question, Without):
+        return "", False
+    made = [(part, *as_query(part)) for part in question.parts]
+    if isinstance(question, Some):
+        if any(not text for _, text, _ in made):
+            return "", False
+        return " OR ".join(f"({text})" for _, text, _ in made), all(exact for _, _, exact in made)
+    return _every([(text, exact) for part, text, exact in made if not isinstance(part, Without)], question)
+
+
+def _every(made: list[tuple[str, bool]], question: Every) -> tuple[str, bool]:
+    """Join what must be there; what must not be is taken off where the index knows it for certain."""
+    found = " AND ".join(f"({text})" for text, _ in made if text)
+    without = [as_query(part.part) for part in question.parts if isinstance(part, Without)]
+    if not found:
+        return "", False
+    taken = "".join(f" NOT ({text})" for text, exact in without if text and exact)
+    return f"({found}){taken}", all(exact for _, exact in (*made, *without))
 
 
 def _narrative(resource: Any) -> str:

@@ -74,6 +74,7 @@ class View(Protocol):
     """One consistent state of one tenant."""
 
     tenant: str
+    knows_words: bool  # whether full text is answered from an index, and so needs no bound on what it reads
 
     async def read(self, type: str, id: str) -> Version | None:
         """Return the newest version, a deletion included; None when the id was never used."""

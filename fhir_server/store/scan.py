@@ -102,6 +102,8 @@ class MemoryView:
         chained: The audit chain, which only grows; the view shows it as long as it is now.
     """
 
+    knows_words = False
+
     def __init__(self, tenant: str, state: State, chained: list[Chained]) -> None:
         self.tenant, self.state, self.chained = tenant, state, chained
         self._audited = len(chained)

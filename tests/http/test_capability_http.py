@@ -146,6 +146,15 @@ def test_the_system_level(hub: RunningHub, statement: dict[str, Any]) -> None:
         assert answer.status_code == 200, (parameter, answer.text)
 
 
+def test_the_supported_profiles_are_known(hub: RunningHub, statement: dict[str, Any]) -> None:
+    named = [(one["type"], url) for one in statement["rest"][0]["resource"] for url in one.get("supportedProfile", ())]
+    assert len(named) > 5
+    for type, url in named:
+        body = gate.write({**smallest()[type], "meta": {"profile": [url]}})
+        told = hub.request("POST", f"/fhir/{type}/$validate", content=body).json()["issue"]
+        assert not [issue for issue in told if issue["code"] == "not-found"], (url, told)
+
+
 def test_the_formats_and_patch_formats(hub: RunningHub, statement: dict[str, Any]) -> None:
     id = hub.create({"resourceType": "Patient"})["id"]
     for format in statement["format"]:

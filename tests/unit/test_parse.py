@@ -55,6 +55,7 @@ UCUM = "http://unitsofmeasure.org"
         pytest.param(
             "Patient?identifier:of-type=s|c|v", [Token(None, "v", kind=("s", "c"))], id="of-type: three parts"
         ),
+        pytest.param("Patient?name:text=ohn", [Text("ohn")], id="text of a string looks inside"),
         pytest.param("Condition?code:text=head ache", [Text("head ache")], id="text of a token is a string"),
         pytest.param(r"Patient?name=O\,Hara,Zoé", [Text("O,Hara"), Text("Zoé")], id="string"),
         pytest.param(r"Patient?name=a\b|c$d", [Text(r"a\b|c$d")], id="string: bars, dollars, lone backslashes stay"),

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from fhir_server.model import Version
 from fhir_server.search.values import Indexed
+from fhir_server.search.words import content_of
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.batch import Batch
-from fhir_server.store.sqlite.body import DELETE
+from fhir_server.store.sqlite.body import DELETE, read_body
 from fhir_server.store.sqlite.find.sight import NOBODY, SEVERAL
 from fhir_server.store.sqlite.rows import MANY, TIMELINES, UNDATED, coded
 from fhir_server.store.sqlite.terms import Term
@@ -40,8 +41,8 @@ class Placing:
     def __init__(self, batch: Batch, tenant: int) -> None:
         self._batch, self._tenant = batch, tenant
 
-    def add(self, k: int, version: Version, indexed: Indexed) -> None:
-        """Add the rows of a version that is current now."""
+    def add(self, k: int, version: Version, indexed: Indexed, *, words: bool = True) -> None:
+        """Add the rows of a version that is current now, those of its words only where they are not there yet."""
         batch, lists = self._batch, self._batch.lists
         term_of = partial(batch.term, self._tenant, version.type)
         rows = batch.rows.build(k, version.type, indexed, version.seq, version.at, term_of)
@@ -54,9 +55,11 @@ class Placing:
         lists["fact"] += rows.fact
         lists["timeline"] += rows.timeline
         lists["text"] += rows.text
+        if words:
+            lists["words"].append((version.seq, content_of(version.body)))
 
-    def remove(self, k: int, type: str, seq: int) -> None:
-        """Remove the rows of a version that is current no more."""
+    def remove(self, k: int, type: str, seq: int, body: bytes = b"") -> None:
+        """Remove the rows of a version that is current no more; without its body, all but those of its words."""
         batch, lists = self._batch, self._batch.lists
         waiting = lists["head"]
         if seq in batch.replaced or (waiting and seq >= waiting[0][0]):
@@ -79,11 +82,13 @@ class Placing:
             lists["no_timeline"] += self._timeline(type, facts, seq)
         lists["no_head"].append((seq,))
         lists["no_fact"].append((seq,))
+        if body:
+            lists["no_words"].append(("delete", seq, content_of(body)))
 
     def replace(self, k: int, version: Version, indexed: Indexed) -> None:
         """Put other rows in the place of those of a version that stays current."""
         self.remove(k, version.type, version.seq)
-        self.add(k, version, indexed)
+        self.add(k, version, indexed, words=False)
         self._batch.replaced.add(version.seq)
 
     def _timeline(self, type: str, facts: list[_Fact], seq: int) -> list[tuple[int, int, int, int, int]]:
@@ -121,7 +126,7 @@ class Placing:
         batch.will_erase(k)
         newest, method = versions[-1]
         if method != DELETE:
-            self.remove(k, type, newest)
+            self.remove(k, type, newest, self._body(newest))
             batch.count(k, "current", -1)
             batch.flush()
         self._drop(k, type, [seq for seq, _ in versions])
@@ -129,6 +134,11 @@ class Placing:
         batch.statement("DELETE FROM resource WHERE k = ? AND id = ?", (k, id))
         batch.set(batch.counters, (0, "seq"), batch.known.seq)  # the numbers of what is gone are not given again
         return len(versions)
+
+    def _body(self, seq: int) -> bytes:
+        found = self._batch.connection.execute("SELECT format, body FROM version WHERE seq = ?", (seq,)).fetchone()
+        assert found is not None, "a current version is there"
+        return read_body(*found)
 
     def forget(self, k: int, type: str, id: str) -> int:
         """Remove every version of a resource but its newest; return how many."""

@@ -20,8 +20,8 @@ from fhir_server.store.sqlite.session import Session
 
 _log = logging.getLogger(__name__)
 
-LAYOUT: Final = 2
-"""How index rows are made: 1 had no tokens in `fact`."""
+LAYOUT: Final = 3
+"""How index rows are made: 1 had no tokens in `fact`, 2 no words."""
 
 _ROWS: Final = 20_000  # that wait before they are written
 _EMPTIED: Final = ("token", "span", "fact", "timeline", "head", "text")
@@ -70,6 +70,7 @@ def _rebuild(batch: Batch, index: Callable[[Resource], Indexed]) -> int:
         _log.warning("the index is made anew, since this program makes it differently")
     for table in _EMPTIED:
         connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+    connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
     made = 0
     for k, tenant, type in types:
         placing = Placing(batch, tenant)

@@ -25,6 +25,7 @@ TABLES: Final = {
     "no_span": Table("DELETE FROM span WHERE (t, lo, seq, w) IN", 4),
     "no_fact": Table("DELETE FROM fact WHERE seq IN", 1),
     "no_timeline": Table("DELETE FROM timeline WHERE (t, p, c, lo, seq) IN", 5),
+    "no_words": Table("INSERT INTO words (words, rowid, text)", 3),
     "tenant": Table("INSERT INTO tenant", 2),
     "term": Table("INSERT INTO term", 6),
     "version": Table("INSERT INTO version", 9),
@@ -37,6 +38,7 @@ TABLES: Final = {
     "fact": Table("INSERT OR IGNORE INTO fact", 4),
     "timeline": Table("INSERT OR IGNORE INTO timeline", 5),
     "text": Table("INSERT OR IGNORE INTO text", 3),
+    "words": Table("INSERT INTO words (rowid, text)", 2),
     "no_record": Table("DELETE FROM record WHERE seq IN", 1),
     "record": Table(
         "INSERT INTO record",

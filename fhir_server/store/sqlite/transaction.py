@@ -33,6 +33,8 @@ class SqliteTransaction:
         now: Its time.
     """
 
+    knows_words = True
+
     def __init__(self, batch: Batch, tenant: str, index: Callable[[Resource], Indexed], now: int) -> None:
         self.tenant, self.now = tenant, now
         self._batch, self._index = batch, index
@@ -171,7 +173,7 @@ class SqliteTransaction:
     def _supersede(self, k: int, before: Version) -> None:
         batch, lists = self._batch, self._batch.lists
         if not before.is_deleted:
-            self._placing().remove(k, before.type, before.seq)
+            self._placing().remove(k, before.type, before.seq, before.body)
             history = batch.term(self._number, before.type, terms.HISTORY, "", "")
             lists["token"].append((history, 0, before.seq))
             batch.count(k, "current", -1)

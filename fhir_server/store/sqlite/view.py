@@ -126,6 +126,8 @@ class SqliteView:
         tenant: Name.
     """
 
+    knows_words = True
+
     def __init__(self, readers: Readers, session: Session, tenant: str) -> None:
         self.tenant = tenant
         self._readers, self._session = readers, session

@@ -7,7 +7,7 @@ from typing import Any
 
 from fhir_server import gate
 from fhir_server.model import Resource
-from fhir_server.search import match
+from fhir_server.search import match, words
 from fhir_server.search.fold import fold
 from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not
 from fhir_server.search.values import (
@@ -37,6 +37,7 @@ from fhir_server.store.sqlite.find.ranges import (
     text_range,
 )
 from fhir_server.store.sqlite.find.sight import Sight, Typed, Visible
+from fhir_server.store.sqlite.find.worded import Worded
 from fhir_server.store.sqlite.rows import OWN, coded, part_name, pieces_name
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Term, Terms
@@ -158,7 +159,7 @@ class Compiler:
 
     def _ask(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
         if clause.is_full_text:
-            return self._checked(everything(types), clause, ask)
+            return self._words(clause, ask, types)
         match ask.value:
             case Token():
                 return self._token(clause.modifier, ask.value, code, types)
@@ -249,6 +250,13 @@ class Compiler:
             local = [t for t in self.terms_of(types, code, terms.LOCAL) if asked.type in ("", t.system)]
             found = keys(code, local, self._hash(asked.id))
         return self._checked(found, clause, ask) if asked.version else found
+
+    def _words(self, clause: Match, ask: Ask, types: Sequence[Typed]) -> Node:
+        """Find by words: in the index, and in the text itself where it does not tell all."""
+        assert isinstance(ask.value, Text)
+        expression, exact = words.as_query(words.read(ask.value.value))
+        found: Node = Worded(expression, tuple(type.k for type in types)) if expression else everything(types)
+        return found if exact and clause.parameter.code == "_content" else self._checked(found, clause, ask)
 
     def _composite(self, clause: Match, ask: Ask, code: str, types: Sequence[Typed]) -> Node:
         """Find resources whose parts fit; where parts of several elements could be mixed up, look closer."""
