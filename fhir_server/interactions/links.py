@@ -32,9 +32,9 @@ class Links(dict[str, str]):
 
 
 def conditional_references(resource: Resource) -> set[str]:
-    """Return the `Type?query` references anywhere in a resource."""
+    """Return the `Type?query` references anywhere in a resource; a url may stand in the query, never before it."""
     found = {str(gate.load(text)) for text in _CONDITION.findall(gate.write(resource))}
-    return {text for text in found if not text.startswith(("#", "urn:")) and "://" not in text}
+    return {text for text in found if text.partition("?")[0].isalpha()}
 
 
 def relinked(resource: Resource, links: Links) -> Resource:

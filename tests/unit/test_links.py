@@ -14,8 +14,9 @@ from fhir_server.interactions.links import Links, conditional_references, relink
 URN = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"
 OTHER = "urn:uuid:88f151c0-a954-468a-88bd-5ae15c08e059"
 CONDITION = "Patient?identifier=urn:x|1"
+BY_URL = "Patient?identifier=http://x.example|1"
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml"><a href="%s">x</a></div>'
-LINKS = {URN: "Patient/1", CONDITION: "Patient/2", "http://x.example/fhir/Patient/9": "Patient/3"}
+LINKS = {URN: "Patient/1", CONDITION: "Patient/2", BY_URL: "Patient/4", "http://x.example/fhir/Patient/9": "Patient/3"}
 
 
 def made(links: dict[str, str]) -> Links:
@@ -43,6 +44,7 @@ def walked(value: Any, links: dict[str, str]) -> Any:
         pytest.param({"subject": {"reference": URN}}, id="a reference"),
         pytest.param({"subject": {"reference": CONDITION}}, id="a condition"),
         pytest.param({"subject": {"reference": "http://x.example/fhir/Patient/9"}}, id="a full url"),
+        pytest.param({"subject": {"reference": BY_URL}}, id="a condition that holds a url"),
         pytest.param({"list": [{"reference": OTHER}, {"reference": URN}, {"valueUri": URN}]}, id="some of several"),
         pytest.param({"text": {"status": "generated", "div": DIV % URN}}, id="in a narrative"),
         pytest.param({"note": [{"text": f'say "{URN}"'}]}, id="quoted in a text that is no narrative: not a link"),
@@ -82,7 +84,9 @@ def test_both_ways_agree(value: Any, links: dict[str, str]) -> None:
     ("reference", "found"),
     [
         pytest.param(CONDITION, True, id="a condition"),
+        pytest.param("Practitioner?identifier=http://hl7.org/fhir/sid/us-npi|9", True, id="a condition that holds a url"),
         pytest.param("http://x.example/Patient?identifier=1", False, id="a url elsewhere"),
+        pytest.param("Patient/1?x=1", False, id="a query behind an id"),
         pytest.param("#p?", False, id="a fragment"),
         pytest.param("Patient/1", False, id="a plain reference"),
     ],
