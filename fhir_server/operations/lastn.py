@@ -102,8 +102,11 @@ class LastN:
         # Several groups are told apart only over all that matches, for which the order does not matter.
         walked = query if is_one_group else replace(query, sort=())
         async for version in _walk(view, walked, sight, first=most + 1 if is_one_group else _PAGE):
+            if not is_one_group:
+                latest.take(version, self._zone)
+                continue
             seen = see(version, self._zone)
-            if is_one_group and latest.is_settled(seen):
+            if latest.is_settled(seen):
                 break
             latest.add(seen)
         return latest.groups()

@@ -59,6 +59,7 @@ class Seen(NamedTuple):
     codes: tuple[Code, ...]
     begin: int | None  # of effective[x], microseconds since 1970
     issued: int | None
+    text: str = ""  # effectiveDateTime as it is written
 
     @property
     def rank(self) -> tuple[int, ...]:
@@ -75,12 +76,27 @@ class Seen(NamedTuple):
 
 def see(version: Version, zone: tzinfo) -> Seen:
     """Read of an Observation what its place depends on."""
+    body = _read(version)
+    return _seen(version, body, _codes(body), zone)
+
+
+def _read(version: Version) -> _Observation:
     try:
-        body = _decode(version.body)
+        return _decode(version.body)
     except msgspec.ValidationError:  # a null in a list, which has only extensions
-        body = msgspec.convert(_without_nulls(gate.load(version.body)), _Observation)
+        return msgspec.convert(_without_nulls(gate.load(version.body)), _Observation)
+
+
+def _codes(body: _Observation) -> tuple[Code, ...]:
     whose = body.subject.reference if body.subject is not None else ""
-    codes = tuple(dict.fromkeys((whose, coding.system, coding.code) for coding in body.code.coding if coding.code))
+    codings = body.code.coding
+    if len(codings) == 1 and codings[0].code:
+        return ((whose, codings[0].system, codings[0].code),)
+    codes = tuple(dict.fromkeys((whose, coding.system, coding.code) for coding in codings if coding.code))
+    return codes or ((whose, _TEXT, body.code.text),)
+
+
+def _seen(version: Version, body: _Observation, codes: tuple[Code, ...], zone: tzinfo) -> Seen:
     begin = dates.read(body.effectiveDateTime or body.effectiveInstant, zone)
     if body.effectivePeriod is not None:
         begin = dates.read_period(body.effectivePeriod, zone)
@@ -89,9 +105,10 @@ def see(version: Version, zone: tzinfo) -> Seen:
     issued = dates.read(body.issued, zone)
     return Seen(
         version,
-        codes or ((whose, _TEXT, body.code.text),),
+        codes,
         begin.lo if begin is not None else None,
         issued.lo if issued is not None else None,
+        body.effectiveDateTime or "",
     )
 
 
@@ -104,10 +121,11 @@ def _without_nulls(resource: dict[str, Any]) -> dict[str, Any]:
 class _Group:
     """Observations that belong together, as far as they may be among the newest."""
 
-    __slots__ = ("kept",)
+    __slots__ = ("floor", "kept")
 
     def __init__(self) -> None:
         self.kept: list[Seen] = []
+        self.floor = ""  # when the last of those wanted was made; what is older than it is none of them
 
     def newest(self, most: int) -> list[Seen]:
         """Sort and cut to those wanted, with those that tie with the last of them."""
@@ -116,7 +134,13 @@ class _Group:
         while end < len(self.kept) and self.kept[end].ties(self.kept[most - 1]):
             end += 1
         del self.kept[end:]
+        self.floor = self.kept[-1].text if len(self.kept) >= most else ""
         return self.kept
+
+    def is_too_old(self, text: str | None) -> bool:
+        """Whether a time is older than those wanted, told by its text alone: of the same form and zone."""
+        floor = self.floor
+        return text is not None and len(text) == len(floor) >= 20 and text[19:] == floor[19:] and text < floor
 
 
 class Latest:
@@ -133,15 +157,33 @@ class Latest:
 
     def add(self, seen: Seen) -> None:
         """Take an Observation, in any order."""
-        root = self._root(seen.codes[0])
-        for code in seen.codes[1:]:
-            root = self._join(root, self._root(code))
-        group = self._of.setdefault(root, _Group())
+        self._put(self._group(seen.codes), seen)
+
+    def take(self, version: Version, zone: tzinfo) -> None:
+        """Take an Observation, in any order; of one that is too old only its codes are looked at."""
+        body = _read(version)
+        codes = _codes(body)
+        group = self._group(codes)
+        if not group.is_too_old(body.effectiveDateTime):
+            self._put(group, _seen(version, body, codes, zone))
+
+    def _put(self, group: _Group, seen: Seen) -> None:
         group.kept.append(seen)
         if len(group.kept) > 2 * self._most + _SLACK:
             group.newest(self._most)
 
+    def _group(self, codes: tuple[Code, ...]) -> _Group:
+        root = self._root(codes[0])
+        for code in codes[1:]:
+            root = self._join(root, self._root(code))
+        group = self._of.get(root)
+        if group is None:
+            group = self._of[root] = _Group()
+        return group
+
     def _root(self, code: Code) -> Code:
+        if self._parents.get(code) == code:
+            return code
         path = [code]
         while (parent := self._parents.setdefault(path[-1], path[-1])) != path[-1]:
             path.append(parent)
@@ -155,6 +197,7 @@ class Latest:
             joined = self._of.setdefault(one, _Group())
             moved = self._of.pop(other, None)
             joined.kept += moved.kept if moved is not None else []
+            joined.floor = ""  # known again when the joined are sorted
         return one
 
     def groups(self) -> list[list[Seen]]:

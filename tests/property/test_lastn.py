@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fhir_server import gate
+from fhir_server.model import Version
+from fhir_server.operations.latest import Latest, see
 from tests.calls import answered, call, memory_hub, put
 
 Observation = dict[str, Any]
@@ -98,6 +102,39 @@ async def test_the_newest_of_each_group_are_those_of_the_definition(
     firsts = sorted((order[group[0]], group[0]) for group in wanted)
     ranks = [(begin(next(o for o in every if o["id"] == id)) or "") for _, id in firsts]
     assert ranks == sorted(ranks, reverse=True)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 59), st.sampled_from(["Z", "+01:00", ".5Z"])), max_size=400),
+    st.integers(1, 2),
+)
+def test_what_is_passed_over_by_its_text_is_none_of_the_newest(rows: list[tuple[int, int, str]], most: int) -> None:
+    """Enough of them that groups are cut while they are collected; codes 0 and 1 are joined by 3."""
+    names = {0: ["a"], 1: ["b"], 2: ["c"], 3: ["a", "b"]}
+    every = []
+    for n, (code, minute, zone) in enumerate(rows):
+        body = {
+            "code": {"coding": [{"system": "s", "code": name} for name in names[code]]},
+            "effectiveDateTime": f"2026-01-01T10:{minute:02}:00{zone}",
+        }
+        every.append(Version("Observation", f"{n}", 1, 0, "PUT", gate.write(body), n))
+    latest = Latest(most)
+    for version in every:
+        latest.take(version, UTC)
+    wanted = newest(every, most, UTC)
+    assert [[seen.version.id for seen in group] for group in latest.groups()] == wanted
+
+
+def newest(every: list[Version], most: int, zone: tzinfo) -> list[list[str]]:
+    """The groups without any cut on the way."""
+    collected = Latest(10_000)
+    for version in every:
+        collected.add(see(version, zone))
+    found = []
+    for group in collected.groups():
+        last = group[:most][-1]
+        found.append([seen.version.id for n, seen in enumerate(group) if n < most or seen.ties(last)])
+    return found
 
 
 async def test_each_subject_has_groups_of_its_own() -> None:
