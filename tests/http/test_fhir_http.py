@@ -256,15 +256,15 @@ def test_a_transaction_is_nothing_where_one_entry_fails(hub: RunningHub) -> None
 
 def test_conditional_references_find_their_target_or_fail_the_whole(hub: RunningHub) -> None:
     value = uuid.uuid4().hex
-    made = hub.create(patient(identifier=[{"system": "urn:x", "value": value}]))
+    made = hub.create(patient(identifier=[{"system": "http://x.example/ids", "value": value}]))
     good = hub.request(
         "POST",
         "/fhir",
-        json=transaction(post(pulse(f"Patient?identifier=urn:x|{value}"))),
+        json=transaction(post(pulse(f"Patient?identifier=http://x.example/ids|{value}"))),
         Prefer="return=representation",
     )
     assert good.json()["entry"][0]["resource"]["subject"]["reference"] == f"Patient/{made['id']}"
-    bad = hub.request("POST", "/fhir", json=transaction(post(pulse("Patient?identifier=urn:x|nobody"))))
+    bad = hub.request("POST", "/fhir", json=transaction(post(pulse("Patient?identifier=http://x.example/ids|nobody"))))
     assert bad.status_code == 422
 
 
