@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
 import pytest
 
-from fhir_server.errors import TooCostly
+from fhir_server.errors import TooCostly, TooLarge
 from fhir_server.model import Visibility
 from fhir_server.search.values import Composite, Quantity, Reference, Text, Token
 from fhir_server.store.mongo import MongoStore
@@ -107,3 +108,27 @@ async def test_a_reference_from_elsewhere_is_no_link(url: str) -> None:
             assert await view.count(("Observation",), asked("Observation", "patient=Patient/1").where) == 0
     finally:
         await store.close()
+
+
+async def test_what_no_document_holds_is_refused_and_its_neighbours_pass(url: str) -> None:
+    maker = Maker()
+    store = MongoStore(url, index=maker.index)
+    await store.open()
+    try:
+        many = tuple(Text(f"{n:09}" + "x" * 1_000) for n in range(9_000))
+        writes = [maker.write("Patient/1"), maker.write("Patient/2", values={"name": many}), maker.write("Patient/3")]
+        results = await asyncio.gather(*(put(store, write) for write in writes), return_exceptions=True)
+        assert [type(result) for result in results] == [list, TooLarge, list]
+        assert await ids(store, asked("Patient", "_sort=_id")) == ["1", "3"] and store.healthy
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("text", ["name=a\0b", "name:contains=\0", "name:exact=a\0b", "gender=\0", "_id=\0"])
+async def test_a_question_that_nothing_can_answer_finds_nothing(store: MongoStore, text: str) -> None:
+    assert await ids(store, asked("Patient", text)) == []
+
+
+async def test_a_text_too_long_for_a_pattern_is_refused(store: MongoStore) -> None:
+    with pytest.raises(TooCostly):
+        await found(store, asked("Patient", "name=" + "x" * 40_000))

@@ -12,7 +12,7 @@ from fhir_server.search.values import Indexed
 from fhir_server.store.mongo import audit
 from fhir_server.store.mongo.commit import commit_id
 from fhir_server.store.mongo.connection import Collection, Database, translated
-from fhir_server.store.mongo.documents import Document, body_parts, record_document, version_document
+from fhir_server.store.mongo.documents import Document, body_parts, check_size, record_document, version_document
 from fhir_server.store.mongo.find.place import Place
 from fhir_server.store.mongo.head import Head
 from fhir_server.store.mongo.window import Own, Window
@@ -63,7 +63,7 @@ class Batch:
         self.records: dict[tuple[str, str], Known] = {}
         self.rows: list[tuple[str, AuditRow]] = []
         self.size = 0  # bytes of bodies
-        self.is_broken = False  # whether it is not known what of it is in the database
+        self.broken: BaseException | None = None  # why it is not known what of it is in the database
         self._waiting: dict[str, dict[ObjectId, Document]] = {"version": {}, "record": {}}
         self._parts: dict[ObjectId, list[Document]] = {}
         self._sent: dict[str, set[ObjectId]] = {"version": set(), "record": set(), "part": set()}
@@ -127,6 +127,7 @@ class Batch:
 
     def _write_version(self, made: Version, indexed: Indexed) -> Document:
         document = version_document(self.tenant, made, indexed, self.own.tx, self.base.n + 1)
+        check_size(document, made.body)
         if parts := body_parts(document, made.body):
             self._parts[document["_id"]] = parts
         self._wait("version", document)
@@ -192,7 +193,11 @@ class Batch:
 
     def audit(self, row: AuditRow) -> None:
         """Append to the audit chain."""
-        self.rows.append((audit.write_row(self.tenant, row), row))
+        self.add_row(audit.write_row(self.tenant, row), row)
+
+    def add_row(self, body: str, row: AuditRow) -> None:
+        """Append a row that is written already."""
+        self.rows.append((body, row))
         self._undo.append(lambda: void(self.rows.pop()))
 
     def bump_epoch(self) -> None:
@@ -217,8 +222,8 @@ class Batch:
         try:
             with translated():
                 await self._send(records)
-        except BaseException:
-            self.is_broken = True
+        except BaseException as error:
+            self.broken = error
             raise
 
     async def _send(self, records: bool) -> None:

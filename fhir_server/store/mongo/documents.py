@@ -11,7 +11,9 @@ from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 from bson import ObjectId
+from bson import encode as encode_document
 
+from fhir_server.errors import TooLarge
 from fhir_server.model import Record, Version
 from fhir_server.search.cursor import sort_key
 from fhir_server.search.fold import fold
@@ -40,6 +42,9 @@ LEAST: Final = ""  # stands for a number without a lower bound
 MOST: Final = "~"  # ... without an upper bound: above all hexadecimal digits
 
 MOST_BODY: Final = 8_000_000  # bytes of a body in its document; more goes to `part` (a document holds 16 MB)
+
+MOST_DOCUMENT: Final = 16_000_000  # bytes
+_LARGE_BODY, _MANY_ENTRIES = 1_000_000, 2_000  # below both, a document is far from that
 
 INDEXES: Final = ("tok", "str", "ref", "dt", "num", "s")
 
@@ -89,6 +94,13 @@ def version_document(tenant: str, made: Version, indexed: Indexed, tx: ObjectId,
     if not made.is_deleted:
         document |= index_fields({**indexed.values, **own_values(made)})
     return document
+
+
+def check_size(document: Document, body: bytes) -> None:
+    """Raise TooLarge where a document is more than a server takes; small ones are not measured."""
+    entries = sum(len(document.get(name, ())) for name in ("tok", "str", "ref", "dt", "num"))
+    if (len(body) > _LARGE_BODY or entries > _MANY_ENTRIES) and len(encode_document(document)) > MOST_DOCUMENT:
+        raise TooLarge("What is to be indexed of a resource is too large for the store.")
 
 
 def body_parts(document: Document, body: bytes) -> list[Document]:

@@ -11,13 +11,14 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from fhir_server.errors import Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
+from fhir_server.store.mongo.audit import write_row
 from fhir_server.store.mongo.batch import Batch, Repeat
 from fhir_server.store.mongo.commit import Lost, settle, take
 from fhir_server.store.mongo.connection import Database
@@ -33,11 +34,15 @@ MOST_UNITS: Final = 256  # of a batch
 MOST_BYTES: Final = 8_000_000  # of bodies after which no further unit joins a batch
 MOST_S: Final = 0.25  # after which none does
 MOST_AUDITS: Final = 50_000  # rows that wait for a commit
-MOST_ROWS: Final = 5_000  # waiting rows that one commit takes: a document holds 16 MB
+MOST_ROWS: Final = 5_000  # waiting rows that one commit takes ...
+MOST_ROW_BYTES: Final = 4_000_000  # ... and their bytes: a document holds 16 MB
 MOST_TRIES: Final = 4  # to put a commit in place
 MOST_RUNS: Final = 50  # of a batch that others overtake
 _AUDIT_WAIT_S: Final = 0.05  # how long audit rows wait for a unit to share their commit
 _RETRY_S: Final = 1.0
+
+Row: TypeAlias = tuple[str, AuditRow]
+"""An audit row, as it is written and as it came."""
 
 UNREACHABLE: Final = "The store cannot be reached now."
 
@@ -68,7 +73,7 @@ class Lane:
         self._database, self._tenant, self._lease = database, tenant, lease
         self._index, self._clock, self._key, self._seconds = index, clock, audit_key, seconds
         self._units: deque[Unit] = deque()
-        self._audits: deque[AuditRow] = deque()
+        self._audits: deque[Row] = deque()
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -93,7 +98,7 @@ class Lane:
         self._check()
         if self._stuck or len(self._audits) >= MOST_AUDITS:
             raise Unavailable("The access cannot be audited now.")
-        self._audits.append(row)
+        self._audits.append((write_row(self._tenant, row), row))
         if self._task is None and self._timer is None:
             self._timer = self._loop.call_later(_AUDIT_WAIT_S, self._wake)
 
@@ -121,8 +126,7 @@ class Lane:
         try:
             while self._units or self._audits:
                 units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
-                rows = [self._audits.popleft() for _ in range(min(len(self._audits), MOST_ROWS))]
-                await self._serve(units, rows)
+                await self._serve(units, self._rows())
                 if not self._units and (self._stuck or not self._ending):
                     break  # rows that came meanwhile wait for company
             if self._stuck and not self._audits:
@@ -132,6 +136,15 @@ class Lane:
             if (self._audits or self._stuck) and not self._ending:
                 self._timer = self._loop.call_later(_RETRY_S if self._stuck else _AUDIT_WAIT_S, self._wake)
 
+    def _rows(self) -> list[Row]:
+        """Take as many waiting rows as one commit takes."""
+        taken: list[Row] = []
+        size = 0
+        while self._audits and len(taken) < MOST_ROWS and size < MOST_ROW_BYTES:
+            taken.append(self._audits.popleft())
+            size += len(taken[-1][0])
+        return taken
+
     async def _look(self) -> None:
         """Find out whether the server is there again, so that the hub says ready without a write."""
         try:
@@ -140,11 +153,12 @@ class Lane:
         except PyMongoError as error:
             _log.debug("the server is still not there: %s", type(error).__name__)
 
-    async def _serve(self, units: list[Unit], rows: list[AuditRow]) -> None:
+    async def _serve(self, units: list[Unit], rows: list[Row]) -> None:
         """Run units and rows until each is answered."""
         try:
+            units = [unit for unit in units if not unit.future.cancelled()]
             while units or rows:
-                done = await self._batch([unit for unit in units if not unit.future.cancelled()], rows)
+                done = await self._batch(units, rows)
                 for unit in units[:done]:
                     unit.answer()
                 units, rows = units[done:], []
@@ -156,16 +170,28 @@ class Lane:
             for unit in units:
                 unit.error = Unavailable(UNREACHABLE)
                 unit.answer()
-        except BaseException as error:  # a fault of ours, or the loop ends: nobody may wait for ever
-            self._audits.extendleft(reversed(rows))
+        except Exception as error:  # a fault of ours: find whose unit it is, and let the others pass
+            await self._part(units, rows, error)
+        except BaseException:  # the loop ends: nobody may wait for ever
             for unit in units:
-                unit.error = error if isinstance(error, Exception) else Unavailable("The store is closed.")
+                unit.error = Unavailable("The store is closed.")
                 unit.answer()
-            if not isinstance(error, Exception):
-                raise
-            _log.exception("a batch failed")
+            raise
 
-    async def _batch(self, units: list[Unit], rows: list[AuditRow]) -> int:
+    async def _part(self, units: list[Unit], rows: list[Row], error: Exception) -> None:
+        if units and (rows or len(units) > 1):
+            await self._serve([], rows)
+            for unit in units:
+                await self._serve([unit], [])
+        elif units:
+            units[0].error = error
+            units[0].answer()
+        else:
+            self._stuck = True
+            self._audits.extendleft(reversed(rows))
+            _log.error("audit rows cannot be written: %s", type(error).__name__)
+
+    async def _batch(self, units: list[Unit], rows: list[Row]) -> int:
         """Commit rows and as many of the units as one batch takes; return how many."""
         careful = False
         for _ in range(MOST_RUNS):
@@ -195,11 +221,11 @@ class Lane:
             with contextlib.suppress(PyMongoError):
                 await renewing
 
-    async def _fill(self, batch: Batch, units: list[Unit], rows: list[AuditRow]) -> int:
+    async def _fill(self, batch: Batch, units: list[Unit], rows: list[Row]) -> int:
         if rows:  # they were there before the units
             batch.begin_unit(self._time)
-            for row in rows:
-                batch.audit(row)
+            for body, row in rows:
+                batch.add_row(body, row)
         end = self._loop.time() + MOST_S
         done = 0
         for unit in units:
@@ -207,8 +233,8 @@ class Lane:
                 break
             now = self._now = batch.begin_unit(self._time)
             await unit.run(MongoTransaction(batch, now))
-            if batch.is_broken:
-                raise Unavailable(UNREACHABLE)
+            if batch.broken is not None:
+                raise batch.broken
             if unit.error is not None:
                 batch.undo_unit()
             done += 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
+from fhir_server.errors import TooCostly
 from fhir_server.search.fold import fold
 from fhir_server.search.query import Ask
 from fhir_server.search.values import Composite, Number, Period, Position, Quantity, Reference, Text, Token, Uri
 from fhir_server.store.mongo import keys
 from fhir_server.store.mongo.find.filters import Filter, Pair, any_of, at_most, both, either, exactly
 from fhir_server.store.mongo.find.ranges import dates, numbers, quantities
+
+MOST_PATTERN: Final = 20_000  # characters; MongoDB takes 32,764 bytes
 
 
 def given(code: str) -> Filter:
@@ -76,6 +79,10 @@ def many_tokens(asks: tuple[Ask, ...], code: str) -> Filter:
 
 def _pattern(code: str, kind: str, rest: str) -> Filter:
     """Return what has a string that goes on as a pattern says."""
+    if len(rest) > MOST_PATTERN:
+        raise TooCostly("The text that is searched for is too long.")
+    if "\0" in rest:
+        return None  # no string of FHIR has it, and no pattern may
     return {"str": {"$regex": f"^{re.escape(keys.key(code, kind, ''))}{rest}"}}
 
 
