@@ -15,7 +15,7 @@ from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Resource
 from fhir_server.operations.differences import difference
-from fhir_server.operations.inputs import Inputs, read_inputs, text
+from fhir_server.operations.inputs import Inputs, flag, read_inputs, text
 from fhir_server.settings import Settings
 
 MOST_BYTES: Final = 524_288  # of a resource that is compared
@@ -62,17 +62,17 @@ class Diff:
             BadParameter: A version is no number.
             NotFound, Gone: A version is not there for the caller.
         """
-        inputs = read_inputs(call, ("from", "to", *_ALIASES))
+        inputs = read_inputs(call, ("from", "to", "includeMeta", *_ALIASES))
         first, last = (_version(inputs, name) for name in ("from", "to"))
         after = await self._read(call, call.type, call.id, last)
         if first is None:
             first = max(int(after["meta"]["versionId"]) - 1, 1)
-        return Answer(200, difference(await self._read(call, call.type, call.id, first), after))
+        return _answer(inputs, await self._read(call, call.type, call.id, first), after)
 
     async def resources(self, call: OperationCall) -> Answer:
         """Compare two resources: stored ones (`Type/id`, `Type/id/_history/n`) or ones that are sent."""
-        inputs = read_inputs(call, ("from", "to"))
-        return Answer(200, difference(await self._side(call, inputs, "from"), await self._side(call, inputs, "to")))
+        inputs = read_inputs(call, ("from", "to", "includeMeta"))
+        return _answer(inputs, await self._side(call, inputs, "from"), await self._side(call, inputs, "to"))
 
     async def _side(self, call: OperationCall, inputs: Inputs, name: str) -> Resource:
         given: Any = next(iter(inputs.get(name, [])), None)
@@ -98,6 +98,14 @@ class Diff:
             raise NotFound("There is no such resource.")
         _check_size(len(found.body))
         return gate.load(found.body)
+
+
+def _answer(inputs: Inputs, before: Resource, after: Resource) -> Answer:
+    """Return the patch; without changes of labels where `includeMeta` is false."""
+    if inputs.get("includeMeta") and not flag(inputs, "includeMeta"):
+        after = {name: value for name, value in after.items() if name != "meta"}
+        after |= {"meta": before["meta"]} if "meta" in before else {}
+    return Answer(200, difference(before, after))
 
 
 def _check_size(size: int) -> None:

@@ -144,6 +144,12 @@ def test_versions_differ_by_a_patch_that_leads_from_one_to_the_other(record: Rec
     assert {**applied, "id": 0, "meta": 0} == {**last, "id": 0, "meta": 0}
 
 
+def test_labels_are_left_out_where_that_is_asked_for(record: Record) -> None:
+    change(record, "meta-add", {"tag": [TAG]})
+    assert paths(read(record, "/$diff?from=1&to=2")) == ["Patient.meta"]
+    assert "parameter" not in read(record, "/$diff?fromVersion=1&includeMeta=false")
+
+
 def test_two_resources_differ_too(record: Record) -> None:
     other = make_record(record.hub, 1)
     query = f"/fhir/$diff?from={record.patient}&to={other.patient}/_history/1"
