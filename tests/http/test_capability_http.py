@@ -55,6 +55,8 @@ def smallest() -> dict[str, dict[str, Any]]:
         resource = gate.load(body)
         if resource["resourceType"] not in found and not validate(resource):
             kept = {k: v for k, v in resource.items() if k not in ("id", "meta", "text")}
+            if kept["resourceType"] == "Subscription":
+                kept["status"] = "off"  # the hub makes versions of one that it activates
             found[resource["resourceType"]] = kept
     return {type: found.get(type, {"resourceType": type, **LEAST.get(type, {})}) for type in resource_types()}
 
