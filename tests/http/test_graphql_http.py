@@ -255,13 +255,23 @@ def test_a_stranger_is_told_nothing(record: Record) -> None:
 
 
 def test_a_hidden_patient_is_not_reached_by_reference(record: Record) -> None:
-    token = stranger(record.hub)
-    other = record.add({"resourceType": "Organization", "name": "o", "contact": [{"name": {"text": "x"}}]})
-    made = record.add({"resourceType": "Device", "owner": {"reference": other}})
-    assert ask(record, "{ owner { resource { ... on Organization { name } } } }", made, token=token)["data"] == {
-        "owner": {"resource": {"name": "o"}}
-    }
-    assert ask(record, "{ patient { resource { id } } }", made, token=token)["data"] == {"patient": None}
+    """Who sees one patient's Observation learns nothing of another whom it is about too."""
+    mine, other = make_record(record.hub, 1), make_record(record.hub, 1)
+    member = {"member": {"reference": mine.doctor}}
+    mine.add({"resourceType": "CareTeam", "status": "active", "subject": {"reference": mine.patient}, "participant": [member]})  # fmt: skip
+    token = record.hub.token("system/*.cruds", actor=mine.doctor)
+    query = "{ subject { resource { ... on Patient { gender } } } focus { resource { id } } }"
+    answers = [
+        ask(record, query, mine.add(vital(mine.patient, "1-8", 1, "2020", focus=[{"reference": focus}])), token=token)
+        for focus in (other.patient, "Patient/nobody")
+    ]
+    assert answers[0]["data"] == {"subject": {"resource": {"gender": "female"}}, "focus": [{"resource": None}]}
+    assert answers[0] == answers[1]
+    lists = '{ PatientList(_id: "%s") { id } Patient(id: "%s") { ObservationList(_reference: focus) { id } } }'
+    seen = ask(record, lists.replace("%s", id_of(mine.patient)), token=token)["data"]
+    hidden = ask(record, lists.replace("%s", id_of(other.patient)), token=token)["data"]
+    assert seen == {"PatientList": [{"id": id_of(mine.patient)}], "Patient": {"ObservationList": []}}
+    assert hidden == {"PatientList": [], "Patient": None}
 
 
 def test_scopes_hold_for_each_type(record: Record) -> None:
