@@ -20,6 +20,7 @@ from fhir_server.search.values import Indexed
 
 _AHEAD: Final = 2  # blocks that each worker has before it
 _ALONE: Final = 1  # blocks that this process prepares itself: small imports need no workers
+_TURN: Final = 20  # lines that are prepared here without a pause
 _LIMIT: Final = 268_435_456  # bytes of an answer
 
 
@@ -126,7 +127,7 @@ class Pool:
         async for block in blocks:
             if alone < _ALONE or not self._size:
                 alone += 1
-                yield block, prepare(block.body, block.line, self._validate, self._index)
+                yield block, await self._here(block)
                 continue
             pending.append((block, await (await self._free()).ask(block)))
             while len(pending) >= self._size * _AHEAD:
@@ -135,6 +136,16 @@ class Pool:
         while pending:
             first, answer = pending.popleft()
             yield first, await answer
+
+    async def _here(self, block: Block) -> list[Prepared]:
+        """Prepare a block in this process, and let others be served between its lines."""
+        made: list[Prepared] = []
+        lines = block.body.split(b"\n")
+        for start in range(0, len(lines), _TURN):
+            part = b"\n".join(lines[start : start + _TURN])
+            made += prepare(part, block.line + start, self._validate, self._index)
+            await asyncio.sleep(0)
+        return made
 
     async def _free(self) -> _Worker:
         if len(self._workers) < self._size:

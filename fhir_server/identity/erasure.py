@@ -31,7 +31,7 @@ class Found:
 
     versions: dict[str, int] = field(default_factory=dict)  # by type
     hashes: dict[str, list[str]] = field(default_factory=dict)  # of bodies, by type
-    references: list[str] = field(default_factory=list)  # in the order in which they go
+    references: dict[str, None] = field(default_factory=dict)  # in the order in which they go
     identifiers: set[str] = field(default_factory=set)
     held: list[str] = field(default_factory=list)  # resources under a legal hold
     shared: list[str] = field(default_factory=list)  # resources of others that name the patient
@@ -40,8 +40,7 @@ class Found:
         """Note one version."""
         self.versions[version.type] = self.versions.get(version.type, 0) + 1
         self.hashes.setdefault(version.type, []).append(hashlib.sha256(version.body).hexdigest())
-        if version.reference not in self.references:
-            self.references.append(version.reference)
+        self.references[version.reference] = None
         if version.body:
             resource = gate.load(version.body)
             values = [item.get("value", "") for item in _items(resource.get("identifier"))]
@@ -82,7 +81,8 @@ async def find(view: View, type: str, id: str, hold: tuple[str, str]) -> Found:
         found.shared = [v.reference async for v in referring(view, id, left=()) if v.owners != (id,)]
     await _collect(view, found, HistoryQuery(type, id, count=PAGE, total=False), hold)
     own = f"{type}/{id}"
-    found.references = [reference for reference in found.references if reference != own] + [own]  # itself last
+    found.references.pop(own, None)
+    found.references[own] = None  # itself last
     return found
 
 
@@ -132,7 +132,8 @@ class Eraser:
             await self._hub.jobs.stop(actor.tenant, job)
         for start in range(0, len(before.shared), PAGE):
             await self._anonymise(actor, before.shared[start : start + PAGE], id)
-        *first, last = _parts(before.references)
+        references = list(before.references)
+        *first, last = _parts(references)
         for part in first:
             await self._remove(actor.tenant, part)
         report = self._report(type, id, before, rows, reason)
@@ -149,7 +150,7 @@ class Eraser:
             await tx.audit(AuditRow(*who, (id,) if type == "Patient" else (), 0, actor.purpose, request_id, about))
 
         await self._hub.store.transact(actor.tenant, end)
-        after = await self._left(actor.tenant, before.references)
+        after = await self._left(actor.tenant, references)
         return report | {"after": after, "sha256": digest}
 
     async def _remove(self, tenant: str, references: Sequence[str]) -> None:

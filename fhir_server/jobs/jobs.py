@@ -179,7 +179,9 @@ class Jobs:
         found = []
         for job in await self._ledger.in_states(tenant, STATES):
             lanes = [(INPUT, job.id), *((OUTPUT, f"{job.id}/{output.number}") for output in job.outputs)]
-            if any([await _holds(read_pieces(view, kind, lane), marks) for kind, lane in lanes]):
+            if any(mark in job.input for mark in marks) or any(
+                [await _holds(read_pieces(view, kind, lane), marks) for kind, lane in lanes]
+            ):
                 found.append(job)
         return found
 
