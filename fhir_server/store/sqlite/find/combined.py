@@ -60,7 +60,8 @@ class Both:
         """List the rarest, and test the others."""
         first = min(self.nodes, key=lambda node: node.size(context.session))
         rest = [node for node in self.nodes if node is not first]
-        return [tested(arm, [node.test(arm.seq, context) for node in rest]) for arm in first.arms(context)]
+        each = context.over(first.size(context.session))
+        return [tested(arm, [node.test(arm.seq, each) for node in rest]) for arm in first.arms(context)]
 
     def effort(self, session: Session) -> float:
         """Return about how many look-ups a test takes."""
@@ -90,7 +91,8 @@ class Except:
 
     def arms(self, context: Context) -> list[Arm]:
         """Test all."""
-        return [tested(arm, [self.test(arm.seq, context)]) for arm in self.all.arms(context)]
+        each = context.over(self.all.size(context.session))
+        return [tested(arm, [self.test(arm.seq, each)]) for arm in self.all.arms(context)]
 
     def effort(self, session: Session) -> float:
         """Return about how many look-ups a test takes."""

@@ -26,10 +26,16 @@ class Context:
 
     Args:
         session: The connection that will run it.
+        rows: About how many resources the conditions that are built will be asked of.
+        names: Aliases of the statement; its own by default.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session, self.names = session, Names()
+    def __init__(self, session: Session, rows: int = 0, names: Names | None = None) -> None:
+        self.session, self.rows, self.names = session, rows, names or Names()
+
+    def over(self, rows: int) -> Context:
+        """Return the same for conditions that so many resources are asked."""
+        return Context(self.session, rows, self.names)
 
 
 def count(session: Session, arms: Sequence[Arm]) -> int:

@@ -45,7 +45,8 @@ class Listing:
 
     def unsorted(self, limit: int, cursor: Cursor | None, extra: Node | None = None) -> list[Cursor]:
         """List the newest writes first."""
-        driver, context = self._plan.for_page(limit), Context(self._session)
+        driver = self._plan.for_page(limit)
+        context = Context(self._session, self._plan.rows_of_page(driver, limit))
         arms = self._plan.arms(driver, context)
         selects = []
         for arm in arms:
@@ -76,7 +77,7 @@ class Listing:
         return rows
 
     def _walk(self, key: Key, limit: int, cursor: Cursor | None) -> list[Cursor]:
-        context, descending = Context(self._session), key.sort.descending
+        context, descending = Context(self._session, self._plan.rows_of_walk(limit)), key.sort.descending
         ts, mark = [term.id for term in key.terms], terms.SEVERAL + key.sort.parameter.code
         selects = []
         for term in key.terms:
@@ -151,8 +152,8 @@ class Listing:
 
     def gathered(self, keys: Sequence[Key], limit: int, cursor: Cursor | None) -> list[Cursor]:
         """Gather all that matches, with its keys, and sort."""
-        context = Context(self._session)
         driver = self._plan.for_all()
+        context = Context(self._session, self._plan.rows_of_all(driver))
         arms = self._plan.arms(driver, context)
         if not arms:
             return []

@@ -21,6 +21,7 @@ _TEST: Final = 0.7  # to look something up for it
 _KEY: Final = 1.5  # to fetch its sort keys
 _RISK: Final = 0.02  # of walking a whole list, since matches may all stand at its end
 _FEW: Final = 30  # rows that need no comparison
+_DEAR: Final = 2.5  # look-ups of a test from which on it may be worth to gather a set once
 _MOST_ARMS: Final = 100  # of one statement
 
 
@@ -217,6 +218,26 @@ class Plan:
         return all(arm.ordered for arm in driver.lists.arms(Context(self.session)))
 
     # --- building ------------------------------------------------------------------------------------------
+
+    def rows_of_page(self, driver: Driver, limit: int) -> int:
+        """Return about how many rows of a driver are tested until there is a page; 0 where tests cost little."""
+        if self._effort(driver.covers) < _DEAR:
+            return 0
+        size = self._size(driver.lists.size(self.session))
+        if not self._is_ordered(driver):
+            return size
+        return self._walked(size, limit)
+
+    def rows_of_walk(self, limit: int) -> int:
+        """Return about how many resources are tested in the order of a sort key until there is a page."""
+        return 0 if self._effort(frozenset()) < _DEAR else self._walked(self.total(), limit)
+
+    def rows_of_all(self, driver: Driver) -> int:
+        """Return about how many rows of a driver are tested; 0 where tests cost little."""
+        return 0 if self._effort(driver.covers) < _DEAR else self._size(driver.lists.size(self.session))
+
+    def _walked(self, size: int, limit: int) -> int:
+        return int(min(size, 2 * limit * size / max(1.0, self.expected())))
 
     def arms(self, driver: Driver, context: Context) -> list[Arm]:
         """Return the driver's lists, narrowed by all that it does not cover."""

@@ -175,7 +175,8 @@ class Search:
         if self._plan.is_plain:
             return self._plan.total()
         self._afford(0, partial(self._plan.cost_of_all, 0))
-        driver, context = self._plan.for_all(), Context(self._session)
+        driver = self._plan.for_all()
+        context = Context(self._session, self._plan.rows_of_all(driver))
         arms = self._plan.arms(driver, context)
         if not arms:
             return 0
