@@ -12,7 +12,7 @@ import msgspec
 from fhir_server.search.molar import SUBSTANCES, WEIGHTS
 from fhir_server.search.own import OWN
 
-FORM: Final = 2
+FORM: Final = 3
 """Raised by whoever changes what extraction gives for the same definitions (`search.extract`, `readers`, `walks`,
 `dates`, `fold`) or how a store lays it out; a test with fixed resources says when."""
 

@@ -5,9 +5,11 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from fhir_server.definitions import resource_types
 from fhir_server.errors import Forbidden
+from fhir_server.interactions import contained
 from fhir_server.interactions.includes import Including, Index
 from fhir_server.model import Version, Visibility
 from fhir_server.search.clauses import Registry
@@ -40,6 +42,8 @@ async def search(view: View, query: Query, see: Visibility, index: Index, regist
             "The plan of a search is for callers who may see everything: it counts what others may not see."
         )
     plan = await view.explain(query, see=see) if query.explain else None
+    if query.contained != "false":
+        return await _contained(view, query, see, index, plan)
     if query.summary == "count" or query.count == 0:
         total = await view.count(query.types, query.where, see=see)
         return Results(query, [], [], total, None, False, plan=plan)
@@ -49,3 +53,33 @@ async def search(view: View, query: Query, see: Visibility, index: Index, regist
     beside = Including(view, see, index, found.versions, registry)
     await beside.run(query.includes)
     return Results(query, found.versions, beside.made, found.total, found.after, beside.is_cut, found.estimated, plan)
+
+
+async def _contained(
+    view: View, query: Query, see: Visibility, index: Index, plan: dict[str, object] | None
+) -> Results:
+    """Return a page of contained resources; with `both` after those that stand for themselves."""
+    counts = query.summary == "count" or query.count == 0
+    mine: list[Version] = []
+    total: int | None = 0
+    if query.contained == "both":
+        if counts or contained.is_phase(query.after):
+            total = await view.count(query.types, query.where, see=see)
+        else:
+            found = await view.search(query, see=see)
+            mine, total = found.versions, found.total
+            if found.after is not None:
+                within = await contained.search(view, replace(query, count=0, after=None), see, index, resource_types())
+                return Results(query, mine, [], _sum(total, within.total), found.after, False, plan=plan)
+    start = query.after if contained.is_phase(query.after) else None
+    left = 0 if counts else query.count - len(mine)
+    page = await contained.search(view, replace(query, count=left, after=start), see, index, resource_types())
+    after = page.after
+    if mine and not left and page.total:
+        after = contained.START
+    shown = [] if counts else [*mine, *page.versions]
+    return Results(query, shown, [], _sum(total, page.total), None if counts else after, False, plan=plan)
+
+
+def _sum(one: int | None, other: int) -> int | None:
+    return None if one is None else one + other

@@ -19,7 +19,7 @@ from fhir_server.search.paths import Path, paths
 from fhir_server.search.query import Parameter
 from fhir_server.search.readers import Readers, read_concept, read_quantity
 from fhir_server.search.registry import SearchParameters
-from fhir_server.search.values import NOTHING, Composite, Indexed, Reference, Value
+from fhir_server.search.values import NOTHING, Composite, Indexed, Reference, Token, Value
 from fhir_server.search.walks import UNREADABLE, Branch, Found, bare, put, read_readable
 
 ZONE: Final = "Europe/Paris"
@@ -83,6 +83,8 @@ class Indexer:
         plan.walk(resource, found)
         for rest in plan.rest:
             rest(resource, found)
+        if "contained" in resource:
+            put(found, "_contained", _types_of(resource["contained"]))
         for code, values in found.items():
             if values.__class__ is list:
                 found[code] = tuple(dict.fromkeys(values))
@@ -228,6 +230,13 @@ class Indexer:
 def _components(observation: Resource) -> list[Any]:
     components = observation.get("component")
     return [one for one in components if one.__class__ is dict] if components.__class__ is list else []
+
+
+def _types_of(contained: object) -> tuple[Value, ...]:
+    """Return the types of contained resources, as tokens; of what is no list of resources nothing."""
+    given = contained if isinstance(contained, list) else []
+    types = (item.get("resourceType") for item in given if isinstance(item, dict))
+    return tuple(Token("", type) for type in types if isinstance(type, str))
 
 
 def _branch(root: Branch, way: Path) -> Branch:

@@ -20,11 +20,12 @@ from fhir_server.search.compartments import clause, read_within
 from fhir_server.search.quantity import of_codes
 from fhir_server.search.query import Clause, Include, Query
 from fhir_server.search.results import (
+    CONTAINED,
+    CONTAINED_TYPES,
     MOST_INCLUDES,
     SUMMARIES,
     TOTALS,
     read_choice,
-    read_contained,
     read_count,
     read_elements,
     read_flag,
@@ -163,6 +164,7 @@ _RESULTS: Final[dict[str, tuple[str, Callable[[_Building, str], object]]]] = {
     "_elements": ("elements", lambda _, value: read_elements(value)),
     "_sort": ("sort", _Building._sort),
     "_explain": ("explain", lambda _, value: read_flag("_explain", value)),
-    "_contained": ("contained", lambda _, value: read_contained(value)),
+    "_contained": ("contained", lambda _, value: read_choice("_contained", value, CONTAINED)),
+    "_containedType": ("contained_type", lambda _, value: read_choice("_containedType", value, CONTAINED_TYPES)),
 }
 """Result parameters that are given once, with the field of `Query` that each sets."""

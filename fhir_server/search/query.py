@@ -159,5 +159,6 @@ class Query:
     ignored: tuple[str, ...] = ()  # parameters that lenient handling left out
     text: tuple[tuple[str, str], ...] = ()  # the parameters that ran, for the self link
     within: str = ""  # `Patient/1` of a search in its compartment, whose clause is in `where`
-    contained: str = "false"  # only false: contained resources are not searched
+    contained: str = "false"  # true: contained resources are searched; both: these and the others
+    contained_type: str = "container"  # container contained: which of the two is returned
     explain: bool = False  # whether the plan is to be shown beside the results

@@ -21,6 +21,8 @@ MOST_ELEMENTS: Final = 200  # of _elements
 MOST_INCLUDES: Final = 20  # _include and _revinclude of a query
 
 TOTALS: Final = ("none", "estimate", "accurate")
+CONTAINED: Final = ("true", "false", "both")
+CONTAINED_TYPES: Final = ("container", "contained")
 SUMMARIES: Final = ("true", "text", "data", "count", "false")
 
 _SORTABLE: Final = frozenset({"number", "date", "string", "token", "reference", "quantity", "uri"})
@@ -39,16 +41,6 @@ def read_choice(name: str, value: str, choices: Sequence[str]) -> str:
     """Read a parameter that takes one of a few words."""
     if value not in choices:
         raise BadParameter(f"The parameter '{name}' takes one of {', '.join(choices)}.")
-    return value
-
-
-def read_contained(value: str) -> str:
-    """Read `_contained`; only false, R4's default, is answered."""
-    if read_choice("_contained", value, ("true", "false", "both")) != "false":
-        raise UnknownParameter(
-            "The parameter '_contained' is answered for false only: search the resources that contain others by their "
-            "own parameters, or by words with _content."
-        )
     return value
 
 

@@ -1,0 +1,143 @@
+"""Searches for contained resources: `_contained=true|both`, `_containedType=container|contained`.
+
+The index tells which resources contain one of a type; their bodies are then read, and each contained resource is
+indexed and compared as a resource of its own would be. Source: FHIR R4 4.0.1,
+https://hl7.org/fhir/R4/search.html#contained
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from fhir_server import gate
+from fhir_server.errors import BadParameter, TooCostly
+from fhir_server.interactions.includes import Index
+from fhir_server.model import Resource, Version, Visibility
+from fhir_server.search.match import Alone, Node, matches
+from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not, Parameter, Query
+from fhir_server.search.values import Token
+from fhir_server.store.protocol import View
+
+CONTAINS: Final = Parameter("_contained", "token", "Resource", "")
+"""The types of what a resource contains, as the extractor finds them."""
+
+MOST_READ: Final = 10_000  # resources that contain others, of one search
+_PAGE: Final = 200
+_PHASE: Final = "contained"  # first part of the cursor of a page of these
+START: Final = (_PHASE, 1 << 62, -1)
+"""The cursor before all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of what is contained, or of what contains it."""
+
+    versions: list[Version]
+    after: tuple[object, ...] | None
+    total: int
+
+
+async def search(view: View, query: Query, see: Visibility, index: Index, types: frozenset[str]) -> Page:
+    """Return a page of the resources that contain a match, newest first, or of the matches themselves.
+
+    Args:
+        view: The state.
+        query: With `contained` true or both.
+        see: What may be seen: a contained resource is seen where its container is.
+        index: Gives the values of a resource.
+        types: Those that may contain others.
+
+    Raises:
+        BadParameter: The search follows references or is sorted: what is contained has no place of its own.
+        TooCostly: Too many resources contain one of these types.
+    """
+    _check(query)
+    page: list[Version] = []
+    places: list[tuple[int, int]] = []
+    start, total = _start(query.after), 0
+    async for container, number, found in _found(view, query, see, index, types):
+        total += 1
+        place = (container.seq, number)
+        if (start is None or _comes_after(place, start)) and len(page) <= query.count:
+            page.append(container if query.contained_type == "container" else _own(container, found))
+            places.append(place)
+    more = len(page) > query.count
+    after = (_PHASE, *places[query.count - 1]) if more and query.count else None
+    return Page(page[: query.count], after, total)
+
+
+def is_phase(after: tuple[object, ...] | None) -> bool:
+    """Whether a cursor stands among contained resources."""
+    return bool(after) and after[0] == _PHASE  # type: ignore[index]
+
+
+def _start(after: tuple[object, ...] | None) -> tuple[int, int] | None:
+    if after is None:
+        return None
+    match after:
+        case (str(), int(seq), int(number)):
+            return seq, number
+    raise BadParameter("The page link is of another search.")
+
+
+def _comes_after(place: tuple[int, int], start: tuple[int, int]) -> bool:
+    """Containers come newest first, and what each contains in its own order."""
+    return place[0] < start[0] or (place[0] == start[0] and place[1] > start[1])
+
+
+def _check(query: Query) -> None:
+    if query.sort or query.within or any(map(_follows, query.where)):
+        raise BadParameter(
+            "A search with _contained takes no chains, no _has, no _sort, no full text and no compartment: ask for the "
+            "resources that contain others, or leave _contained out."
+        )
+
+
+def _follows(clause: Clause) -> bool:
+    match clause:
+        case Chain() | Has():
+            return True
+        case Not():
+            return _follows(clause.clause)
+        case AllOf() | AnyOf():
+            return any(map(_follows, clause.clauses))
+        case Match():
+            return clause.is_full_text or clause.is_open
+
+
+async def _found(
+    view: View, query: Query, see: Visibility, index: Index, types: frozenset[str]
+) -> AsyncIterator[tuple[Version, int, Resource]]:
+    """Yield (container, place, contained resource); a container once where containers are asked for."""
+    asks = tuple(Ask(Token(None, type)) for type in query.types)
+    asked = Query(tuple(sorted(types)), (Match(CONTAINS, asks),), count=_PAGE, total="none")
+    read = 0
+    while True:
+        page = await view.search(asked, see=see)
+        read += len(page.versions)
+        if read > MOST_READ:
+            raise TooCostly(
+                f"More than {MOST_READ:,} resources contain one of this type; search them by their own type."
+            )
+        for container in page.versions:
+            for number, resource in enumerate(gate.load(container.body).get("contained", ())):
+                if resource.get("resourceType") in query.types and _holds(query, resource, index):
+                    yield container, number, resource
+                    if query.contained_type == "container":
+                        break
+        if page.after is None:
+            return
+        asked = replace(asked, after=page.after)
+
+
+def _holds(query: Query, resource: Resource, index: Index) -> bool:
+    id = str(resource.get("id", ""))
+    node = Node(resource["resourceType"], id, {**index(resource).values, "_id": (Token("", id),)})
+    return all(matches(clause, node, Alone()) for clause in query.where)
+
+
+def _own(container: Version, resource: Resource) -> Version:
+    """Return what is contained as a match: its fullUrl is that of its container with `#id`."""
+    return container._replace(id=f"{container.id}#{resource.get('id', '')}", body=gate.write(resource))
