@@ -65,6 +65,8 @@ async def test_what_was_in_the_file_already_is_overwritten(store: SqliteStore, m
 async def test_a_crash_between_commit_and_emptying_is_made_up_for(
     store: SqliteStore, maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(writer, "_RETRY_S", 3_600.0)  # the store that crashed tries no more
+    monkeypatch.setattr(keeper, "_EMPTY_MS", 5_000)
     await put(store, maker.write("Patient/1", mark=SECRET))
     with monkeypatch.context() as broken:
         broken.setattr(keeper.Keeper, "empty", lambda _: False)
