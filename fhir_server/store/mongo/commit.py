@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
-from pymongo import ReturnDocument
 from pymongo.errors import AutoReconnect, DuplicateKeyError, WriteConcernError
 
 from fhir_server.store.mongo.connection import Collection, Database
@@ -54,18 +53,12 @@ async def take(database: Database, commit: Document) -> None:
             await asyncio.sleep(0.1 * 2**tried)
 
 
-async def settle(
-    database: Database, commit: Mapping[str, Any], more: Mapping[str, Any] | None = None
-) -> Document | None:
+async def settle(database: Database, commit: Mapping[str, Any]) -> None:
     """Put a commit's documents in place and move the head; may be done twice, or by two at once.
 
     Args:
         database: The collections.
         commit: As it was put in.
-        more: Fields to set in the head along with it.
-
-    Returns:
-        The head after it; None where somebody else moved it.
     """
     end = commit["seq"]
     placed = {"$set": {"f": end}, "$unset": {"tx": ""}}
@@ -77,14 +70,12 @@ async def settle(
     steps.append(_mark(database.version, commit["removed"], {"to": end, "gone": end}))
     steps.append(_mark(database.record, commit["records"], {"to": end}))
     await asyncio.gather(*steps)
-    made: Document | None = await database.head.find_one_and_update(
-        {"_id": commit["t"], "n": commit["n"] - 1},
-        {"$set": {**{name: commit["head"][name] for name in Head._fields}, "sign": commit["sign"], **(more or {})}},
-        return_document=ReturnDocument.AFTER,
+    fields = {name: commit["head"][name] for name in Head._fields}
+    await database.head.update_one(
+        {"_id": commit["t"], "n": commit["n"] - 1}, {"$set": {**fields, "sign": commit["sign"]}}
     )
     if commit["erased"]:
         await remove(database, commit["erased"])
-    return made
 
 
 async def _mark(collection: Collection, ids: Sequence[ObjectId], fields: Document) -> None:

@@ -159,8 +159,6 @@ class Lane:
             units = [unit for unit in units if not unit.future.cancelled()]
             while units or rows:
                 done = await self._batch(units, rows)
-                for unit in units[:done]:
-                    unit.answer()
                 units, rows = units[done:], []
             self._stuck = False
         except (PyMongoError, Unavailable) as error:
@@ -201,6 +199,8 @@ class Lane:
                     batch = Batch(self._database, self._tenant, head, self._index, self._seconds, careful=careful)
                     done = await self._fill(batch, units, rows)
                     await self._commit(batch)
+                for unit in units[:done]:
+                    unit.answer()  # before the lease is handed on, which they need not wait for
                 return done
             except Repeat:
                 careful = True
