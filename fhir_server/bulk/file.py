@@ -16,7 +16,8 @@ from fhir_server.bulk.import_ import make_pool
 from fhir_server.bulk.lines import read_blocks
 from fhir_server.bulk.pool import Pool
 from fhir_server.bulk.prepare import Prepared, refused
-from fhir_server.bulk.upsert import Tally, Upsert
+from fhir_server.bulk.turns import Turns
+from fhir_server.bulk.upsert import Ready, Tally, Upsert
 from fhir_server.errors import FhirError, Unavailable
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Change
@@ -99,15 +100,19 @@ class FileImport:
             moved: Told after each block how many bytes of text are done.
         """
         tally = Tally()
-        async for block, lines in self._pool.prepare(read_blocks(_parts(path))):
-            tally.add(await self._write([line for line in lines if line.type != "Bundle"]))
-            for line in lines:
-                if line.type == "Bundle":
-                    await self._bundle(line)
-            moved(block.end)
+        async with Turns() as turns:
+            async for block, lines in self._pool.prepare(read_blocks(_parts(path))):
+                ready = await self._upsert.unpack([line for line in lines if line.type != "Bundle"])
+                await turns.take(self._block(ready, [line for line in lines if line.type == "Bundle"], tally))
+                moved(block.end)
         return tally
 
-    async def _write(self, lines: Sequence[Prepared]) -> Tally:
+    async def _block(self, lines: Sequence[Ready], bundles: Sequence[Prepared], tally: Tally) -> None:
+        tally.add(await self._write(lines))
+        for line in bundles:
+            await self._bundle(line)
+
+    async def _write(self, lines: Sequence[Ready]) -> Tally:
         """Write lines in one transaction; where one is refused, each half by itself."""
         if not lines:
             return Tally()
@@ -121,7 +126,7 @@ class FileImport:
             raise
         except FhirError as error:
             if len(lines) == 1:
-                return await self._write([refused(lines[0].line, error.issues)])
+                return await self._write(await self._upsert.unpack([refused(lines[0].line.line, error.issues)]))
             tally = await self._write(lines[: len(lines) // 2])
             tally.add(await self._write(lines[len(lines) // 2 :]))
             return tally

@@ -19,7 +19,8 @@ from fhir_server.bulk.lines import read_blocks
 from fhir_server.bulk.pool import Pool, worker_count
 from fhir_server.bulk.prepare import Prepared, refused
 from fhir_server.bulk.sources import read_payload, read_url
-from fhir_server.bulk.upsert import Tally, Upsert
+from fhir_server.bulk.turns import Turns
+from fhir_server.bulk.upsert import Ready, Tally, Upsert
 from fhir_server.errors import FhirError, Issue, Unavailable
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
@@ -109,13 +110,16 @@ class _One:
         place = self.place
         if len(place.stored) <= place.source:
             self.place = place = replace(place, stored=[*place.stored, {}])
-        async for block, lines in pool.prepare(read_blocks(parts, line=place.line, start=place.offset)):
-            left = [line for line in lines if line.line > self.place.skip]
-            await self._write(left, partial(replace, offset=block.end, line=block.after, skip=0))
+        skip = place.skip
+        async with Turns() as turns:
+            async for block, lines in pool.prepare(read_blocks(parts, line=place.line, start=place.offset)):
+                left = await self._upsert.unpack([line for line in lines if line.line > skip])
+                move = partial(replace, offset=block.end, line=block.after, skip=0)
+                await turns.take(self._write(left, move))
         self.place = replace(self.place, source=self.place.source + 1, offset=0, line=1, skip=0)
         await self._context.checkpoint(msgspec.json.encode(self.place), self.place.done)
 
-    async def _write(self, lines: Sequence[Prepared], move: Move) -> None:
+    async def _write(self, lines: Sequence[Ready], move: Move) -> None:
         """Write lines in one transaction with the checkpoint; where one is refused, each half by itself."""
         try:
             await self._commit(lines, move)
@@ -123,13 +127,14 @@ class _One:
             raise
         except FhirError as error:
             if len(lines) == 1:
-                await self._commit([refused(lines[0].line, error.issues)], move)
+                bad = refused(lines[0].line.line, error.issues)
+                await self._commit(await self._upsert.unpack([bad]), move)
                 return
             half = len(lines) // 2
-            await self._write(lines[:half], partial(replace, skip=lines[half - 1].line))
+            await self._write(lines[:half], partial(replace, skip=lines[half - 1].line.line))
             await self._write(lines[half:], move)
 
-    async def _commit(self, lines: Sequence[Prepared], move: Move) -> None:
+    async def _commit(self, lines: Sequence[Ready], move: Move) -> None:
         async def work(tx: Transaction) -> tuple[Tally, list[Change]]:
             return await self._upsert.write(tx, lines)
 
@@ -140,7 +145,7 @@ class _One:
             place = moved(made[0])
             return Mark(msgspec.json.encode(place), place.done)
 
-        told = [_told(self.place, line) for line in lines if not line.type]
+        told = [_told(self.place, line) for line, _, _ in lines if not line.type]
         self._context.write_output("OperationOutcome", told, group="error")
         tally, changes = await self._context.transact(work, mark)
         self.place = moved(tally)

@@ -6,9 +6,11 @@ is asked for, since what is imported is history.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from fhir_server import gate
 from fhir_server.bulk import wire
@@ -17,9 +19,11 @@ from fhir_server.errors import Issue, Unprocessable
 from fhir_server.interactions.apply import Applied
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
-from fhir_server.model import EVERYTHING, Actor, Change, Entry
-from fhir_server.search.values import Indexed
+from fhir_server.model import EVERYTHING, Actor, Change, Entry, Resource
+from fhir_server.search.values import NOTHING, Indexed
 from fhir_server.store.protocol import AuditRow, Transaction, Write
+
+_TURN: Final = 20  # lines between two pauses
 
 
 @dataclass(slots=True)
@@ -37,6 +41,14 @@ class Tally:
         self.refused += other.refused
 
 
+class Ready(NamedTuple):
+    """A line with its values at hand."""
+
+    line: Prepared
+    indexed: Indexed
+    resource: Resource  # as it will be stored, but for its version and time
+
+
 class Upsert:
     """Writes prepared resources.
 
@@ -50,7 +62,19 @@ class Upsert:
     def __init__(self, hub: Hub, actor: Actor, interaction: str, *, triage: bool) -> None:
         self._hub, self._actor, self._interaction, self._triage = hub, actor, interaction, triage
 
-    async def write(self, tx: Transaction, lines: Sequence[Prepared]) -> tuple[Tally, list[Change]]:
+    async def unpack(self, lines: Sequence[Prepared]) -> list[Ready]:
+        """Make lines ready to be written, with pauses: best while the lines before them are committed."""
+        made = []
+        for number, line in enumerate(lines):
+            if not number % _TURN:
+                await asyncio.sleep(0)
+            if line.type and not line.waits:
+                made.append(Ready(line, wire.unpack(line.indexed), gate.load(line.body)))
+            else:
+                made.append(Ready(line, NOTHING, {}))
+        return made
+
+    async def write(self, tx: Transaction, lines: Sequence[Ready]) -> tuple[Tally, list[Change]]:
         """Write lines inside a transaction, all or none; those that are refused already are told.
 
         Raises:
@@ -60,7 +84,7 @@ class Upsert:
         instant = write_instant(tx.now)
         owners: set[str] = set()
         resolved: list[Change] = []
-        for line in lines:
+        for line, indexed, resource in lines:
             if not line.type:
                 tally.refused.append((line.line, tuple(Issue(*issue) for issue in line.issues)))
                 continue
@@ -75,21 +99,17 @@ class Upsert:
                     continue
             number = 1 if current is None else current.version + 1
             body = complete(line.type, line.id, line.body, number, instant)
-            indexed = self._indexed(line, body)
+            resource["meta"] |= {"versionId": str(number), "lastUpdated": instant}
+            if self._hub.registry.defines(line.type):  # who prepared it knew R4's parameters only
+                indexed = self._hub.index(resource)
             method = "PUT" if line.given else "POST"
             version = await tx.put(Write(line.type, line.id, number, tx.now, method, body, indexed))
             before = gate.load(current.body) if current is not None and not current.is_deleted else None
-            done.changes.append(Change(version, gate.load(body), before))
+            done.changes.append(Change(version, resource, before))
             owners.update(indexed.owners)
             tally.stored[line.type] += 1
         await self._conclude(tx, done, owners)
         return tally, done.changes + resolved
-
-    def _indexed(self, line: Prepared, body: bytes) -> Indexed:
-        """Return the index values of a line; who prepared it knew R4's parameters only."""
-        if self._hub.registry.defines(line.type):
-            return self._hub.index(gate.load(body))
-        return wire.unpack(line.indexed)
 
     async def _resolved(self, tx: Transaction, line: Prepared, tally: Tally) -> list[Change]:
         """Write a line whose conditional references the store must answer, with all that follows a write."""
