@@ -19,7 +19,7 @@ from fhir_server import gate
 from fhir_server.fhirpath import compile
 from fhir_server.search.extract import Indexer
 from fhir_server.search.parameters import parameters_of
-from fhir_server.search.values import Indexed
+from fhir_server.search.values import Indexed, Token
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "examples.jsonl.xz"
 INDEX = Indexer("Europe/Paris", "https://hub.example/fhir")
@@ -36,7 +36,9 @@ def test_walks_find_what_the_engine_finds_for_every_parameter_of_every_example()
     for resource in examples():
         values = INDEX(resource).values
         known = parameters_of(resource["resourceType"])
-        assert values.keys() <= known.keys()
+        assert values.keys() - {"_contained"} <= known.keys()
+        contained = [Token("", one["resourceType"]) for one in resource.get("contained", ())]
+        assert set(values.get("_contained", ())) == set(contained)
         for code, parameter in known.items():
             expected = INDEX.values(parameter, resource)
             assert set(values.get(code, ())) == set(expected), (resource["resourceType"], resource["id"], code)
