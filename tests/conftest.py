@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -43,8 +44,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def store_engine(request: pytest.FixtureRequest) -> str:
-    """The kind of store under a hub: sqlite, or one of those that the module's mark names."""
-    return str(getattr(request, "param", ENGINES[0]))
+    """The kind of store under a hub: sqlite or what PREDMP_TEST_STORE says, or one of those that a mark names."""
+    return str(getattr(request, "param", os.environ.get("PREDMP_TEST_STORE", ENGINES[0])))
 
 
 @pytest.fixture(scope="session")

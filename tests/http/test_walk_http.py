@@ -13,6 +13,8 @@ import pytest
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 MATCHES, WRITERS, PAGE = 100, 8, 9
 SORTS = ["", "date", "-date", "_id", "value-quantity,-date", "code", "-_lastUpdated", "patient.birthdate"]
 
@@ -72,9 +74,9 @@ def walk(hub: RunningHub, query: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[tuple[RunningHub, str, set[str]]]:
+def world(store_engine: str) -> Iterator[tuple[RunningHub, str, set[str]]]:
     """A hub with a patient and its matches."""
-    with RunningHub() as hub:
+    with RunningHub(engine=store_engine) as hub:
         patient = hub.create({"resourceType": "Patient", "birthDate": "1950-01-01"})["id"]
         random = Random(1)
         entries = [
