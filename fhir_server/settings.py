@@ -85,7 +85,9 @@ class Settings:
 
     http: str = _var("127.0.0.1:8080", _address, "host:port of HTTP")
     mllp: str = _var("127.0.0.1:2575", _address, "host:port of HL7 v2 over MLLP")
-    store: str = _var("sqlite:///var/predmp.db", str, "sqlite:///PATH, mongodb://HOST/DATABASE, or memory: for a store that forgets")
+    store: str = _var(
+        "sqlite:///var/predmp.db", str, "sqlite:///PATH, mongodb://HOST/DATABASE, or memory: for a store that forgets"
+    )
     auth: str = _var(
         "on", _choice("on", "off"), "off answers every caller as the operator; refused unless bound to loopback"
     )

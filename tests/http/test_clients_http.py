@@ -43,7 +43,7 @@ def test_fhirpy_saves_reads_searches_and_deletes(fhirpy: SyncFHIRClient) -> None
     assert [one["gender"] for one in found.fetch()] == ["other"]
     assert found.fetch_raw()["total"] == 1  # its count() asks by `_totalMethod`, which R4 does not have
     assert found.get().id == patient.id
-    patient.delete()
+    fhirpy.delete(patient)
     assert found.first() is None
 
 
@@ -61,7 +61,9 @@ def test_fhirpy_follows_pages_references_and_includes(fhirpy: SyncFHIRClient) ->
     asked = fhirpy.resources("Observation").search(subject=patient.to_reference().reference).sort("-_id").limit(3)
     assert len(asked.fetch()) == 3
     assert sorted(one["valueInteger"] for one in asked.fetch_all()) == list(range(7))
-    assert asked.first()["subject"].to_resource().id == patient.id
+    newest = asked.first()
+    assert newest is not None
+    assert newest["subject"].to_resource().id == patient.id
     bundle = asked.include("Observation", "subject").fetch_raw()
     assert {entry["search"]["mode"] for entry in bundle["entry"]} == {"match", "include"}
 

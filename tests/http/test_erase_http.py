@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from typing import Any
 
 import pytest
 
+from tests.hl7_messages import adt, pid
 from tests.running import RunningHub
 
 pytestmark = pytest.mark.durable_stores
@@ -80,6 +82,40 @@ def test_no_byte_of_an_erased_name_is_left(own_hub: RunningHub) -> None:
     hub.stop()
     assert not person.is_in_the_file()
     assert hub.run("audit", "verify", "--store", hub.store).returncode == 0
+
+
+def test_what_rooms_keep_of_a_person_goes_too(own_hub: RunningHub) -> None:
+    """HL7 v2 messages, a quarantined one among them, and events that a subscriber has not taken."""
+    hub, mark = own_hub, f"Zq{uuid.uuid4().hex[:10]}"
+    number = f"IPP{uuid.uuid4().hex[:8]}"
+    person = pid(f"{number}^^^CHU&1.2.250.1.999.1&ISO^PI", f"{mark}^Anne^^^Mme^^L")
+    channel = {"resourceType": "Subscription", "status": "requested", "reason": "x", "criteria": "Patient?gender=female"}
+    hub.create({**channel, "channel": {"type": "rest-hook", "endpoint": "http://127.0.0.1:9/none"}})
+    kind = "application/hl7-v2; charset=utf-8"
+    for control, event in (("E1", "A01"), ("E2", "A08"), ("E3", "A40")):
+        body = adt(event, control, person=person).encode()
+        assert hub.request("POST", "/hl7v2", content=body, Content_Type=kind).status_code == 200
+    found = hub.search(f"Patient?family={mark}")["entry"]
+    assert len(found) == 1
+    files = [path for path in hub.folder.iterdir() if path.name.startswith("hub.db")]
+    assert any(mark.encode() in path.read_bytes() for path in files) or not hub.store.startswith("sqlite:")
+    answer = hub.request("POST", f"/fhir/Patient/{found[0]['resource']['id']}/$erase")
+    assert answer.status_code == 200, answer.text
+    rows = {
+        item["part"][0]["valueString"]: item["part"][1]["valueInteger"]
+        for item in answer.json()["parameter"]
+        if item["name"] == "rows"
+    }
+    assert rows.get("hl7-inbox") == 3 and rows.get("outbox", 0) >= 1, rows
+    log = json.loads(hub.run("hl7", "log", "--json", "--store", hub.store).stdout or "[]")
+    assert log == []
+    audited = (
+        b"family=" + mark.encode(),
+        mark.encode(),
+    )  # the search of this test stands in the audit chain, which stays
+    for path in files:
+        body = path.read_bytes().replace(audited[0], b"") if path.exists() else b""
+        assert audited[1] not in body
 
 
 def test_a_dry_run_says_what_would_go_and_removes_nothing(hub: RunningHub) -> None:

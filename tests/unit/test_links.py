@@ -84,7 +84,9 @@ def test_both_ways_agree(value: Any, links: dict[str, str]) -> None:
     ("reference", "found"),
     [
         pytest.param(CONDITION, True, id="a condition"),
-        pytest.param("Practitioner?identifier=http://hl7.org/fhir/sid/us-npi|9", True, id="a condition that holds a url"),
+        pytest.param(
+            "Practitioner?identifier=http://hl7.org/fhir/sid/us-npi|9", True, id="a condition that holds a url"
+        ),
         pytest.param("http://x.example/Patient?identifier=1", False, id="a url elsewhere"),
         pytest.param("Patient/1?x=1", False, id="a query behind an id"),
         pytest.param("#p?", False, id="a fragment"),
