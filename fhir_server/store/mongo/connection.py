@@ -24,6 +24,7 @@ Collection: TypeAlias = "AsyncCollection[dict[str, Any]]"
 
 WAIT_MS: Final = 10_000  # for a server that answers
 TOO_COSTLY: Final = "The search takes too long: narrow it, or leave out the total."
+_NOT_ALLOWED: Final = frozenset({13, 18})  # Unauthorized, AuthenticationFailed
 _NO_MEMORY: Final = frozenset({96, 292})  # OperationFailed, QueryExceededMemoryLimitNoDiskUseAllowed
 
 _INDEXES: Final[dict[str, tuple[tuple[tuple[str, int], ...], ...]]] = {
@@ -120,6 +121,10 @@ def translated() -> Iterator[None]:
     except OperationFailure as error:
         if error.code in _NO_MEMORY:
             raise TooCostly(TOO_COSTLY) from error
+        if error.code in _NOT_ALLOWED:
+            raise Unavailable("The MongoDB server does not let in the user of the store's URL.") from error
         raise Unavailable("The store refused what it was asked.") from error
+    except ConfigurationError as error:
+        raise Unavailable("The driver and the MongoDB server do not fit: 4.4 or newer is needed.") from error
     except PyMongoError as error:
         raise Unavailable("The store cannot be reached now.") from error
