@@ -93,7 +93,7 @@ class WireServer:
 
     def start(self) -> WireServer:
         """Start it and wait until it answers; raise CannotStart where that cannot be."""
-        command = [java(), "-Xss4m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-cp", f"{jars()}/*"]
+        command = [java(), "-Xss4m", "-XX:+UseSerialGC", "-Xmx1g", "-cp", f"{jars()}/*"]
         given = [str(HERE / "MongoWire.java"), str(self.port), *([str(self._file)] if self._file else [])]
         self._process = subprocess.Popen(
             [*command, *given], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
