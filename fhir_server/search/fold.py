@@ -16,18 +16,26 @@ LETTERS: Final = str.maketrans(
     {"œ": "oe", "æ": "ae", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "ħ": "h", "ı": "i", "þ": "th"}
 )
 
+LONGEST_KEPT: Final = 128  # characters; longer texts seldom come again, and thousands of them would fill the memory
 
-@lru_cache(maxsize=65_536)
+
 def fold(text: str) -> str:
     """Return the text without case, accents and punctuation, its words parted by single spaces.
 
     Punctuation parts words, so that Jean-Pierre is Jean Pierre and d'Artagnan is D ARTAGNAN, as senders
     write them. A text of punctuation alone is kept: it must not become the start of everything.
     """
+    return _kept(text) if len(text) <= LONGEST_KEPT else _folded(text)
+
+
+def _folded(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text.casefold())
     kept = "".join(c for c in plain if not unicodedata.combining(c)).casefold().translate(LETTERS)
     words = "".join(map(_part, kept)).split()
     return " ".join(words) or text.strip()
+
+
+_kept = lru_cache(maxsize=65_536)(_folded)
 
 
 def _part(character: str) -> str:

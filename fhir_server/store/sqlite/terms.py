@@ -36,6 +36,8 @@ TIMELINE: Final = "timeline"
 OWNER: Final = "@owner"  # stands among params where a reference names an owner
 SEVERAL: Final = "*"  # before a param, beside it: the resource has several values of that kind for it
 
+_LONGEST_KEPT: Final = 128  # characters; longer texts seldom come again, and thousands of them would fill the memory
+
 
 class Term(NamedTuple):
     """A row of the dictionary."""
@@ -51,11 +53,15 @@ class Term(NamedTuple):
 def hasher(key: bytes) -> HashText:
     """Return a keyed hash of texts to 64-bit signed numbers; nobody without the key can make two collide."""
 
-    @lru_cache(maxsize=32_768)
-    def hash_text(text: str) -> int:
+    def hash_any(text: str) -> int:
         made = blake2b(text.encode(), digest_size=8, key=key).digest()
         number = int.from_bytes(made, "big", signed=True)
         return number if number not in (0, 1) else 2  # 0 and 1 mean something in `head.owner`
+
+    kept = lru_cache(maxsize=32_768)(hash_any)
+
+    def hash_text(text: str) -> int:
+        return kept(text) if len(text) <= _LONGEST_KEPT else hash_any(text)
 
     return hash_text
 
