@@ -53,6 +53,7 @@ from fhir_server.search.registry import SearchParameters
 from fhir_server.security.scopes import ALL
 from fhir_server.security.tokens import Tokens
 from fhir_server.settings import Settings, SettingsError
+from fhir_server.store.choice import open_store
 from fhir_server.store.protocol import Store
 from fhir_server.subscriptions import room as subscriptions
 from fhir_server.terminology import WATCHED as TERMINOLOGY
@@ -84,30 +85,6 @@ class Composed:
     def stops(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs at the end."""
         return [stop for room in reversed(self.rooms) for stop in room.stops]
-
-
-def open_store(settings: Settings, index: Indexer) -> Store:
-    """Return the store that the settings name, not open yet; raise SettingsError for one that is none."""
-    kind, _, rest = settings.store.partition(":")
-    if kind == "sqlite" and rest.startswith("///") and len(rest) > 3:
-        from fhir_server.store.sqlite import SqliteStore
-
-        return SqliteStore(rest[3:], index=index)
-    if settings.store == "memory:":
-        from fhir_server.store.memory import MemoryStore
-
-        return MemoryStore(index=index)
-    if kind in ("mongodb", "mongodb+srv"):
-        return _mongo_store(settings.store, index)
-    raise SettingsError("--store reads sqlite:///PATH, mongodb://HOST/DATABASE or memory:")
-
-
-def _mongo_store(url: str, index: Indexer) -> Store:
-    try:
-        from fhir_server.store.mongo import MongoStore
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"--store mongodb: needs the extra `mongo`: no module {error.name}") from None
-    return MongoStore(url, index=index)
 
 
 def load_rooms(core: Hub, settings: Settings) -> tuple[Room, ...]:

@@ -20,13 +20,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fhir_server import gate
-from fhir_server.app import FHIR, open_store
+from fhir_server.app import FHIR
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.model import Record, Version
 from fhir_server.search.extract import Indexer
 from fhir_server.search.registry import SearchParameters
 from fhir_server.search.values import NOTHING
 from fhir_server.settings import Settings, SettingsError
+from fhir_server.store.choice import open_store
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Store, Transaction, View, Write
 
 STEP: Final = 500  # versions, records or audit rows of one transaction

@@ -5,14 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 
-from fhir_server.app import open_store
-from fhir_server.indexing.definitions import Definitions
 from fhir_server.interactions.instant import system_clock
 from fhir_server.model import Actor
 from fhir_server.search.extract import Indexer
-from fhir_server.search.registry import SearchParameters
 from fhir_server.security.tokens import Tokens
 from fhir_server.settings import Settings, SettingsError
+from fhir_server.store.choice import open_store
 from fhir_server.store.protocol import Store
 
 
@@ -37,6 +35,9 @@ async def make_token(settings: Settings, actor: Actor, ttl_s: int) -> str:
 
 async def index_fault(settings: Settings) -> str:
     """Return what is wrong with the index of a store, and what mends it; "" where nothing is."""
+    from fhir_server.indexing.definitions import Definitions
+    from fhir_server.search.registry import SearchParameters
+
     store = _store(settings)
     await store.open()
     try:
