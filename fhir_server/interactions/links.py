@@ -16,6 +16,9 @@ from fhir_server.model import Resource
 _CONDITION: Final = re.compile(rb'"reference":("[^"\\?]*\?(?:[^"\\]|\\.)*")')
 _LINK: Final = re.compile(rb'"((?:[a-z][a-z0-9+.\-]*:|[A-Z][A-Za-z]*\?)[^"\\]*)"')
 """A string that may be a link: it begins as an absolute url, a urn or `Type?`, and has nothing escaped."""
+_URN: Final = re.compile(rb'"(urn:uuid:[^"\\]*)"')
+_REFERENCE: Final = re.compile(rb'"reference":"([A-Z][A-Za-z]*\?[^"\\]*)"')
+"""The usual links, found fast since the patterns begin with plain text."""
 _PLAIN: Final = re.compile(r'(?:[a-z][a-z0-9+.\-]*:|[A-Z][A-Za-z]*\?)[^"\\\x00-\x1f]*')
 """A link that `_LINK` finds."""
 
@@ -24,10 +27,12 @@ class Links(dict[str, str]):
     """fullUrl or conditional reference -> `Type/id`; add to it by `add` only."""
 
     is_plain = True  # whether `_LINK` finds all of them
+    is_usual = True  # whether they are urn:uuid links and conditions of references
 
     def add(self, name: str, target: str) -> None:
         """Take in a link."""
         self.is_plain = self.is_plain and _PLAIN.fullmatch(name) is not None
+        self.is_usual = self.is_usual and (name.startswith("urn:uuid:") or "?" in name.partition(":")[0])
         self[name] = target
 
 
@@ -54,9 +59,9 @@ def relinked(resource: Resource, links: Links) -> Resource:
         if target is None:
             return found[0]
         changed = True
-        return gate.write(target)
+        return found[0][: found.start(1) - found.start() - 1] + gate.write(target)
 
-    text = _LINK.sub(replace, text)
+    text = _REFERENCE.sub(replace, _URN.sub(replace, text)) if links.is_usual else _LINK.sub(replace, text)
     return gate.load(text) if changed else resource
 
 

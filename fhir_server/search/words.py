@@ -29,9 +29,10 @@ _TAGS: Final = re.compile(r"<[^<>]*>")
 _DATA: Final = frozenset({"data", "resourceType", "div"})  # base64, what every resource says, and markup
 
 
-# Letters beyond ASCII, escapes, entities, markup, base64, lists of what is no string: to be read as `text_of` does.
-_ODD: Final = re.compile(rb'[^ -~]|[\\&<]|"data":|[\[,](?:[0-9\-]|null|true|false)')
-_NOT_STRINGS: Final = re.compile(rb'"resourceType":"[A-Za-z]+"|"[A-Za-z_]+":(?:-?[0-9][0-9.eE+\-]*|true|false|null)?')
+# Letters beyond ASCII, escapes, entities, narratives and base64: what is to be read as `text_of` does.
+_ODD: Final = re.compile(rb'[^ -~]|[\\&<]|"(?:data|div)":')
+_STRINGS: Final = re.compile(rb'"resourceType":"[A-Za-z]+"|"[A-Za-z_]+":|"([^"]*)"')
+"""What stands in quotes; its group has the strings, and is empty for keys and what every resource says."""
 
 
 class Phrase(NamedTuple):
@@ -176,11 +177,11 @@ def text_of(code: str, resource: Any) -> str:
 def content_of(body: bytes) -> str:
     """Return the words of a stored body as `_content` means them, for an index that takes no note of case.
 
-    Most bodies are plain: their strings are what is left when keys and what is no string are taken out of the JSON.
+    Most bodies are plain: their strings are what stands in quotes and is no key.
     """
     if _ODD.search(body):
         return text_of("_content", gate.load(body))
-    return _NOT_STRINGS.sub(b" ", body).decode()
+    return b" ".join(_STRINGS.findall(body)).decode()
 
 
 def as_query(question: Words) -> tuple[str, bool]:

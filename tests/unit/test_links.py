@@ -63,6 +63,20 @@ def test_links_are_replaced_wherever_they_stand(part: dict[str, Any]) -> None:
     assert gate.write(resource) == before
 
 
+USUAL = {URN: "Patient/1", CONDITION: "Patient/2"}
+
+
+@pytest.mark.parametrize("links", [LINKS, USUAL], ids=["urls too", "the usual ones"])
+def test_references_are_replaced_by_every_way(links: dict[str, str]) -> None:
+    resource = {
+        "resourceType": "Basic",
+        "a": [{"reference": name} for name in LINKS],
+        "b": URN,
+        "c": {"reference": OTHER},
+    }
+    assert relinked(resource, made(links)) == walked(resource, links)
+
+
 @given(
     st.recursive(
         st.sampled_from([URN, OTHER, CONDITION, "x", '"', "\\", "http://x.example", ""]) | st.text(max_size=5),
@@ -74,7 +88,7 @@ def test_links_are_replaced_wherever_they_stand(part: dict[str, Any]) -> None:
         max_size=3,
     ),
 )
-def test_both_ways_agree(value: Any, links: dict[str, str]) -> None:
+def test_all_ways_agree(value: Any, links: dict[str, str]) -> None:
     assert relinked({"resourceType": "Basic", "value": value}, made(links)) == walked(
         {"resourceType": "Basic", "value": value}, links
     )
