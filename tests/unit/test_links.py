@@ -79,7 +79,9 @@ def test_references_are_replaced_by_every_way(links: dict[str, str]) -> None:
 
 @given(
     st.recursive(
-        st.sampled_from([URN, OTHER, CONDITION, "x", '"', "\\", "http://x.example", ""]) | st.text(max_size=5),
+        st.just({"reference": CONDITION})
+        | st.sampled_from([URN, OTHER, "x", '"', "\\", "http://x.example", ""])
+        | st.text(max_size=5),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
     ),
     st.dictionaries(
