@@ -55,10 +55,11 @@ _decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=number).decode
 _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_other).encode
 
 _FOLD = bytes.maketrans(b"123456789[]", b"000000000{}")  # all digits alike, all brackets that open, all that close
-_BRACKETS = bytes(set(range(256)) - set(b"{}"))  # all that is none
-_digits = re.compile(rb"0{18,}").finditer  # the patterns begin with what is rare: so they are found fast
+_UNMARKED = bytes(set(range(256)) - set(b'{}"'))  # all that is no bracket and no quote
+_LONG = b"0" * 18
+_run = re.compile(rb"0+").match
 _ends_number = re.compile(rb"\s*(?:[,}]|\Z)").match
-_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL).sub  # one that never ends, too
+_strings = re.compile(rb'"[^"]*(?:"|\Z)').sub  # one that never ends, too
 # Where one of these stands, counting keys by their closing quote would be inexact, or an integer -0 be read as 0.
 _spaced_key = re.compile(rb'"[ \t\r\n]+:').search
 _escaped_quote = re.compile(rb'\\":').search
@@ -70,10 +71,14 @@ _minus_zero = re.compile(rb"-0\s*(?:[,\]}]|\Z)").search
 
 def _has_long_integer(folded: bytes) -> bool:
     """Whether an integer of 18 digits or more may stand there: a decoder would lose some of them."""
-    for found in _digits(folded):
-        before = folded[max(0, found.start() - 2) : found.start()].removesuffix(b"-")[-1:]
-        if before in b":,{ \t\r\n" and _ends_number(folded, found.end()):
+    start = folded.find(_LONG)
+    while start >= 0:
+        run = _run(folded, start)
+        assert run is not None, "it was found there"
+        before = folded[max(0, start - 2) : start].removesuffix(b"-")[-1:]
+        if before in b":,{ \t\r\n" and _ends_number(folded, run.end()):
             return True
+        start = folded.find(_LONG, run.end())
     return False
 
 
@@ -85,8 +90,15 @@ def _keeps_keys(body: bytes, written: bytes) -> bool:
 
 
 def _check_depth(folded: bytes) -> None:
-    """Refuse what is nested too deep; all brackets are alike already, so each pass takes away the innermost."""
-    left = _strings(b"", folded).translate(None, _BRACKETS)
+    """Refuse what is nested too deep; all brackets are alike already, so each pass takes away the innermost.
+
+    Quotes that stand beside each other, once all else is gone, are empty strings or the seam of two: without them
+    the others still open and close by turns.
+    """
+    plain = folded.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in folded else folded
+    left = plain.translate(None, _UNMARKED).replace(b'""', b"")
+    if b'"' in left:
+        left = _strings(b"", left)
     for _ in range(MAX_DEPTH):
         if not left:
             return

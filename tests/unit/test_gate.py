@@ -105,3 +105,23 @@ def test_no_bytes_raise_anything_but_a_refusal(body: bytes) -> None:
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**9), max_value=10**9))
 def test_decimals_are_decimals(number: Decimal) -> None:
     assert gate.parse(f"[{number:f}]".encode()) == [number]
+
+
+@pytest.mark.parametrize("depth", [60, 80], ids=["within the bound", "beyond it"])
+@pytest.mark.parametrize(
+    ("opened", "closed"),
+    [
+        pytest.param(b"[", b"]", id="lists"),
+        pytest.param(b'{"a":', b"}", id="objects"),
+        pytest.param(b'["}",', b',"{"]', id="brackets in strings that look like the others' pairs"),
+        pytest.param(b'["\\"}",', b',"{\\\\"]', id="the same beside escaped quotes and backslashes"),
+        pytest.param(b'["",', b',""]', id="empty strings"),
+    ],
+)
+def test_depth_is_that_of_the_json_and_not_of_its_strings(depth: int, opened: bytes, closed: bytes) -> None:
+    body = opened * depth + b"1" + closed * depth
+    if depth < gate.MAX_DEPTH:
+        assert gate.write(gate.parse(body)) == body
+    else:
+        with pytest.raises(Malformed, match="deeper than 64"):
+            gate.parse(body)
