@@ -89,7 +89,12 @@ def test_what_rooms_keep_of_a_person_goes_too(own_hub: RunningHub) -> None:
     hub, mark = own_hub, f"Zq{uuid.uuid4().hex[:10]}"
     number = f"IPP{uuid.uuid4().hex[:8]}"
     person = pid(f"{number}^^^CHU&1.2.250.1.999.1&ISO^PI", f"{mark}^Anne^^^Mme^^L")
-    channel = {"resourceType": "Subscription", "status": "requested", "reason": "x", "criteria": "Patient?gender=female"}
+    channel = {
+        "resourceType": "Subscription",
+        "status": "requested",
+        "reason": "x",
+        "criteria": "Patient?gender=female",
+    }
     hub.create({**channel, "channel": {"type": "rest-hook", "endpoint": "http://127.0.0.1:9/none"}})
     kind = "application/hl7-v2; charset=utf-8"
     for control, event in (("E1", "A01"), ("E2", "A08"), ("E3", "A40")):
