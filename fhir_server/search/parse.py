@@ -77,6 +77,13 @@ def parse(
     reader = Reader(ZoneInfo(zone) if isinstance(zone, str) else zone, now, base_url.rstrip("/"))
     within = types[0] if len(types) == 1 and "/" in types[0] else ""
     building = _Building(types, registry, reader, count, within)
+    return building.query(*_taken(building, pairs, lenient))
+
+
+def _taken(
+    building: _Building, pairs: Sequence[tuple[str, str]], lenient: bool
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Let the query take its parameters; return those that ran, and the names of those that were left out."""
     ran: list[tuple[str, str]] = []
     ignored: list[str] = []
     # _type first: it says which parameters there are.
@@ -93,7 +100,7 @@ def parse(
             if not lenient:
                 raise
             ignored.append(shown(name))
-    return building.query(tuple(ran), tuple(dict.fromkeys(ignored)))
+    return tuple(ran), tuple(dict.fromkeys(ignored))
 
 
 class _Building:
