@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from adapters.hl7.convert import Draft, Person, Visit
+from adapters.hl7.draft import Draft, Person, Visit
 from adapters.hl7.faults import Fault, Problem, Refused
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.merge import complete, replace
@@ -25,6 +25,18 @@ CLOCK = "hl7-clock"
 """Kind of the records that hold when a sender's last applied event on a resource was."""
 
 UNKNOWN_CLASS: Resource = {"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK"}
+
+SUBJECT = ("subject", "encounter")
+LINKS = {
+    "AllergyIntolerance": ("patient", "encounter"),
+    "Coverage": ("beneficiary", ""),
+    "DocumentReference": ("subject", ""),  # its stays are a list in context: the reader's matter
+    "Immunization": ("patient", "encounter"),
+    "RelatedPerson": ("patient", ""),
+    "Specimen": ("subject", ""),
+    **dict.fromkeys(("Appointment", "Location", "Organization", "Practitioner", "PractitionerRole"), ("", "")),
+}
+"""Type -> the elements that hold its patient and its stay; `SUBJECT` where it is not here, "" where it has none."""
 
 
 @dataclass(slots=True)
@@ -89,14 +101,17 @@ async def plan(writing: Writing, draft: Draft, sender: str) -> Plan:
         for report in person.reports:
             for resource in (*report.observations, *([report.report] if report.report else [])):
                 made.entries.append(_entry(resource, patient, encounter))
+        made.entries += [_entry(wanted.resource, patient, encounter) for wanted in person.wanted]
     return made
 
 
 def _entry(resource: Resource, patient: str, encounter: str | None) -> Entry:
-    linked = {**resource, "subject": {"reference": patient}}
-    if encounter:
-        linked["encounter"] = {"reference": encounter}
-    return Entry("PUT", f"{resource['resourceType']}/{resource['id']}", linked)
+    type = resource["resourceType"]
+    owner, stay = LINKS.get(type, SUBJECT)
+    linked = {**resource, owner: {"reference": patient}} if owner else dict(resource)
+    if encounter and stay:
+        linked[stay] = {"reference": encounter}
+    return Entry("PUT", f"{type}/{resource['id']}", linked)
 
 
 async def _patient(writing: Writing, draft: Draft, sender: str, person: Person, made: Plan) -> str:

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from adapters.hl7 import ack, charset, tokens
 from adapters.hl7.context import UNKNOWN, Context, urn_part
-from adapters.hl7.convert import Draft, convert, kind
+from adapters.hl7.convert import convert, kind
+from adapters.hl7.draft import Draft
 from adapters.hl7.faults import Fault, Problem, Refused
 from adapters.hl7.times import Zone, header_offset
 from adapters.hl7.tokens import Message

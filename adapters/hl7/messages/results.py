@@ -1,0 +1,26 @@
+"""ORU: for each patient the orders with their results."""
+
+from __future__ import annotations
+
+from adapters.hl7.context import Context
+from adapters.hl7.draft import Kind, Person
+from adapters.hl7.faults import Fault, Place, Refused
+from adapters.hl7.group import Group
+from adapters.hl7.messages.person import linked_visit, read_person
+from adapters.hl7.results import read_order
+
+
+def read_results(context: Context, root: Group, what: Kind, message: str) -> tuple[Person, ...]:
+    """Read an ORU message: for each patient the orders with their results."""
+    people = []
+    for part in root.groups("PATIENT_RESULT"):
+        inside = part.groups("_PATIENT")
+        pid = inside[0].segment("PID") if inside else None
+        if pid is None:
+            raise Refused(Fault("100", Place("PID"), "Results have no patient."))
+        person = read_person(context, pid, leads=False)
+        reports = tuple(read_order(context, g, person.key, message) for g in part.groups("ORDER_OBSERVATION"))
+        people.append(Person(person.key, pid, person.stated, False, linked_visit(context, pid, inside[0]), reports))
+    if not people:
+        raise Refused(Fault("100", Place("PID"), "Results have no patient."))
+    return tuple(people)
