@@ -32,23 +32,35 @@ class Row(NamedTuple):
     system: str
 
 
-def read(path: Path) -> tuple[list[Row], int]:
-    """Return the rows of one table that map a code, and how many were left out."""
+class Table(NamedTuple):
+    """One table of the guide."""
+
+    rows: list[Row]
+    silent: dict[str, str]  # codes that it lists without a target, with their texts
+    number: str  # HL7's number of the table, "" where the guide does not say
+    left_out: int  # rows that a condition guards, or whose target is licensed
+
+
+def read(path: Path) -> Table:
+    """Return one table."""
     with path.open(encoding="utf-8", newline="") as file:
         _, head, *lines = list(csv.reader(file))
     targets = [n for n, name in enumerate(head) if name == "Code"]
     code, display, system = targets[1], _column(head, "Display", 1), _column(head, "Code System", 2)
-    rows, left_out = [], 0
+    made = Table([], {}, "", 0)
     for line in lines:
         cells = [cell.replace("\xa0", " ").strip() for cell in line] + [""] * len(head)
         row = Row(cells[0], cells[code], cells[display], cells[system])
-        if not row.source or not row.code:
+        if not row.source:
             continue
-        if any(cells[3:6]) or LICENSED in row.system:
-            left_out += 1
+        made = made._replace(number=made.number or cells[2][-4:])
+        if not row.code:
+            made.silent[row.source] = cells[1]
+        elif any(cells[3:6]) or LICENSED in row.system:
+            made = made._replace(left_out=made.left_out + 1)
         else:
-            rows.append(row)
-    return rows, left_out
+            made.rows.append(row)
+    return made
 
 
 def _column(head: list[str], name: str, occurrence: int) -> int:
@@ -67,15 +79,24 @@ def structures(path: Path) -> Iterator[tuple[str, str]]:
 def compile_tables(folder: Path) -> tuple[dict[str, object], int]:
     """Return what the file holds, and the number of rows left out."""
     tables: dict[str, dict[str, list[str]]] = {}
+    silent: dict[str, dict[str, str]] = {}
+    numbers: dict[str, str] = {}
     skipped = 0
     for path in sorted((folder / "codesystems").glob(f"{PREFIX}*.csv")):
         name = path.name.removeprefix(PREFIX).rpartition(" - ")[0]
-        rows, left_out = read(path)
-        skipped += left_out
-        if rows:
-            tables[name] = {row.source: [row.code, row.display, row.system] for row in rows}
+        if name == STRUCTURES:
+            continue
+        table = read(path)
+        skipped += table.left_out
+        if table.rows:
+            tables[name] = {row.source: [row.code, row.display, row.system] for row in table.rows}
+        if table.silent:
+            silent[name] = table.silent
+        if table.number and name in {*tables, *silent}:
+            numbers[name] = table.number
     found = structures(folder / "codesystems" / f"{PREFIX}{STRUCTURES} - Sheet1.csv")
-    return {"source": f"HL7/v2-to-fhir {COMMIT}, Apache-2.0", "tables": tables, "structures": dict(found)}, skipped
+    made: dict[str, object] = {"source": f"HL7/v2-to-fhir {COMMIT}, Apache-2.0", "tables": tables, "silent": silent}
+    return {**made, "numbers": numbers, "structures": dict(found)}, skipped
 
 
 def main() -> None:
