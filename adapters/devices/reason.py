@@ -93,6 +93,52 @@ REFUSED: Final = Reason(
     "The record refused the reading.",
 )
 
+FORMAT_UNKNOWN: Final = Reason(
+    "format-unknown",
+    "Le format du message n'est pas reçu par cette voie.",
+    "The message's format is not taken on this way.",
+)
+PAYLOAD_MALFORMED: Final = Reason(
+    "payload-malformed",
+    "Le message ne peut pas être lu.",
+    "The message cannot be read.",
+)
+PAYLOAD_TOO_LARGE: Final = Reason(
+    "payload-too-large",
+    "Le message est plus long que ce qui est reçu par cette voie.",
+    "The message is longer than what is taken on this way.",
+)
+TOPIC_UNKNOWN: Final = Reason(
+    "topic-unknown",
+    "Le sujet MQTT ne nomme pas un territoire, une passerelle et un appareil connus ici.",
+    "The MQTT topic does not name a tenant, a gateway and a device as they are known here.",
+)
+IDENTITY_MISMATCH: Final = Reason(
+    "identity-mismatch",
+    "L'appareil que nomme le message n'est pas celui de la voie par laquelle il est venu.",
+    "The device that the message names is not the one of the way it came by.",
+)
+SCHEMA_UNKNOWN: Final = Reason(
+    "schema-unknown",
+    "Le schéma de la donnée n'est pas connu ici.",
+    "The schema of the data point is not known here.",
+)
+STATISTIC: Final = Reason(
+    "statistic",
+    "La valeur est une statistique (moyenne, maximum), pas une mesure.",
+    "The value is a statistic (average, maximum), not a reading.",
+)
+USER_AMBIGUOUS: Final = Reason(
+    "user-ambiguous",
+    "La mesure peut être celle d'une autre personne.",
+    "The reading may be another person's.",
+)
+NOT_MEASURED: Final = Reason(
+    "not-measured",
+    "La valeur a été saisie à la main, pas mesurée par un appareil.",
+    "The value was entered by hand, not measured by a device.",
+)
+
 ALL: Final = (
     MALFORMED,
     CODE_UNKNOWN,
@@ -109,4 +155,13 @@ ALL: Final = (
     UNASSIGNED,
     PATIENT_AMBIGUOUS,
     REFUSED,
+    FORMAT_UNKNOWN,
+    PAYLOAD_MALFORMED,
+    PAYLOAD_TOO_LARGE,
+    TOPIC_UNKNOWN,
+    IDENTITY_MISMATCH,
+    SCHEMA_UNKNOWN,
+    STATISTIC,
+    USER_AMBIGUOUS,
+    NOT_MEASURED,
 )
