@@ -14,6 +14,8 @@ from fhir_server.validation import validate
 from tests.conformance.examples import bodies
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 VALUES = {
     "date": "ge2020", "number": "1", "quantity": "5", "reference": "Patient/x", "token": "a", "string": "a",
     "uri": "http://x.example", "special": "47|2|5|km",

@@ -18,6 +18,8 @@ import pytest
 from tests.running import RunningHub
 from tests.unit.consent_cases import actor, care_team, coding, consent, observation
 
+pytestmark = pytest.mark.every_store
+
 TODAY = "2026-01-01"
 
 
@@ -302,6 +304,7 @@ def explain(hub: RunningHub, *args: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.durable_stores
 def test_the_command_says_who_may_and_why(hub: RunningHub, scene: Scene) -> None:
     code, text = explain(hub, "--patient", scene.id, "--actor", scene.vendor)
     assert code == 0 and text.startswith("deny: ") and "Is not in the care team" in text
@@ -319,6 +322,7 @@ def test_the_command_says_who_may_and_why(hub: RunningHub, scene: Scene) -> None
     assert found["words"][given]["fr"] == "Le patient refuse l’accès au dossier à Dr Martin."
 
 
+@pytest.mark.durable_stores
 def test_the_command_asks_for_a_purpose(hub: RunningHub, scene: Scene) -> None:
     only = [coding("v3-ActReason", "HRESCH")]
     stored(hub, consent("permit", scene.vendor, provision_purpose=only, patient={"reference": scene.patient}))

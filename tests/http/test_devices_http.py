@@ -11,6 +11,8 @@ import pytest
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 SYSTEM = "urn:example:device"
 AT = "2026-11-20T08:00:00+01:00"
 PULSE = {"code": "8867-4", "value": "72.0", "unit": "/min", "at": AT, "id": "1"}

@@ -12,6 +12,8 @@ import pytest
 from tests.http.record import concept, vital
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 PAGE = Path(__file__).resolve().parents[2] / "docs/reference/operations.md"
 LINES = re.findall(r"^curl .*$", PAGE.read_text("utf-8").partition("## Records")[2].partition("\n## ")[0], re.MULTILINE)
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'"

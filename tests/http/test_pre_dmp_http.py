@@ -13,6 +13,8 @@ from fhir_server import gate, xmlformat
 from fhir_server.validation import validate
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 

@@ -11,6 +11,8 @@ import pytest
 from tests.profiles import element, extension, profile, sliced
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 FR = "urn:predmp:StructureDefinition:"
 XML = "application/fhir+xml"
 Found = tuple[int, list[tuple[str, str, str]]]

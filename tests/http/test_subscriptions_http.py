@@ -16,6 +16,8 @@ import pytest
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 IRCP = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}
 
 
@@ -99,6 +101,7 @@ def test_without_a_payload_only_the_fact_is_told(hub: RunningHub, receiver: Rece
     assert receiver.take(1)[0][::3] == ("POST", b"")
 
 
+@pytest.mark.durable_stores
 def test_what_was_missed_comes_after_failure_and_restart_in_order(own_hub: RunningHub, receiver: Receiver) -> None:
     own_hub.create(subscription(receiver.url, "Basic?identifier=urn:s|x"))
     receiver.status = 503

@@ -9,6 +9,8 @@ import pytest
 from tests.running import RunningHub
 from tests.terminology_world import SYSTEM, concept, include, system, value_set
 
+pytestmark = pytest.mark.every_store
+
 
 def post(hub: RunningHub, path: str, **parameters: Any) -> Any:
     """Post Parameters; a dict with a resourceType is sent as a resource."""

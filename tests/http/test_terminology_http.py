@@ -9,6 +9,8 @@ import pytest
 from tests.running import RunningHub
 from tests.terminology_world import concept, include, system, value_set
 
+pytestmark = pytest.mark.every_store
+
 GENDERS = "http://hl7.org/fhir/ValueSet/administrative-gender"
 GENDER = "http://hl7.org/fhir/administrative-gender"
 ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"

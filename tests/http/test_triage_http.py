@@ -15,6 +15,8 @@ import pytest
 
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 VECTORS = Path(__file__).parents[3] / "shared" / "data" / "triage_vectors.json"
 AT = "2026-11-20T08:00:00+01:00"
 LOINC = "http://loinc.org"

@@ -11,6 +11,8 @@ import pytest
 from fhir_server import gate, xmlformat
 from tests.running import RunningHub
 
+pytestmark = pytest.mark.every_store
+
 XML = "application/fhir+xml"
 JSON = "application/fhir+json"
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">Zoé &amp; <b>co</b></div>'
