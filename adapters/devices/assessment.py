@@ -15,7 +15,7 @@ def assess(reading: Reading) -> Measured | Reason:
     panel = panel_of(reading.system, reading.code)
     if panel is None and not measures_of(reading.system, reading.code):
         return reason.CODE_UNKNOWN
-    if (panel is not None) != reading.is_panel:
+    if (panel is not None) != reading.is_panel or not reading.samples:
         return reason.MALFORMED
     parts: list[Part] = []
     category = "vital-signs"
@@ -43,6 +43,8 @@ def _judge(system: str, sample: Sample) -> tuple[Measure, Part] | Reason:
     candidates = measures_of(system, sample.code)
     if not candidates:
         return reason.CODE_UNKNOWN
+    if sample.value is None:
+        return reason.VALUE_UNREADABLE
     unit = unit_of(sample.unit)
     if unit is None:
         return reason.UNIT_UNKNOWN

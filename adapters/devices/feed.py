@@ -67,7 +67,7 @@ def make_router(core: Core, intake: Intake) -> APIRouter:
         if not actor.may("c", "Observation"):
             raise Forbidden("The token's scopes do not allow creating an Observation.")
         message = read_message(gate.parse(await _body(request)))
-        results = await intake.take(message.device, message.readings, actor=actor)
+        results = await intake.take(message, actor=actor)
         language = core.pages.language(request)
         return _json({"results": [result_json(result, language) for result in results]})
 

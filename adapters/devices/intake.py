@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
@@ -16,7 +15,7 @@ from adapters.devices import reason
 from adapters.devices.assessment import assess
 from adapters.devices.assignment import Assigned, find_assigned, patient_at
 from adapters.devices.identity import CONTENT, READING, content_of, key_of
-from adapters.devices.message import Received
+from adapters.devices.message import Message, Received
 from adapters.devices.observation import build_observation
 from adapters.devices.quarantine import is_kept, keep, release
 from adapters.devices.reading import DeviceName, Measured
@@ -56,12 +55,18 @@ class Intake:
         self._zone = zone
         self.counts: Counter[tuple[str, str]] = Counter()  # (status, reason code or "") -> readings
 
-    async def take(self, device: DeviceName, readings: Sequence[Received], *, actor: Actor) -> list[Result]:
+    async def take(self, message: Message, *, actor: Actor, source: str = "http") -> list[Result]:
         """Take the readings of one device; one result each, in order.
+
+        Args:
+            message: As `message.read_message` makes it of the canonical JSON; each feed brings its own into that.
+            actor: Who sends; it must be let create Observations (the feed has looked).
+            source: Which feed: http, mqtt, senml, omh, webhook …
 
         Raises:
             FhirError: The store cannot answer now; what was stored stays, sending again doubles nothing.
         """
+        device, readings = message.device, message.readings
 
         async def look(asking: Asking) -> Known:
             assigned = await find_assigned(asking, device, self._zone)

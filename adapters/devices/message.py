@@ -1,29 +1,24 @@
-"""The JSON shape of `POST /devices` to canonical readings.
+"""The canonical JSON of every feed, as `POST /devices` takes it, to canonical readings.
 
 The envelope must be right, or nothing of it is taken; a reading that is wrong is kept aside alone.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from adapters.devices import reason
-from adapters.devices.reading import DeviceName, Reading, Sample
+from adapters.devices.instant import exact
+from adapters.devices.reading import Clock, DeviceName, Reading
+from adapters.devices.reading_json import is_text, read_reading
 from adapters.devices.reason import Reason
-from fhir_server import gate
 from fhir_server.errors import BadRequest, TooLarge
 
-MAX_READINGS: Final = 1_000
-MAX_COMPONENTS: Final = 20
-MAX_TEXT: Final = 256  # characters of an identifier, a code, a unit, an id
+MAX_READINGS: Final = 1_000  # of one request
+MAX_MESSAGES: Final = 500  # devices of one request
 
-_DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
-_SINGLE: Final = frozenset({"system", "code", "value", "unit", "at", "id"})
-_PANEL: Final = frozenset({"system", "code", "components", "at", "id"})
-_COMPONENT: Final = frozenset({"code", "value", "unit"})
+_FIELDS: Final = frozenset({"device", "readings", "gateway", "clock", "patient", "session", "test"})
+_NAME: Final = frozenset({"system", "value"})
 
 
 class Received(NamedTuple):
@@ -34,81 +29,100 @@ class Received(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What one request brings: readings of one device, in order."""
+    """Readings of one device, in order, and what its gateway says beside them."""
 
     device: DeviceName
     readings: tuple[Received, ...]
+    gateway: DeviceName | None = None  # what brought it here
+    clock: Clock | None = None
+    patient: DeviceName | None = None  # identifier of whom the payload names: compared, never believed
+    session: str = ""  # id of the session (`POST /devices/sessions`) that it belongs to
+    is_test: bool = False  # no patient's data: stored as HTEST, without triage
+
+
+def read_messages(body: Any) -> list[Message]:
+    """Read a parsed body: one message, a list of them, or {"messages": […]}.
+
+    Raises:
+        BadRequest: It has another shape.
+        TooLarge: It has more than 500 messages or 1,000 readings.
+    """
+    if isinstance(body, dict) and body.keys() == {"messages"}:
+        body = body["messages"]
+    if not isinstance(body, list):
+        return [read_message(body)]
+    if not body:
+        raise BadRequest("A batch has at least one message.")
+    if len(body) > MAX_MESSAGES:
+        raise TooLarge(f"A request has at most {MAX_MESSAGES} messages.")
+    return bounded([read_message(item) for item in body])
+
+
+def bounded(messages: list[Message]) -> list[Message]:
+    """Return the messages where they are few enough for one request; else raise TooLarge."""
+    if len(messages) > MAX_MESSAGES or sum(len(message.readings) for message in messages) > MAX_READINGS:
+        raise TooLarge(f"A request has at most {MAX_MESSAGES} messages and {MAX_READINGS} readings.")
+    return messages
 
 
 def read_message(body: Any) -> Message:
-    """Read a parsed body.
+    """Read a parsed message.
 
     Args:
         body: JSON through the parser gate: decimals keep their digits.
 
     Raises:
-        BadRequest: It is not `{"device": {"system", "value"}, "readings": [{…}]}`.
+        BadRequest: It is not `{"device": {"system", "value"}, "readings": [{…}]}` with what may stand beside them.
         TooLarge: It has more than 1,000 readings.
     """
-    if not isinstance(body, dict) or body.keys() != {"device", "readings"}:
-        raise BadRequest("The body is an object with device and readings, and nothing else.")
-    device, readings = body["device"], body["readings"]
-    if not isinstance(device, dict) or device.keys() != {"system", "value"}:
-        raise BadRequest("device is an object with system and value, and nothing else.")
-    if not all(_is_text(device[key]) for key in ("system", "value")):
-        raise BadRequest("device.system and device.value are texts of 1 to 256 characters.")
+    if not isinstance(body, dict) or not body.keys() >= {"device", "readings"} or body.keys() - _FIELDS:
+        raise BadRequest(f"A message is an object with device and readings; it may have {_optional()}.")
+    readings = body["readings"]
     if not isinstance(readings, list) or not readings or not all(isinstance(item, dict) for item in readings):
         raise BadRequest("readings is a list of objects, at least one.")
     if len(readings) > MAX_READINGS:
         raise TooLarge(f"A message has at most {MAX_READINGS} readings.")
-    name = DeviceName(device["system"], device["value"])
-    return Message(name, tuple(Received(item, read_reading(item)) for item in readings))
+    if not isinstance(body.get("test", False), bool):
+        raise BadRequest("test is true or false.")
+    if "session" in body and not is_text(body["session"]):
+        raise BadRequest("session is a text of 1 to 256 characters.")
+    return Message(
+        read_name(body["device"], "device"),
+        received(readings),
+        gateway=read_name(body["gateway"], "gateway") if "gateway" in body else None,
+        clock=read_clock(body["clock"]) if "clock" in body else None,
+        patient=read_name(body["patient"], "patient") if "patient" in body else None,
+        session=body.get("session", ""),
+        is_test=body.get("test", False),
+    )
 
 
-def read_reading(raw: Mapping[str, Any]) -> Reading | Reason:
-    """Return what one reading says, or why it cannot be read; a field that has no meaning here is a reason too."""
-    is_panel = "components" in raw
-    system, at, id = raw.get("system", "loinc"), raw.get("at", ""), raw.get("id", "")
-    if raw.keys() - (_PANEL if is_panel else _SINGLE) or system not in ("loinc", "mdc"):
-        return reason.MALFORMED
-    if not _is_text(raw.get("code")) or ("id" in raw and not _is_text(id)):
-        return reason.MALFORMED
-    if not isinstance(at, str) or ("at" in raw and not at):
-        return reason.TIME_UNREADABLE
-    items = raw["components"] if is_panel else [{key: raw[key] for key in _COMPONENT & raw.keys()}]
-    samples = _samples(items)
-    if isinstance(samples, Reason):
-        return samples
-    return Reading(system, raw["code"], samples, is_panel, at, id)
+def received(readings: Sequence[Mapping[str, Any]]) -> tuple[Received, ...]:
+    """Return readings of the canonical JSON with what they say."""
+    return tuple(Received(item, read_reading(item)) for item in readings)
 
 
-def _samples(items: Any) -> tuple[Sample, ...] | Reason:
-    if not isinstance(items, list) or not 1 <= len(items) <= MAX_COMPONENTS:
-        return reason.MALFORMED
-    made: list[Sample] = []
-    for item in items:
-        if not isinstance(item, dict) or item.keys() != _COMPONENT:
-            return reason.MALFORMED
-        if not _is_text(item["code"]) or not _is_text(item["unit"]):
-            return reason.MALFORMED
-        value = decimal_of(item["value"])
-        if value is None:
-            return reason.VALUE_UNREADABLE
-        made.append(Sample(item["code"], value, item["unit"]))
-    return tuple(made)
+def read_name(value: Any, field: str) -> DeviceName:
+    """Read an identifier; raise BadRequest."""
+    if not isinstance(value, dict) or value.keys() != _NAME:
+        raise BadRequest(f"{field} is an object with system and value, and nothing else.")
+    if not all(is_text(value[key]) for key in _NAME):
+        raise BadRequest(f"{field}.system and {field}.value are texts of 1 to 256 characters.")
+    return DeviceName(value["system"], value["value"])
 
 
-def decimal_of(value: Any) -> Decimal | None:
-    """Return a number or the text of one as a Decimal that prints as it was written; None for anything else."""
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Decimal(value)
-    if isinstance(value, str) and len(value) <= gate.MAX_NUMBER and _DECIMAL.fullmatch(value):
-        made = Decimal(value)
-        return gate.number(value) if not made or abs(made.adjusted()) <= gate.MAX_EXPONENT else None
-    return None
+def read_clock(value: Any) -> Clock:
+    """Read what the device's clock showed at a moment of the gateway's; raise BadRequest."""
+    if not isinstance(value, dict) or not value.keys() >= {"device", "gateway"} or value.keys() - Clock._fields:
+        raise BadRequest("clock is an object with device and gateway, and sync if it is known.")
+    if not all(is_text(text) for text in value.values()):
+        raise BadRequest("The fields of clock are texts.")
+    if exact(value["device"]) is None or exact(value["gateway"]) is None:
+        raise BadRequest("clock.device and clock.gateway are FHIR dateTimes with seconds and offset.")
+    if not value.get("sync", "0").isdigit():
+        raise BadRequest("clock.sync is an MDC code.")
+    return Clock(value["device"], value["gateway"], value.get("sync", ""))
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and len(value) <= MAX_TEXT and value.isprintable()
+def _optional() -> str:
+    return ", ".join(sorted(_FIELDS - {"device", "readings"}))

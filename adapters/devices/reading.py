@@ -18,20 +18,65 @@ class Sample(NamedTuple):
     """A value under a code, as it was sent."""
 
     code: str
-    value: Decimal  # prints as it was written
+    value: Decimal | None  # prints as it was written; None where `absent` says why
     unit: str
+    absent: str = ""  # of R4's data-absent-reason: not-a-number, positive-infinity, error, not-performed …
+
+
+class Coded(NamedTuple):
+    """A value, or a medication, that is a code."""
+
+    system: str  # a uri; "" where there is only a text
+    code: str
+    text: str = ""
+
+
+class Wave(NamedTuple):
+    """Samples in equal steps: origin + factor x datum, in `unit` (R4's SampledData)."""
+
+    origin: Decimal
+    unit: str
+    period: Decimal  # milliseconds between two instants
+    data: tuple[str, ...]  # decimals as written, or E U L; `dimensions` of them an instant
+    factor: Decimal | None = None
+    low: Decimal | None = None
+    high: Decimal | None = None
+    dimensions: int = 1
+
+
+class Media(NamedTuple):
+    """A picture or a sound."""
+
+    content_type: str
+    data: bytes
+    title: str = ""
+
+
+class Clock(NamedTuple):
+    """What a device's clock showed (`device`) when its gateway's showed `gateway`: FHIR dateTimes."""
+
+    device: str
+    gateway: str
+    sync: str = ""  # how the device sets its clock: an MDC code, "" not told
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One message of a device: a value, or the components of a panel."""
+    """One message of a device: a value, the components of a panel, a code, a wave, a picture or an event."""
 
     system: str  # of every code in it: loinc or mdc
     code: str
-    samples: tuple[Sample, ...]  # one, under `code` itself, unless it is a panel
+    samples: tuple[Sample, ...]  # one, under `code` itself, unless it is a panel; none where it has no number
     is_panel: bool
     at: str  # FHIR dateTime as the device wrote it, with offset; "" where it has no clock
     id: str  # the sender's own, "" none
+    end: str = ""  # where it took a time: FHIR dateTime of its end, on the device's clock
+    coded: Coded | None = None
+    wave: Wave | None = None
+    media: Media | None = None
+    medication: Coded | None = None  # what was dispensed
+    statuses: tuple[str, ...] = ()  # status bits: see `status.STATUSES`
+    types: tuple[str, ...] = ()  # MDC codes of supplemental types
 
 
 class Part(NamedTuple):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from adapters.devices.assessment import assess
 from adapters.devices.measure import MEASURES, Measure
-from adapters.devices.message import Message, read_message, read_reading
+from adapters.devices.message import Message, read_message
 from adapters.devices.reading import Measured, Reading
+from adapters.devices.reading_json import read_reading
 from adapters.devices.reason import ALL, Reason
 from adapters.devices.unit import UNITS, Unit, convert, is_convertible
 from fhir_server.errors import FhirError

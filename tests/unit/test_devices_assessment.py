@@ -9,8 +9,8 @@ import pytest
 from adapters.devices import reason
 from adapters.devices.assessment import assess
 from adapters.devices.measure import BLOOD_PRESSURE, MEASURES, measures_of
-from adapters.devices.message import read_reading
 from adapters.devices.reading import Measured, Reading
+from adapters.devices.reading_json import read_reading
 from adapters.devices.reason import Reason
 
 AT = "2026-11-20T08:00:00+01:00"

@@ -9,9 +9,10 @@ import pytest
 from adapters.devices.assessment import assess
 from adapters.devices.feed import BODY
 from adapters.devices.identity import content_of, key_of, raw_key
-from adapters.devices.message import MAX_READINGS, Message, read_message, read_reading
+from adapters.devices.message import MAX_READINGS, Message, read_message
 from adapters.devices.observation import TRANSLATION, build_observation
 from adapters.devices.reading import DeviceName, Measured, Reading
+from adapters.devices.reading_json import read_reading
 from fhir_server import gate
 from fhir_server.errors import BadRequest, TooLarge
 
