@@ -7,7 +7,6 @@ stay is kept beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -15,38 +14,15 @@ from adapters.hl7.draft import Draft, Person, Visit
 from adapters.hl7.faults import Fault, Problem, Refused
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.merge import complete, replace
+from adapters.hl7.planned import Plan as Plan
+from adapters.hl7.planned import entry, is_outdated
 from adapters.hl7.results import made_id
-from adapters.hl7.times import is_reversed, micros
+from adapters.hl7.times import is_reversed
 from fhir_server.errors import MultipleMatches
 from fhir_server.interface import Writing
 from fhir_server.model import Entry, Resource
 
-CLOCK = "hl7-clock"
-"""Kind of the records that hold when a sender's last applied event on a resource was."""
-
 UNKNOWN_CLASS: Resource = {"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK"}
-
-SUBJECT = ("subject", "encounter")
-LINKS = {
-    "AllergyIntolerance": ("patient", "encounter"),
-    "Coverage": ("beneficiary", ""),
-    "DocumentReference": ("subject", ""),  # its stays are a list in context: the reader's matter
-    "Immunization": ("patient", "encounter"),
-    "RelatedPerson": ("patient", ""),
-    "Specimen": ("subject", ""),
-    **dict.fromkeys(("Appointment", "Location", "Organization", "Practitioner", "PractitionerRole"), ("", "")),
-}
-"""Type -> the elements that hold its patient and its stay; `SUBJECT` where it is not here, "" where it has none."""
-
-
-@dataclass(slots=True)
-class Plan:
-    """What is to be written, and what was found on the way."""
-
-    entries: list[Entry] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    outdated: bool = False  # some part was older than what is stored
-    references: dict[tuple[str, str, str], str] = field(default_factory=dict)  # type, system, value -> reference
 
 
 def condition(type: str, key: tuple[str, str]) -> str:
@@ -62,20 +38,6 @@ async def _stored(writing: Writing, type: str, key: tuple[str, str]) -> Resource
     if len(found) > 1:
         raise MultipleMatches(f"More than one {type} has the identifier that the message gives.")
     return found[0] if found else None
-
-
-async def _is_outdated(writing: Writing, draft: Draft, sender: str, type: str, key: tuple[str, str]) -> bool:
-    """Whether the sender already reported a newer event on this resource; else keep this one's time."""
-    if draft.at is None:
-        return False
-    name = "|".join((type, *key, sender))
-    before = await writing.record(CLOCK, name)
-    at = micros(draft.at)
-    if before is not None and int(before.body) > at:
-        return True
-    if before is None or int(before.body) < at:
-        await writing.put_record(CLOCK, name, "", str(at).encode())
-    return False
 
 
 async def plan(writing: Writing, draft: Draft, sender: str) -> Plan:
@@ -100,18 +62,9 @@ async def plan(writing: Writing, draft: Draft, sender: str) -> Plan:
             encounter = await _link(writing, person.visit, patient, made)
         for report in person.reports:
             for resource in (*report.observations, *([report.report] if report.report else [])):
-                made.entries.append(_entry(resource, patient, encounter))
-        made.entries += [_entry(wanted.resource, patient, encounter) for wanted in person.wanted]
+                made.entries.append(entry(resource, patient, encounter))
+        made.entries += [entry(wanted.resource, patient, encounter) for wanted in person.wanted]
     return made
-
-
-def _entry(resource: Resource, patient: str, encounter: str | None) -> Entry:
-    type = resource["resourceType"]
-    owner, stay = LINKS.get(type, SUBJECT)
-    linked = {**resource, owner: {"reference": patient}} if owner else dict(resource)
-    if encounter and stay:
-        linked[stay] = {"reference": encounter}
-    return Entry("PUT", f"{type}/{resource['id']}", linked)
 
 
 async def _patient(writing: Writing, draft: Draft, sender: str, person: Person, made: Plan) -> str:
@@ -120,7 +73,7 @@ async def _patient(writing: Writing, draft: Draft, sender: str, person: Person, 
     if known:
         return known
     current = await _stored(writing, "Patient", person.key)
-    outdated = person.leads and await _is_outdated(writing, draft, sender, "Patient", person.key)
+    outdated = person.leads and await is_outdated(writing, draft, sender, "Patient", person.key)
     if current is None:
         resource = replace({"resourceType": "Patient"}, person.stated)
         reference = _planned(made, resource, person.key, None)
@@ -158,7 +111,7 @@ def _planned(made: Plan, resource: Resource, key: tuple[str, str], current: Reso
 
 async def _encounter(writing: Writing, draft: Draft, sender: str, visit: Visit, patient: str, made: Plan) -> str:
     current = await _stored(writing, "Encounter", visit.key)
-    outdated = await _is_outdated(writing, draft, sender, "Encounter", visit.key)
+    outdated = await is_outdated(writing, draft, sender, "Encounter", visit.key)
     if current is not None:
         if current.get("subject", {}).get("reference") != patient:
             raise Refused(Fault("204", visit.segment.place(19), "The stay belongs to another patient."))

@@ -1,0 +1,60 @@
+"""What a message's transaction will hold, and the clocks that keep older events from undoing newer ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from adapters.hl7.draft import Draft
+from adapters.hl7.faults import Problem
+from adapters.hl7.times import micros
+from fhir_server.interface import Writing
+from fhir_server.model import Entry, Resource
+
+CLOCK = "hl7-clock"
+"""Kind of the records that hold when a sender's last applied event on a resource was."""
+
+SUBJECT = ("subject", "encounter")
+LINKS = {
+    "AllergyIntolerance": ("patient", "encounter"),
+    "Coverage": ("beneficiary", ""),
+    "DocumentReference": ("subject", ""),  # its stays are a list in context: the reader's matter
+    "Immunization": ("patient", "encounter"),
+    "RelatedPerson": ("patient", ""),
+    "Specimen": ("subject", ""),
+    **dict.fromkeys(("Appointment", "Location", "Organization", "Practitioner", "PractitionerRole"), ("", "")),
+}
+"""Type -> the elements that hold its patient and its stay; `SUBJECT` where it is not here, "" where it has none."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be written, and what was found on the way."""
+
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    outdated: bool = False  # some part was older than what is stored
+    references: dict[tuple[str, str, str], str] = field(default_factory=dict)  # type, system, value -> reference
+
+
+async def is_outdated(writing: Writing, draft: Draft, sender: str, type: str, key: tuple[str, str]) -> bool:
+    """Whether the sender already reported a newer event on this resource; else keep this one's time."""
+    if draft.at is None:
+        return False
+    name = "|".join((type, *key, sender))
+    before = await writing.record(CLOCK, name)
+    at = micros(draft.at)
+    if before is not None and int(before.body) > at:
+        return True
+    if before is None or int(before.body) < at:
+        await writing.put_record(CLOCK, name, "", str(at).encode())
+    return False
+
+
+def entry(resource: Resource, patient: str, encounter: str | None) -> Entry:
+    """Return the entry that stores a resource of the message under its own id, with its patient and its stay."""
+    type = resource["resourceType"]
+    owner, stay = LINKS.get(type, SUBJECT)
+    linked = {**resource, owner: {"reference": patient}} if owner else dict(resource)
+    if encounter and stay:
+        linked[stay] = {"reference": encounter}
+    return Entry("PUT", f"{type}/{resource['id']}", linked)
