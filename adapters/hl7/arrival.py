@@ -68,7 +68,7 @@ class Arrival:
     @property
     def is_answer(self) -> bool:
         """Whether it is itself an acknowledgement: these are not answered."""
-        return self.name.partition("^")[0] == "ACK"
+        return self.name.partition("^")[0] in ack.ANSWERS
 
 
 def _context(channel: Channel, message: Message) -> Context:
@@ -113,6 +113,10 @@ def read(channel: Channel, raw: bytes, *, cut: Fault | None = None) -> Arrival:
             unused = tuple(context.unused(message.segments))
     except Refused as refused:
         fault = fault or refused.fault
+        if not to.control_id:
+            to = ack.sender_of(raw)
+    if not channel.enhanced:
+        to = to._replace(accept="", respond="")
     if context is not None:
         problems += context.problems
     return Arrival(channel, raw, digest, codec, to, name, draft, fault, tuple(problems), unused, cut is not None)

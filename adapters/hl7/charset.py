@@ -29,6 +29,7 @@ CODECS = {
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _HEADER_END = re.compile(rb"[\r\n]")
+_NOT_ASCII = re.compile(rb"[^\x20-\x7e]")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 PLACE = Place("MSH", 1, 18)
 
@@ -50,6 +51,15 @@ def declared(raw: bytes) -> str:
     if len(fields) < 18:
         return ""
     return fields[17].split(header[5:6])[0].strip().decode("ascii", "replace")
+
+
+def header_line(raw: bytes) -> str:
+    """Return the header of a message whose set is not known, "?" for each byte that is not ASCII: for its answer."""
+    for mark, _ in _MARKS:
+        raw = raw.removeprefix(mark)
+    narrow = raw[:8192].replace(b"\x00", b"") if b"\x00" in raw[:6] else raw[:4096]
+    line = _HEADER_END.split(narrow.lstrip(b" \t\r\n"), maxsplit=1)[0]
+    return _NOT_ASCII.sub(b"?", line).decode("ascii")
 
 
 def _strictly(raw: bytes, codec: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.parser import parse_message
 
-from adapters.hl7.ack import Sender, due, sender, write
+from adapters.hl7.ack import Sender, due, sender, sender_of, write
 from adapters.hl7.faults import Fault, Place
 from adapters.hl7.tokens import tokenize
 from tests.hl7_messages import header
@@ -27,7 +29,7 @@ def test_the_answer_uses_the_usual_delimiters_whatever_the_message_used() -> Non
     assert text.split("\r")[:3] == [
         "MSH|^~\\&|C\\F\\x|D|A^1.2^ISO|B|20261120083001+0000||ACK^A01^ACK|ABC|P|2.5",
         "MSA|AE|7",
-        "ERR||PID^1^3|101^Required field missing^HL70357|E",
+        "ERR||PID^1^3|101^Required field missing^HL70357|E|||PID[1]-3",
     ]
 
 
@@ -35,7 +37,9 @@ def test_the_answer_uses_the_usual_delimiters_whatever_the_message_used() -> Non
     ("version", "line"),
     [
         pytest.param(
-            "2.5", "ERR||OBX^2^5^1^3|102^Data type error^HL70357|E|||our own words", id="place, code and detail"
+            "2.5",
+            "ERR||OBX^2^5^1^3|102^Data type error^HL70357|E|||OBX[2]-5.3|our own words",
+            id="place, code, path and detail",
         ),
         pytest.param("2.4", "ERR|OBX^2^5^102", id="before 2.5 all in the first field"),
     ],
@@ -43,6 +47,104 @@ def test_the_answer_uses_the_usual_delimiters_whatever_the_message_used() -> Non
 def test_the_error_segment(version: str, line: str) -> None:
     fault = Fault("102", Place("OBX", 2, 5, 1, 3), "our own words")
     assert write(Sender(version=version), "AE", at=AT, own_id=ID, fault=fault).split("\r")[2] == line
+
+
+FAULTS = (Fault("101", Place("PID", 1, 3), "own words"), Fault("102", Place("OBX", 2, 5, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("version", "lines"),
+    [
+        pytest.param(
+            "2.5",
+            [
+                "MSA|AE|C1",
+                "ERR||PID^1^3|101^Required field missing^HL70357|E|||PID[1]-3|own words",
+                "ERR||OBX^2^5^1^2|102^Data type error^HL70357|E|||OBX[2]-5.2",
+            ],
+            id="an ERR for each fault",
+        ),
+        pytest.param(
+            "2.4",
+            ["MSA|AE|C1|own words", "ERR|PID^1^3^101~OBX^2^5^102"],
+            id="up to 2.4 a repetition for each, and a text in MSA-3",
+        ),
+    ],
+)
+def test_every_fault_is_told(version: str, lines: list[str]) -> None:
+    text = write(Sender(control_id="C1", version=version), "AE", at=AT, own_id=ID, faults=FAULTS)
+    assert text.split("\r")[1:-1] == lines
+
+
+def test_a_fault_of_a_whole_segment_keeps_the_code_in_its_place_up_to_2_4() -> None:
+    text = write(Sender(version="2.3"), "AR", at=AT, own_id=ID, fault=Fault("207", Place("MSH"), reject=True))
+    assert text.split("\r")[2] == "ERR|MSH^1^^207"
+
+
+def test_a_message_with_a_thousand_faults_is_answered_with_twenty() -> None:
+    faults = [Fault("102", Place("OBX", n, 5)) for n in range(1000)]
+    assert write(Sender(), "AE", at=AT, own_id=ID, faults=faults).count("\rERR|") == 20
+
+
+@pytest.mark.parametrize(
+    ("to", "code", "kind"),
+    [
+        pytest.param(Sender(trigger="R40", version="2.6"), "AA", "ORA^R41^ORA_R41", id="an alarm has its own answer"),
+        pytest.param(Sender(trigger="R40", version="2.6"), "CA", "ACK^R40^ACK", id="not where it is only accepted"),
+        pytest.param(Sender(trigger="A01", version="2.3"), "AA", "ACK^A01", id="two components up to 2.3"),
+    ],
+)
+def test_the_type_of_an_answer(to: Sender, code: str, kind: str) -> None:
+    assert write(to, code, at=AT, own_id=ID).split("|")[8] == kind
+
+
+def test_an_application_acknowledgement_of_enhanced_mode_asks_for_no_answer() -> None:
+    to = Sender(accept="AL", respond="AL")
+    assert write(to, "AA", at=AT, own_id=ID).split("\r")[0].split("|")[14:16] == ["NE", "NE"]
+    assert len(write(to, "CA", at=AT, own_id=ID).split("\r")[0].split("|")) == 12
+
+
+def test_the_number_that_is_expected_next_stands_in_msa_4() -> None:
+    assert write(Sender(control_id="1"), "AA", at=AT, own_id=ID, expected=7).split("\r")[1] == "MSA|AA|1||7"
+
+
+def test_a_header_of_any_length_is_echoed_within_bounds() -> None:
+    to = sender(tokenize(f"MSH|^~\\&|{'x' * 9999}|||||{'y' * 9999}|A^B|{'z' * 9999}").header)
+    assert len(write(to, "AA", at=AT, own_id=ID)) < 1000
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_a_message_in_an_unknown_character_set_is_answered_by_its_control_id(codec: str) -> None:
+    to = sender_of(header(control="C9", f18="KLINGON", f4="HÔPITAL").encode(codec))
+    assert (to.application, to.control_id, to.charset) == ("DPI", "C9", "")
+
+
+def test_bytes_without_a_header_are_answered_all_the_same() -> None:
+    assert sender_of(b"\x00\xff") == Sender()
+
+
+VERSIONS = ["2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("mode", [pytest.param("", id="original"), pytest.param("AL", id="enhanced")])
+@pytest.mark.parametrize(
+    ("code", "faults"),
+    [
+        pytest.param("AA", (), id="good"),
+        pytest.param("AE", FAULTS, id="two faults"),
+        pytest.param("AR", (Fault("207", Place("MSH"), reject=True),), id="refused"),
+        pytest.param("CA", (), id="accepted"),
+    ],
+)
+def test_hl7apy_finds_nothing_wrong_with_an_answer(
+    version: str, mode: str, code: str, faults: tuple[Fault, ...]
+) -> None:
+    to = Sender("DPI", "CHU", "HUB", "REGION", "A01", "C1", "P", version, mode, mode, "UNICODE UTF-8")
+    text = write(to, code, at=AT, own_id=ID, faults=faults, expected=4)
+    found = parse_message(text, validation_level=VALIDATION_LEVEL.STRICT)
+    assert found.validate()
+    assert found.msa.msa_1.value == code
 
 
 def test_an_answer_to_nothing_readable_is_still_an_acknowledgement() -> None:
@@ -75,7 +177,9 @@ def test_error_or_reject(fault: Fault, answer: str) -> None:
         pytest.param("ER", "ER", "AA", True, [], id="errors only, and there is none"),
         pytest.param("ER", "ER", "AE", True, ["AE"], id="kept, with a fault: accepted, then told"),
         pytest.param("SU", "SU", "AE", True, ["CA"], id="success only: it is kept"),
-        pytest.param("AL", "AL", "AR", True, ["CR", "AR"], id="rejected"),
+        pytest.param("AL", "AL", "AR", True, ["CR"], id="rejected: what is not accepted has no second answer"),
+        pytest.param("NE", "AL", "AR", True, ["AR"], id="rejected where only the application answers"),
+        pytest.param("AL", "AL", "AE", True, ["CA", "AE"], id="kept, then told what is wrong with it"),
         pytest.param("AL", "", "AE", False, ["CE"], id="not kept"),
     ],
 )
