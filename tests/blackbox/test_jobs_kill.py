@@ -10,8 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.http.test_jobs_http import ended, where
 from tests.running import PREDMP, RunningHub, free_port
+
+pytestmark = pytest.mark.durable_stores
 
 FULL = bool(os.environ.get("PREDMP_FULL"))  # 100 MB in place of 6
 LINES = 25_000 if FULL else 1_500
