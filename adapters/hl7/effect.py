@@ -1,0 +1,93 @@
+"""One message's effect inside a transaction: planned by what is stored now, submitted, told.
+
+The worker and every replay come here, so that a replay does what the first time would do today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from adapters.hl7.apply import Plan, plan
+from adapters.hl7.arrival import Arrival
+from adapters.hl7.faults import Fault, Problem
+from adapters.hl7.record import APPLIED, NOT_APPLIED, QUARANTINED, SUPERSEDED, error_part, when
+from fhir_server.errors import Conflict, FhirError, Throttled, Unavailable, VersionConflict
+from fhir_server.interface import Core, Writing
+from fhir_server.model import Entry, Outcome
+
+INTERACTION: Final = "hl7v2"
+ACTOR: Final = "adapters.hl7"
+MOST_ISSUES: Final = 20  # of a refusal that are kept with the message
+
+TRANSIENT: Final = (Unavailable, Conflict, VersionConflict, Throttled)
+"""What may be gone when it is tried again: 409, 412 of a race, 429, 503."""
+
+
+class Effect(NamedTuple):
+    """What a message came to."""
+
+    state: str
+    fault: Fault | None = None
+    problems: tuple[Problem, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()  # one for each entry
+
+    @property
+    def references(self) -> list[str]:
+        """The resources that it names: made, changed, or found to say the same already."""
+        return [outcome.version.reference for outcome in self.outcomes if outcome.version is not None]
+
+
+Choose = Callable[[Writing, Sequence[Entry]], Any]
+"""Awaitable: leaves out entries of a plan (`replay`: what is newer than the message stays)."""
+
+
+async def take_effect(core: Core, writing: Writing, arrival: Arrival, choose: Choose | None = None) -> Effect:
+    """Apply a message that was read; one with a fault comes to quarantine.
+
+    Args:
+        core: Names the actor that audit shows.
+        writing: The transaction, which also stores the message's new state.
+        arrival: The message.
+        choose: Gives the entries of the plan that are to be written; None: all.
+
+    Raises:
+        FhirError: It cannot be applied; then the transaction must not be committed.
+        Refused: The same, by a fault of its content.
+    """
+    if arrival.draft is None:
+        return Effect(QUARANTINED, arrival.fault or NOT_APPLIED, arrival.problems)
+    made: Plan = await plan(writing, arrival.draft, arrival.feed)
+    entries = made.entries if choose is None else await choose(writing, made.entries)
+    outcomes: list[Outcome] = []
+    if entries:
+        actor = core.internal(arrival.channel.tenant, ACTOR)
+        outcomes = await writing.submit(entries, actor=actor, interaction=INTERACTION)
+    state = SUPERSEDED if made.outdated and not made.entries else APPLIED
+    return Effect(state, None, (*arrival.problems, *made.problems), tuple(entries), tuple(outcomes))
+
+
+def told(body: dict[str, Any], arrival: Arrival, effect: Effect, now: int) -> dict[str, Any]:
+    """Return a record's body with what the message came to."""
+    made = {
+        **body,
+        "attempts": body.get("attempts", 0) + 1,
+        "settled": when(now),
+        "issues": [problem._asdict() for problem in effect.problems],
+        "unused": list(arrival.unused),
+        "resources": effect.references,
+    }
+    made.pop("error", None)
+    made.pop("next_at", None)
+    if effect.fault is not None:
+        made["error"] = error_part(effect.fault)
+    return made
+
+
+def reason_of(error: BaseException) -> dict[str, Any]:
+    """Return what a refusal of the core says, without values: its texts hold none."""
+    if not isinstance(error, FhirError):
+        return {}
+    issues = [{"code": issue.code, "expression": issue.expression} for issue in error.issues[:MOST_ISSUES]]
+    return {"text": error.text, "issues": issues}
