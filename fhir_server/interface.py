@@ -58,6 +58,13 @@ class Writing(Asking, Protocol):
         """Apply entries as one FHIR transaction (conditional urls, urn:uuid references); validated, audited."""
         ...
 
+    async def merge(self, source: str, target: str, *, actor: Actor) -> list[str]:
+        """Make two Patients one, by their ids, as `$merge` does and `$unmerge` undoes; return what changed.
+
+        What permits the source to others stays with it: a merge that no person judged opens no record.
+        """
+        ...
+
 
 class AccessLine(NamedTuple):
     """One line of a patient's access journal."""

@@ -85,7 +85,15 @@ async def read_patient(view: View, id: str, see: Visibility) -> Version:
 
 
 async def plan_merge(
-    view: View, see: Visibility, source: str, target: str, *, result: Resource | None, most: int, base_url: str
+    view: View,
+    see: Visibility,
+    source: str,
+    target: str,
+    *,
+    result: Resource | None,
+    most: int,
+    base_url: str,
+    is_judged: bool = True,
 ) -> Plan:
     """Work out a merge.
 
@@ -97,6 +105,7 @@ async def plan_merge(
         result: The target as the caller wants it; None keeps it, with the source's identifiers as old ones.
         most: Resources that may change.
         base_url: Of this server's FHIR root.
+        is_judged: Whether a person judged that both are one; else the source's Consents that permit stay with it.
 
     Raises:
         NotFound: One of them is not there for the caller.
@@ -116,12 +125,24 @@ async def plan_merge(
     link = {"other": {"reference": f"Patient/{target}"}, "type": "replaced-by"}
     plan.changes.append((old, {**ended, "active": False, "link": [*ended.get("link", ()), link]}))
     async for version in referring(view, source):
-        made = relinked(gate.load(version.body), f"Patient/{source}", f"Patient/{target}", base_url)
+        before = gate.load(version.body)
+        if not is_judged and _permits(before):
+            plan.notes.append(f"{version.reference} permits the source to others and stays with it.")
+            continue
+        made = relinked(before, f"Patient/{source}", f"Patient/{target}", base_url)
         if made is not None:
             plan.changes.append((version, made))
         if len(plan.changes) > most:
             raise TooCostly(f"More than {most} resources would change.")
     return plan
+
+
+def _permits(resource: Resource) -> bool:
+    """Whether it is a Consent by which others may see more: all but one that plainly denies."""
+    if resource.get("resourceType") != "Consent":
+        return False
+    root = resource.get("provision", {})
+    return root.get("type") != "deny" or bool(root.get("provision"))
 
 
 def _staying(staying: Resource, ended: Resource, source: str, result: Resource | None) -> Resource:

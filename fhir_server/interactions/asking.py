@@ -9,11 +9,13 @@ from urllib.parse import parse_qsl
 
 from fhir_server import gate
 from fhir_server.errors import BadRequest, TooCostly
-from fhir_server.model import Actor, Entry, Outcome, Record, Resource
+from fhir_server.identity.merge import plan_merge
+from fhir_server.model import EVERYTHING, Actor, Entry, Outcome, Record, Resource
 from fhir_server.search.query import Query
 from fhir_server.store.protocol import Transaction, View
 
 MOST_FOUND = 10_000  # resources that one `find` gives
+MOST_MERGED = 10_000  # resources that change when a room merges two Patients
 
 
 class Ask(Protocol):
@@ -87,10 +89,10 @@ def _next(query: Query, after: tuple[object, ...]) -> Query:
 class RoomTransaction(RoomView):
     """`interface.Writing` over a store's transaction."""
 
-    def __init__(self, tx: Transaction, ask: Ask, apply: Apply) -> None:
+    def __init__(self, tx: Transaction, ask: Ask, apply: Apply, base_url: str = "") -> None:
         super().__init__(tx, ask)
         self._tx = tx
-        self._apply = apply
+        self._apply, self._base_url = apply, base_url
         self.now = tx.now
 
     async def put_record(self, kind: str, key: str, state: str, body: bytes, *, lane: str = "") -> Record:
@@ -106,3 +108,22 @@ class RoomTransaction(RoomView):
     ) -> list[Outcome]:
         """Apply entries as one FHIR transaction; validated, audited."""
         return await self._apply(self._tx, entries, actor, interaction, enrich)
+
+    async def merge(self, source: str, target: str, *, actor: Actor) -> list[str]:
+        """Make two Patients one; return what changed.
+
+        Raises:
+            FhirError: As `$merge`; TooCostly where more than 10,000 resources would change.
+        """
+        plan = await plan_merge(
+            self._tx,
+            EVERYTHING,
+            source,
+            target,
+            result=None,
+            most=MOST_MERGED,
+            base_url=self._base_url,
+            is_judged=False,
+        )
+        await self._apply(self._tx, plan.entries(actor, self.now), actor, "$merge", False)
+        return [version.reference for version, _ in plan.changes]

@@ -314,7 +314,7 @@ class Hub:
                 changes.extend(done.changes)
                 return done.outcomes
 
-            return await work(cast(Writing, RoomTransaction(tx, self.query, apply)))
+            return await work(cast(Writing, RoomTransaction(tx, self.query, apply, self.base_url)))
 
         made = await self.store.transact(tenant, run)
         await self.tell(tenant, changes)
