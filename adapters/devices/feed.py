@@ -9,12 +9,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from adapters.devices import quarantine
+from adapters.devices.arrival import arrival_key, first_arrival
+from adapters.devices.format import JSON, SOURCES, Given, check, read_body
 from adapters.devices.intake import Intake, Result
-from adapters.devices.message import MAX_READINGS, read_message
+from adapters.devices.message import MAX_READINGS
+from adapters.devices.reading import DeviceName
+from adapters.devices.reading_json import is_text
 from fhir_server import gate
-from fhir_server.errors import BadParameter, BadRequest, Forbidden, TooLarge, UnsupportedMediaType
+from fhir_server.errors import BadParameter, BadRequest, Forbidden, TooLarge
 from fhir_server.interface import Asking, Core
-from fhir_server.model import Record
+from fhir_server.model import Actor, Record
 
 MAX_BODY: Final = 2_097_152  # bytes: 1,000 readings of 2 kB
 
@@ -62,12 +66,17 @@ def make_router(core: Core, intake: Intake) -> APIRouter:
     router = APIRouter(tags=["devices"])
 
     async def post_readings(request: Request) -> Response:
-        """Take readings of one device; answers one result each, in order."""
+        """Take readings, in any of the formats; answers one result each, in order, device after device.
+
+        `device` (system|value) names the device of Open mHealth data points in place of their `user_id`.
+        """
         actor = await core.authenticate(request.headers.get("authorization", ""))
         if not actor.may("c", "Observation"):
             raise Forbidden("The token's scopes do not allow creating an Observation.")
-        message = read_message(gate.parse(await _body(request)))
-        results = await intake.take(message, actor=actor)
+        given = await _given(core, request, actor)
+        results: list[Result] = []
+        for message in given.messages:
+            results += await intake.take(message, actor=actor, source=given.format)
         language = core.pages.language(request)
         return _json({"results": [result_json(result, language) for result in results]})
 
@@ -84,7 +93,7 @@ def make_router(core: Core, intake: Intake) -> APIRouter:
         rows: list[Record] = await core.ask(actor.tenant, work)
         return _json({"quarantined": [{"seq": row.seq, "at": row.at, **gate.load(row.body)} for row in rows]})
 
-    content = {"application/json": {"schema": BODY}}
+    content = {"application/json": {"schema": BODY}, **{name: {"schema": {}} for name in SOURCES if name != JSON}}
     router.add_api_route(
         "/devices",
         post_readings,
@@ -106,11 +115,35 @@ def result_json(result: Result, language: str) -> dict[str, Any]:
     return made
 
 
+async def _given(core: Core, request: Request, actor: Actor) -> Given:
+    """Read the body; relative times of one sent again under its Idempotency-Key stay what they were.
+
+    Raises:
+        BadRequest, Malformed, TooLarge, UnsupportedMediaType: It cannot be taken.
+    """
+    media_type, device = request.headers.get("content-type", JSON), _device(request)
+    check(media_type)
+    body = await _body(request)
+    given = read_body(media_type, body, now=core.now(), device=device)
+    name = request.headers.get("idempotency-key", "")
+    if given.is_relative and name:
+        first = await first_arrival(core, actor.tenant, arrival_key("http", actor.subject, name))
+        given = read_body(media_type, body, now=first, device=device)
+    return given
+
+
+def _device(request: Request) -> DeviceName | None:
+    text = request.query_params.get("device")
+    if text is None:
+        return None
+    system, separator, value = text.partition("|")
+    if not (separator and is_text(system) and is_text(value)):
+        raise BadParameter("device is an identifier: system|value.")
+    return DeviceName(system, value)
+
+
 async def _body(request: Request) -> bytes:
-    """Read the body within its bound; raise TooLarge, BadRequest, UnsupportedMediaType."""
-    media_type = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaType("Readings are posted as application/json.")
+    """Read the body within its bound; raise TooLarge, BadRequest."""
     parts: list[bytes] = []
     size = 0
     try:

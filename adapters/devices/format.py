@@ -45,9 +45,7 @@ def read_body(media_type: str, body: bytes, *, now: int, device: DeviceName | No
         UnsupportedMediaType: The format is not taken here.
         BadRequest, Malformed, TooLarge: The body is not of its format, or has too much in it.
     """
-    name = media_type.partition(";")[0].strip().lower() or JSON
-    if name not in SOURCES:
-        raise UnsupportedMediaType(f"Device readings are taken as {', '.join(SOURCES)}.")
+    name = check(media_type)
     if name in (SENML, SENSML):
         pack = senml.read_pack(body, now=now) if name == SENML else senml.read_stream(body, now=now)
         return Given(_few(pack.messages), SOURCES[name], pack.is_relative)
@@ -60,6 +58,14 @@ def read_body(media_type: str, body: bytes, *, now: int, device: DeviceName | No
         pack = senml.as_pack(senml.resolve(parsed, now=now))
         return Given(_few(pack.messages), SOURCES[SENML], pack.is_relative)
     return Given(tuple(read_messages(parsed)), SOURCES[JSON])
+
+
+def check(media_type: str) -> str:
+    """Return the bare media type; raise UnsupportedMediaType where it is not taken here."""
+    name = media_type.partition(";")[0].strip().lower() or JSON
+    if name not in SOURCES:
+        raise UnsupportedMediaType(f"Device readings are taken as {', '.join(SOURCES)}.")
+    return name
 
 
 def _few(messages: tuple[Message, ...]) -> tuple[Message, ...]:
