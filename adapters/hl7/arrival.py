@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from adapters.hl7 import ack, charset, tokens
 from adapters.hl7.channels import Channel as Channel
@@ -35,6 +36,8 @@ class Arrival:
     fault: Fault | None
     problems: tuple[Problem, ...]
     unused: tuple[str, ...]
+    used: Mapping[str, list[int]] = field(default_factory=dict)  # segment name -> valued fields that a map reads
+    unmapped: tuple[tuple[str, str, str, int], ...] = ()  # field, system, code, how often: codes that have no map
     is_cut: bool = False  # the frame had no end: it is not known by its control id, or it would hide the whole one
 
     @property
@@ -74,7 +77,8 @@ class Arrival:
 def _context(channel: Channel, message: Message) -> Context:
     header = message.header
     facility = urn_part(header.text(4)) or urn_part(header.text(4, 2)) or urn_part(header.text(3)) or UNKNOWN
-    return Context(channel.tenant, Zone(channel.zone, header_offset(header.text(7))), facility, channel.authorities)
+    zone = Zone(channel.zone, header_offset(header.text(7)))
+    return Context(channel.tenant, zone, facility, channel.authorities, codes=channel.local.codes)
 
 
 def _check_header(channel: Channel, message: Message) -> None:
@@ -99,6 +103,7 @@ def read(channel: Channel, raw: bytes, *, cut: Fault | None = None) -> Arrival:
     context: Context | None = None
     draft, fault = None, cut
     unused: tuple[str, ...] = ()
+    used: Mapping[str, list[int]] = {}
     try:
         decoded = charset.decode(raw, default=channel.charset)
         codec = decoded.codec
@@ -110,13 +115,17 @@ def read(channel: Channel, raw: bytes, *, cut: Fault | None = None) -> Arrival:
             _check_header(channel, message)
             context = _context(channel, message)
             draft = convert(message, context)
-            unused = tuple(context.unused(message.segments))
+            unused, used = tuple(context.unused(message.segments)), context.used(message.segments)
     except Refused as refused:
         fault = fault or refused.fault
         if not to.control_id:
             to = ack.sender_of(raw)
     if not channel.enhanced:
         to = to._replace(accept="", respond="")
+    unmapped: tuple[tuple[str, str, str, int], ...] = ()
     if context is not None:
         problems += context.problems
-    return Arrival(channel, raw, digest, codec, to, name, draft, fault, tuple(problems), unused, cut is not None)
+        unmapped = tuple((*key, count) for key, count in context.unmapped.items())
+    return Arrival(
+        channel, raw, digest, codec, to, name, draft, fault, tuple(problems), unused, used, unmapped, cut is not None
+    )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from adapters.hl7.local import NOTHING_LOCAL, Local
 from fhir_server.errors import Unavailable
 
 ACK_WHEN = ("stored", "validated", "applied")
@@ -38,6 +39,7 @@ class Channel:
     when_store_down: str = "reject"  # AR 207 (reject), or the connection ends without an answer (close)
     hold_lane: bool = False  # whether a message in quarantine holds back the later ones of its patient
     device_final: bool = False  # whether results that a device calls unverified (OBX-11 R) are final
+    local: Local = NOTHING_LOCAL  # what the hub was told of its senders: their codes and profiles
 
 
 class Peer(NamedTuple):

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from adapters.hl7.arrival import Channel
 from adapters.hl7.authorities import Authorities
 from adapters.hl7.inbox import KIND, Inbox
+from adapters.hl7.local import Locals
 from adapters.hl7.mllp import END, VT
 from fhir_server import gate
 from fhir_server.errors import NotFound
@@ -184,7 +185,8 @@ async def _replay(args: argparse.Namespace) -> int:
             )
             return 2
         known = await Authorities(core).of(tenant)
-        channel = Channel(gate.load(rows[0].body)["channel"], tenant, ZoneInfo(settings.zone), known)
+        local = await Locals(core).of(tenant)
+        channel = Channel(gate.load(rows[0].body)["channel"], tenant, ZoneInfo(settings.zone), known, local=local)
         answer = await Inbox(core).replay(channel, rows[0].key)
     print(f"{args.id}  {answer.code}  {answer.state}")
     return 0 if answer.code == "AA" else 1

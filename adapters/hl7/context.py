@@ -6,12 +6,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from adapters.hl7.codes import NO_CODES, Codes
 from adapters.hl7.faults import Problem
 from adapters.hl7.times import Moment, Zone, is_reversed, read
 from adapters.hl7.tokens import Segment
 
 UNKNOWN = "unknown"
 """The facility of a message that names none."""
+
+LONGEST_CODE = 64
+"""Characters of a code that are kept in the account."""
+
+MOST_UNMAPPED = 500
+"""Different codes without a map that the account of one message lists."""
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.-]+")
 
@@ -32,6 +39,8 @@ class Context:
     problems: list[Problem] = field(default_factory=list)
     taken: dict[int, frozenset[int]] = field(default_factory=dict)  # segment's identity -> fields that a map reads
     counts: dict[tuple[str, ...], int] = field(default_factory=dict)  # how often each resource's key came up
+    codes: Codes = NO_CODES  # what the sender's own codes stand for
+    unmapped: dict[tuple[str, str, str], int] = field(default_factory=dict)  # field, system, code -> how often
 
     @property
     def facility_system(self) -> str:
@@ -42,10 +51,26 @@ class Context:
         """Say which fields of a segment a map reads; the others, and segments never taken, are reported."""
         self.taken[id(segment)] = self.taken.get(id(segment), frozenset()) | fields
 
+    def miss(self, segment: Segment, number: int, system: str, code: str) -> None:
+        """Count a code of the sender's own that stands for nothing others know."""
+        key = (f"{segment.name}-{number}", system, code[:LONGEST_CODE])
+        if key in self.unmapped or len(self.unmapped) < MOST_UNMAPPED:
+            self.unmapped[key] = self.unmapped.get(key, 0) + 1
+
     def occurrence(self, key: tuple[str, ...]) -> int:
         """Count how often a resource's key came up in this message, this time included."""
         self.counts[key] = self.counts.get(key, 0) + 1
         return self.counts[key]
+
+    def used(self, segments: Iterable[Segment]) -> dict[str, list[int]]:
+        """Return by segment name the valued fields that a map reads."""
+        found: dict[str, set[int]] = {}
+        for segment in segments:
+            fields = self.taken.get(id(segment))
+            if fields is not None:
+                valued = {n for n in fields if n < len(segment.fields) and segment.fields[n]}
+                found.setdefault(segment.name, set()).update(valued)
+        return {name: sorted(numbers) for name, numbers in found.items()}
 
     def unused(self, segments: Iterable[Segment]) -> list[str]:
         """Return the segments that no map took, and the valued fields that none reads, each named once."""

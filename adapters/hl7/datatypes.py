@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from adapters.hl7.codes import ROOT, sources_of, table_sources, table_systems
 from adapters.hl7.context import Context, urn_part
-from adapters.hl7.maps.tables import table
+from adapters.hl7.maps.tables import Target, table
+from adapters.hl7.maps.tables import number as table_number
 from adapters.hl7.tokens import Parts, Segment, part
 
 Json: TypeAlias = dict[str, Any]
@@ -160,7 +162,8 @@ def code_system(context: Context, segment: Segment, number: int, name: str, oid:
 
 def coded(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
     """Convert CWE, CE, CNE, CF. Source: CWE[CodeableConcept]."""
-    codings = []
+    codings: list[Json] = []
+    names: list[str] = []
     given = len(parts)
     for at, version, oid in TRIPLETS:
         if at > given:
@@ -172,11 +175,14 @@ def coded(context: Context, segment: Segment, number: int, parts: Parts) -> Json
         name = part(parts, at + 2).strip()
         if system := code_system(context, segment, number, name, part(parts, oid) if given >= oid else ""):
             coding["system"] = system
+        names.append(name)
         if given >= version and (text := part(parts, version).strip()):
             coding["version"] = text
         if text := part(parts, at + 1).strip():
             coding["display"] = text
         codings.append(coding)
+    if codings and (context.codes or number in _OBSERVED.get(segment.name, ())):
+        codings += _translated(context, segment, number, codings, names)
     text = part(parts, 9) if given >= 9 else ""
     if not text and not part(parts, 1).strip():
         text = part(parts, 2)
@@ -186,10 +192,76 @@ def coded(context: Context, segment: Segment, number: int, parts: Parts) -> Json
     return made or None
 
 
+_OBSERVED = {"OBX": (3,), "OBR": (4,)}
+"""Fields that say what was measured or asked for: a code of the sender's own there is counted where no map knows it."""
+
+
+def _translated(context: Context, segment: Segment, number: int, codings: list[Json], names: list[str]) -> list[Json]:
+    """Return the codings that ConceptMaps add to the sender's own; what they say against them is noted.
+
+    A code without a code system is looked up only where it says what was measured: elsewhere the same short
+    code may stand for anything.
+    """
+    made: list[Json] = []
+    is_observed = number in _OBSERVED.get(segment.name, ())
+    given = {(coding.get("system", ""), coding["code"]) for coding in codings}
+    is_known = any(system and not system.startswith(ROOT) for system, _ in given)
+    for coding, name in zip(codings, names, strict=True):
+        system, code = coding.get("system", ""), coding["code"]
+        if not system and not is_observed:
+            continue
+        answer = context.codes.answer(context.facility, sources_of(system, name, context.facility), code)
+        if answer.rule:
+            context.note(segment, number, answer.rule, code)
+        is_known = is_known or bool(answer.targets) or answer.is_declared
+        for target in (mapped.target for mapped in answer.targets):
+            if target.system not in {system for system, _ in given}:
+                made += [added] if (added := coding_of(target)) not in made else []
+            elif (target.system, target.code) not in given:
+                context.note(segment, number, "code-map-differs", code)
+    if is_observed and not is_known:
+        context.miss(segment, number, codings[0].get("system", ""), codings[0]["code"])
+    return made
+
+
+def coding_of(target: Target) -> Json:
+    """Return a table's target as a Coding."""
+    return {k: v for k, v in (("system", target.system), ("code", target.code), ("display", target.display)) if v}
+
+
 def missing_code() -> Json:
     """Return a required CodeableConcept that the message does not give."""
     url = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
     return {"extension": [{"url": url, "valueCode": "unknown"}]}
+
+
+def target_of(context: Context, segment: Segment, number: int, name: str, code: str) -> Target | None:
+    """Return what a v2 code becomes: by the sender's own map, else by the guide's table; else it is noted.
+
+    Args:
+        context: Where problems are noted; it knows the sender's maps.
+        segment: Where the code stands.
+        number: In which field.
+        name: The guide's name of the table.
+        code: The code as sent; "" gives None without a note.
+    """
+    if not code:
+        return None
+    if context.codes:
+        answer = context.codes.answer(
+            context.facility, table_sources(name, context.facility), code, to=table_systems(name)
+        )
+        if answer.rule:
+            context.note(segment, number, answer.rule, code)
+        if answer.targets:
+            return answer.targets[0].target
+        if answer.is_declared:
+            return None
+    found = table(name).get(code)
+    if found is None:
+        context.note(segment, number, "code-not-mapped", code)
+        context.miss(segment, number, f"HL7{table_number(name)}", code)
+    return found
 
 
 def mapped(name: str) -> Convert:
@@ -200,27 +272,16 @@ def mapped(name: str) -> Convert:
         code = part(parts, 1)
         if not made or not code:
             return made
-        target = table(name).get(code)
+        target = target_of(context, segment, number, name, code)
         if target is None:
-            context.note(segment, number, "code-not-mapped", code)
             return made
-        coding = {
-            k: v
-            for k, v in zip(("system", "code", "display"), (target.system, target.code, target.display), strict=True)
-            if v
-        }
         own = [c for c in made["coding"] if c.get("system", target.system) != target.system]
-        return {**made, "coding": [coding, *own]}
+        return {**made, "coding": [coding_of(target), *own]}
 
     return convert
 
 
 def code_of(context: Context, segment: Segment, number: int, name: str, code: str) -> str | None:
     """Return the FHIR code of a v2 code by one of the guide's tables; a code without a row is noted."""
-    if not code:
-        return None
-    target = table(name).get(code)
-    if target is None:
-        context.note(segment, number, "code-not-mapped", code)
-        return None
-    return target.code
+    target = target_of(context, segment, number, name, code)
+    return target.code if target else None

@@ -12,6 +12,7 @@ from adapters.hl7.arrival import Channel
 from adapters.hl7.authorities import Authorities
 from adapters.hl7.charset import CODECS
 from adapters.hl7.inbox import Inbox
+from adapters.hl7.local import Locals
 from fhir_server.errors import BadRequest, Forbidden, TooLarge, UnsupportedMediaType
 from fhir_server.interface import Core
 
@@ -19,7 +20,9 @@ MEDIA_TYPES = ("application/hl7-v2", "application/hl7-v2+er7", "x-application/hl
 NAMES = frozenset(CODECS.values()) | {"cp1252", "windows-1252", "iso-8859-1", "iso-8859-15", "us-ascii"}
 
 
-def make_router(core: Core, inbox: Inbox, authorities: Authorities, *, zone: ZoneInfo, max_message: int) -> APIRouter:
+def make_router(
+    core: Core, inbox: Inbox, authorities: Authorities, locals_: Locals, *, zone: ZoneInfo, max_message: int
+) -> APIRouter:
     """Return the route of HL7 v2 over HTTP."""
     router = APIRouter(tags=["hl7v2"])
 
@@ -31,7 +34,8 @@ def make_router(core: Core, inbox: Inbox, authorities: Authorities, *, zone: Zon
         charset = _charset(request)
         raw = await _body(request, max_message)
         known = await authorities.of(actor.tenant)
-        answer = await inbox.receive(Channel("http", actor.tenant, zone, known, charset), raw)
+        local = await locals_.of(actor.tenant)
+        answer = await inbox.receive(Channel("http", actor.tenant, zone, known, charset, local=local), raw)
         body = b"".join(answer.frames)
         return Response(
             body, media_type=f"application/hl7-v2; charset={answer.codec}", headers={"Cache-Control": "no-store"}

@@ -243,6 +243,8 @@ def _body(arrival: Arrival, answer: Answer, fault: Fault | None, now: int) -> di
         "attempts": 1,
         "issues": [problem._asdict() for problem in arrival.problems],
         "unused": list(arrival.unused),
+        "used": dict(arrival.used),
+        "unmapped": [list(row) for row in arrival.unmapped],
         "resources": [],
         **_raw(arrival),
     }

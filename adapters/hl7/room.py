@@ -14,6 +14,7 @@ from adapters.hl7.commands import COMMANDS
 from adapters.hl7.faults import Fault
 from adapters.hl7.feed import make_router
 from adapters.hl7.inbox import KIND, Answer, Inbox, holds
+from adapters.hl7.local import Locals
 from adapters.hl7.mllp import Limits, Listener
 from fhir_server.errors import Unavailable
 from fhir_server.interface import Core, Eraser, Room
@@ -53,10 +54,11 @@ def tls_context(cert: str, key: str, client_ca: str) -> ssl.SSLContext | None:
 def open(core: Core, settings: Any) -> Room:
     """Return the room; of the settings it uses `mllp`, `mllp_tls_*`, `max_message` and `zone`."""
     zone, tenant = ZoneInfo(settings.zone), core.tenants()[0]
-    authorities, inbox = Authorities(core), Inbox(core)
+    authorities, locals_, inbox = Authorities(core), Locals(core), Inbox(core)
 
     def take(raw: bytes, fault: Fault | None) -> Awaitable[Answer]:
-        return inbox.receive(Channel("mllp", tenant, zone, authorities.known(tenant)), raw, cut=fault)
+        channel = Channel("mllp", tenant, zone, authorities.known(tenant), local=locals_.known(tenant))
+        return inbox.receive(channel, raw, cut=fault)
 
     def tls() -> ssl.SSLContext | None:
         return tls_context(settings.mllp_tls_cert, settings.mllp_tls_key, settings.mllp_tls_client_ca)
@@ -66,6 +68,7 @@ def open(core: Core, settings: Any) -> Room:
     async def start() -> None:
         grammar.preload(*USUAL_VERSIONS)
         await authorities.load(tenant)
+        await locals_.load(tenant)
         await listener.start()
 
     def metrics() -> Mapping[str, float]:
@@ -85,8 +88,11 @@ def open(core: Core, settings: Any) -> Room:
 
     return Room(
         "hl7",
-        router=make_router(core, inbox, authorities, zone=zone, max_message=settings.max_message),
-        listeners=(ChangeListener(authorities.types, authorities.changed),),
+        router=make_router(core, inbox, authorities, locals_, zone=zone, max_message=settings.max_message),
+        listeners=(
+            ChangeListener(authorities.types, authorities.changed),
+            ChangeListener(locals_.types, locals_.changed),
+        ),
         starts=(start,),
         stops=(listener.stop,),
         metrics=metrics,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from adapters.hl7 import numbers
+from adapters.hl7.codes import sources_of
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, coded, missing_code
 from adapters.hl7.demography import human_name
@@ -25,6 +26,7 @@ ABSENT_BY_STATUS = {"N": "not-asked", "X": "not-performed", "I": "temp-unknown",
 """OBX-11 -> why there is no value. Ours; the guide gives not-asked for N."""
 
 Converter: TypeAlias = Callable[[Context, Segment, Parts, Json], Json | None]
+_UNITS: Final = frozenset({UCUM})
 _POWER = re.compile(r"\d+/\w+", re.ASCII)
 
 
@@ -37,11 +39,23 @@ def unit(context: Context, obx: Segment) -> Json:
     if not code and not text:
         return {}
     made: Json = {"unit": text or code}
-    found = code if system == "UCUM" and code else ucum(code) or ucum(text)
+    found = code if system == "UCUM" and code else _own_unit(context, obx, code, system) or ucum(code) or ucum(text)
     if found:
         return {**made, "system": UCUM, "code": found}
     context.note(obx, 6, "unit-unknown", code or text)
+    context.miss(obx, 6, system, code or text)
     return made
+
+
+def _own_unit(context: Context, obx: Segment, code: str, system: str) -> str:
+    """Return the UCUM code that the sender's map gives its unit, "" where none does."""
+    if not context.codes or not code:
+        return ""
+    sources = (f"{context.facility_system}:units", *sources_of("", system, context.facility))
+    answer = context.codes.answer(context.facility, sources, code, to=_UNITS)
+    if answer.rule:
+        context.note(obx, 6, answer.rule, code)
+    return answer.targets[0].target.code if answer.targets else ""
 
 
 def _number(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from adapters.hl7.context import Context
-from adapters.hl7.datatypes import TABLE_0203, Convert, Json, coded, identifier, mapped
+from adapters.hl7.datatypes import TABLE_0203, Convert, Json, coded, identifier, mapped, target_of
 from adapters.hl7.demography import person, place
 from adapters.hl7.maps.rows import Owns, Row, repeated, single
 from adapters.hl7.maps.tables import table
@@ -19,12 +19,8 @@ PREADMIT = "P"  # table 0004
 
 
 def _class(context: Context, segment: Segment, number: int) -> Any:
-    code = segment.text(number)
-    target = table("PatientClass[EncounterClass]").get(code)
-    if target is None:
-        context.note(segment, number, "code-not-mapped", code)
-        return None
-    return {"system": target.system, "code": target.code}
+    target = target_of(context, segment, number, "PatientClass[EncounterClass]", segment.text(number))
+    return {"system": target.system, "code": target.code} if target else None
 
 
 def _participants(code: str) -> Any:
