@@ -8,15 +8,15 @@ stay is kept beside them.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 from adapters.hl7.draft import Draft, Person, Visit
 from adapters.hl7.faults import Fault, Problem, Refused
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.merge import complete, replace
 from adapters.hl7.planned import Plan as Plan
-from adapters.hl7.planned import entry, is_outdated
+from adapters.hl7.planned import identified, is_outdated
 from adapters.hl7.results import made_id
+from adapters.hl7.standing import place
 from adapters.hl7.times import is_reversed
 from fhir_server.errors import MultipleMatches
 from fhir_server.interface import Writing
@@ -25,16 +25,8 @@ from fhir_server.model import Entry, Resource
 UNKNOWN_CLASS: Resource = {"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK"}
 
 
-def condition(type: str, key: tuple[str, str]) -> str:
-    """Return the query that finds a resource by its identifier."""
-    system, value = (
-        text.replace("\\", "\\\\").replace("|", "\\|").replace(",", "\\,").replace("$", "\\$") for text in key
-    )
-    return f"{type}?identifier={quote(system, safe='')}%7C{quote(value, safe='')}"
-
-
 async def _stored(writing: Writing, type: str, key: tuple[str, str]) -> Resource | None:
-    found = await writing.find(f"{condition(type, key)}&_count=2")
+    found = await writing.find(f"{identified(type, key)}&_count=2")
     if len(found) > 1:
         raise MultipleMatches(f"More than one {type} has the identifier that the message gives.")
     return found[0] if found else None
@@ -60,10 +52,7 @@ async def plan(writing: Writing, draft: Draft, sender: str) -> Plan:
             encounter = await _encounter(writing, draft, sender, person.visit, patient, made)
         elif person.visit:
             encounter = await _link(writing, person.visit, patient, made)
-        for report in person.reports:
-            for resource in (*report.observations, *([report.report] if report.report else [])):
-                made.entries.append(entry(resource, patient, encounter))
-        made.entries += [entry(wanted.resource, patient, encounter) for wanted in person.wanted]
+        await place(writing, draft, sender, person, patient, encounter, made)
     return made
 
 
@@ -101,7 +90,7 @@ def _planned(made: Plan, resource: Resource, key: tuple[str, str], current: Reso
     type = resource["resourceType"]
     if current is None:
         url = f"urn:uuid:{made_id(type, *key)}"
-        made.entries.append(Entry("PUT", condition(type, key), resource, full_url=url))
+        made.entries.append(Entry("PUT", identified(type, key), resource, full_url=url))
         return url
     reference = f"{type}/{current['id']}"
     if resource != current:

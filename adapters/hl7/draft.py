@@ -52,6 +52,9 @@ class Wanted:
 
     resource: Json
     segment: Segment  # where it comes from
+    how: str = "put"  # what becomes of what is stored: see `standing.HOW`
+    in_order: bool = False  # whether an older event of the sender on it changes nothing
+    found_by: tuple[str, str] | None = None  # system and value: those that have it are meant, where there are any
 
 
 @dataclass(frozen=True, slots=True)

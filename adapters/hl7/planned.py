@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from adapters.hl7.draft import Draft
 from adapters.hl7.faults import Problem
@@ -16,14 +17,26 @@ CLOCK = "hl7-clock"
 SUBJECT = ("subject", "encounter")
 LINKS = {
     "AllergyIntolerance": ("patient", "encounter"),
+    "Binary": ("securityContext", ""),
     "Coverage": ("beneficiary", ""),
-    "DocumentReference": ("subject", ""),  # its stays are a list in context: the reader's matter
+    "DocumentReference": ("subject", ""),  # its stays are a list in context
     "Immunization": ("patient", "encounter"),
     "RelatedPerson": ("patient", ""),
     "Specimen": ("subject", ""),
-    **dict.fromkeys(("Appointment", "Location", "Organization", "Practitioner", "PractitionerRole"), ("", "")),
+    **dict.fromkeys(
+        ("Appointment", "Device", "DeviceMetric", "Location", "Organization", "Practitioner", "PractitionerRole"),
+        ("", ""),
+    ),
 }
 """Type -> the elements that hold its patient and its stay; `SUBJECT` where it is not here, "" where it has none."""
+
+
+def identified(type: str, key: tuple[str, str]) -> str:
+    """Return the query that finds a resource by its identifier."""
+    system, value = (
+        text.replace("\\", "\\\\").replace("|", "\\|").replace(",", "\\,").replace("$", "\\$") for text in key
+    )
+    return f"{type}?identifier={quote(system, safe='')}%7C{quote(value, safe='')}"
 
 
 @dataclass(slots=True)
@@ -34,6 +47,20 @@ class Plan:
     problems: list[Problem] = field(default_factory=list)
     outdated: bool = False  # some part was older than what is stored
     references: dict[tuple[str, str, str], str] = field(default_factory=dict)  # type, system, value -> reference
+    written: dict[str, int] = field(default_factory=dict)  # `Type/id` -> which entry writes it
+
+    def write(self, one: Entry) -> None:
+        """Add an entry under `Type/id`; a resource that comes up twice is written once, as it came last."""
+        at = self.written.setdefault(one.url, len(self.entries))
+        if at < len(self.entries):
+            self.entries[at] = one
+        else:
+            self.entries.append(one)
+
+    def planned(self, reference: str) -> Resource | None:
+        """Return what is already planned to be written under `Type/id`."""
+        at = self.written.get(reference)
+        return None if at is None else self.entries[at].resource
 
 
 async def is_outdated(writing: Writing, draft: Draft, sender: str, type: str, key: tuple[str, str]) -> bool:
@@ -50,6 +77,10 @@ async def is_outdated(writing: Writing, draft: Draft, sender: str, type: str, ke
     return False
 
 
+def _is_patient(participant: Resource) -> bool:
+    return str(participant.get("actor", {}).get("reference", "")).startswith(("Patient/", "urn:uuid:"))
+
+
 def entry(resource: Resource, patient: str, encounter: str | None) -> Entry:
     """Return the entry that stores a resource of the message under its own id, with its patient and its stay."""
     type = resource["resourceType"]
@@ -57,4 +88,9 @@ def entry(resource: Resource, patient: str, encounter: str | None) -> Entry:
     linked = {**resource, owner: {"reference": patient}} if owner else dict(resource)
     if encounter and stay:
         linked[stay] = {"reference": encounter}
+    if type == "Appointment":
+        others = [p for p in resource.get("participant", ()) if not _is_patient(p)]
+        linked["participant"] = [{"actor": {"reference": patient}, "status": "accepted"}, *others]
+    elif type == "DocumentReference" and encounter:
+        linked["context"] = {**resource.get("context", {}), "encounter": [{"reference": encounter}]}
     return Entry("PUT", f"{type}/{resource['id']}", linked)

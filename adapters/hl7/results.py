@@ -43,6 +43,8 @@ class Report:
 
     report: Json | None
     observations: list[Json] = field(default_factory=list)
+    segment: Segment | None = None  # the OBR
+    further: list[tuple[Json, Segment]] = field(default_factory=list)  # documents, specimens: with where they are from
 
 
 def made_id(*parts: str) -> str:
@@ -174,7 +176,7 @@ def read_order(context: Context, group: Group, patient: tuple[str, str], message
     report = _report(
         context, obr, numbers, observations, [a for a in attachments if a], (context.tenant, *patient, *key)
     )
-    return Report(report, observations)
+    return Report(report, observations, obr)
 
 
 def _attached(context: Context, obx: Segment) -> Json | None:

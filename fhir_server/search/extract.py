@@ -254,12 +254,27 @@ def _owners(plan: _Plan, resource: Resource, found: Found) -> tuple[str, ...]:
     if resource["resourceType"] == "Patient":
         id = resource.get("id")
         return (id,) if isinstance(id, str) else ()
+    if resource["resourceType"] == "Binary":
+        return _protected(resource)
     for codes in (plan.about, plan.taking_part):
         ids = [value.id for code in codes for value in found.get(code, ()) if value.type == "Patient" and not value.url]
         owners = tuple(dict.fromkeys(id for id in ids if id))
         if owners:
             return owners
     return ()
+
+
+def _protected(binary: Resource) -> tuple[str, ...]:
+    """Return the Patient that a Binary names as its security context: who may see that record may see it.
+
+    Source: https://hl7.org/fhir/R4/binary-definitions.html#Binary.securityContext
+    """
+    context = binary.get("securityContext")
+    reference = context.get("reference") if isinstance(context, dict) else None
+    if not isinstance(reference, str) or not reference.startswith("Patient/"):
+        return ()
+    id = reference.removeprefix("Patient/").partition("/")[0]
+    return (id,) if id else ()
 
 
 @cache

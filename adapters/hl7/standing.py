@@ -1,0 +1,165 @@
+"""Results, orders, appointments and documents of a message, laid over what is stored of them.
+
+A result goes from preliminary to final to corrected and never back: by its status, and by the time of the
+sender's last event on its report. What is older changes nothing; what was never seen is taken all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from adapters.hl7.draft import Draft, Person, Wanted
+from adapters.hl7.faults import Problem
+from adapters.hl7.merge import united
+from adapters.hl7.planned import LINKS, SUBJECT, Plan, entry, identified, is_outdated
+from adapters.hl7.results import Report
+from fhir_server.interface import Writing
+from fhir_server.model import Resource
+
+RANKS: Final = {
+    "registered": 0, "preliminary": 1, "partial": 1, "final": 2, "amended": 2, "corrected": 2, "appended": 2,
+}  # fmt: skip
+"""How far a result is. Cancelled, entered-in-error and unknown say nothing of it: there the time decides alone."""
+
+HOW: Final = {
+    "put": "the resource replaces what is stored",
+    "over": "elements that it has replace those stored, the others stay",
+    "fill": "only elements that are not stored are added",
+    "known": "as over, and nothing is made where nothing is stored",
+}
+"""`Wanted.how` -> what it means."""
+
+
+async def place(
+    writing: Writing, draft: Draft, sender: str, person: Person, patient: str, encounter: str | None, made: Plan
+) -> None:
+    """Plan what a message says about a patient beside the patient and the stay.
+
+    Args:
+        writing: The transaction.
+        draft: The message.
+        sender: Names the feed.
+        person: The patient as the message tells it.
+        patient: Reference to the Patient.
+        encounter: Reference to the stay, None where there is none.
+        made: What the transaction will hold; entries and problems are added.
+    """
+    for report in person.reports:
+        for resource in await _of_report(writing, draft, sender, person, report, made):
+            made.write(entry(resource, patient, encounter))
+    for wanted in person.wanted:
+        for resource in await _of_wanted(writing, draft, sender, wanted, patient, made):
+            made.write(entry(resource, patient, encounter))
+
+
+def falls_back(stored: Resource, wanted: Resource) -> bool:
+    """Whether a status would go back, e.g. from final to preliminary."""
+    before, after = RANKS.get(stored.get("status", "")), RANKS.get(wanted.get("status", ""))
+    return before is not None and after is not None and after < before
+
+
+async def _of_report(
+    writing: Writing, draft: Draft, sender: str, person: Person, report: Report, made: Plan
+) -> list[Resource]:
+    """Return a report with its results, without those that a newer event settled."""
+    own = report.report
+    if own is None:
+        return await _results(writing, person, report.observations, False, made)
+    stored = await writing.resource(f"DiagnosticReport/{own['id']}")
+    if stored is None:
+        await is_outdated(writing, draft, sender, "DiagnosticReport", (own["id"], ""))
+        return [*report.observations, own]
+    outdated = falls_back(stored, own) or await is_outdated(writing, draft, sender, "DiagnosticReport", (own["id"], ""))
+    found = await _results(writing, person, report.observations, outdated, made)
+    known = {each["reference"] for each in stored.get("result", ())}
+    taken = {f"Observation/{one['id']}" for one in found}
+    new = [each for each in own.get("result", ()) if each["reference"] not in known]
+    results = [*stored.get("result", ()), *(each for each in new if each["reference"] in taken)]
+    if outdated:
+        _note(made, person, report)
+        return [*found, {**stored, "result": results}] if found and results != stored.get("result", []) else found
+    merged = _over(stored, own)
+    return [*found, {**merged, "result": results} if results else merged]
+
+
+async def _results(
+    writing: Writing, person: Person, observations: list[Resource], outdated: bool, made: Plan
+) -> list[Resource]:
+    """Return the Observations that are new, or not behind what is stored."""
+    found = []
+    for one in observations:
+        stored = await writing.resource(f"Observation/{one['id']}")
+        if stored is None:
+            found.append(one)
+        elif outdated or falls_back(stored, one):
+            _note(made, person, None)
+        else:
+            found.append(one)
+    return found
+
+
+def _note(made: Plan, person: Person, report: Report | None) -> None:
+    segment = report.segment if report is not None and report.segment is not None else person.segment
+    made.outdated = True
+    problem = Problem(segment.place().path, "older-than-stored")
+    if problem not in made.problems:
+        made.problems.append(problem)
+
+
+async def _of_wanted(
+    writing: Writing, draft: Draft, sender: str, wanted: Wanted, patient: str, made: Plan
+) -> list[Resource]:
+    """Return the resources that are to be written for one that is wanted."""
+    own = wanted.resource
+    type = own["resourceType"]
+    stored = await _stored(writing, wanted, patient, made)
+    if wanted.how == "known" and not stored:
+        return []
+    if wanted.in_order and await is_outdated(writing, draft, sender, type, (own["id"], "")):
+        made.outdated = True
+        made.problems.append(Problem(wanted.segment.place().path, "older-than-stored"))
+        return []
+    laid = _filled if wanted.how == "fill" else _over
+    found = [own] if wanted.how == "put" or not stored else [laid(one, own) for one in stored]
+    return [await _related(writing, one) for one in found]
+
+
+async def _stored(writing: Writing, wanted: Wanted, patient: str, made: Plan) -> list[Resource]:
+    """Return what is stored, or planned by this message, of a resource that is wanted."""
+    if wanted.how == "put":
+        return []
+    type, id = wanted.resource["resourceType"], wanted.resource["id"]
+    own = made.planned(f"{type}/{id}") or await writing.resource(f"{type}/{id}")
+    if own is not None:
+        return [own]
+    if wanted.found_by is None:
+        return []
+    found = await writing.find(f"{identified(type, wanted.found_by)}&_count=50")
+    holder = LINKS.get(type, SUBJECT)[0]
+    return [one for one in found if one.get(holder, {}).get("reference") == patient]  # numbers are the sender's own
+
+
+def _over(stored: Resource, own: Resource) -> Resource:
+    """Return what is stored with the elements of the message; identifiers are united."""
+    made = {**stored, **own, "id": stored["id"]}
+    if "identifier" in stored and "identifier" in own and isinstance(own["identifier"], list):
+        made["identifier"] = united(stored["identifier"], own["identifier"])
+    return made
+
+
+def _filled(stored: Resource, own: Resource) -> Resource:
+    return _over(own, stored) | {"id": stored["id"]}
+
+
+async def _related(writing: Writing, own: Resource) -> Resource:
+    """Return a document whose relations name others by reference only where these are stored."""
+    if own["resourceType"] != "DocumentReference" or "relatesTo" not in own:
+        return own
+    made = []
+    for relation in own["relatesTo"]:
+        target = dict(relation["target"])
+        reference = target.get("reference", "")
+        if reference and await writing.resource(reference) is None:
+            del target["reference"]
+        made.append({**relation, "target": target})
+    return {**own, "relatesTo": made}
