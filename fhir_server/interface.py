@@ -33,9 +33,16 @@ class Asking(Protocol):
         ...
 
     async def records(
-        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+        self,
+        kind: str,
+        *,
+        state: str | None = None,
+        lane: str | None = None,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[Record]:
-        """Return durable rows with seq > after, oldest first."""
+        """Return durable rows with seq > after, oldest first; with `before` those with seq < before, newest first."""
         ...
 
 
@@ -156,6 +163,20 @@ class Core(Protocol):
 
     async def journal(self, patient: str, *, actor: Actor, limit: int = 100) -> list[AccessLine]:
         """Return who did what with a Patient's record, newest first; for the patient and the operator."""
+        ...
+
+    def audit(
+        self,
+        actor: Actor,
+        action: str,
+        interaction: str,
+        target: str,
+        patients: tuple[str, ...],
+        outcome: int,
+        request_id: str,
+        query: str = "",
+    ) -> None:
+        """Append to the audit chain that someone saw a room's own rows (`action` C R U D E); raise Unavailable."""
         ...
 
     def validate(self, resource: Resource) -> list[Any]:

@@ -76,10 +76,17 @@ class RoomView:
         return await self._view.record(kind, key)
 
     async def records(
-        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+        self,
+        kind: str,
+        *,
+        state: str | None = None,
+        lane: str | None = None,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[Record]:
-        """Return durable rows with seq > after, oldest first."""
-        return await self._view.records(kind, state=state, lane=lane, after=after, limit=limit)
+        """Return durable rows with seq > after, oldest first; with `before` those with seq < before, newest first."""
+        return await self._view.records(kind, state=state, lane=lane, after=after, before=before, limit=limit)
 
 
 def _next(query: Query, after: tuple[object, ...]) -> Query:

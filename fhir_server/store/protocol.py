@@ -113,9 +113,16 @@ class View(Protocol):
         ...
 
     async def records(
-        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+        self,
+        kind: str,
+        *,
+        state: str | None = None,
+        lane: str | None = None,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[Record]:
-        """Return rows of that kind with seq > after, oldest first."""
+        """Return rows of that kind with seq > after, oldest first; with `before` those with seq < before, newest first."""
         ...
 
     async def record_kinds(self) -> list[str]:

@@ -173,18 +173,26 @@ class MemoryView:
         return self.state.records.get((kind, key))
 
     async def records(
-        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+        self,
+        kind: str,
+        *,
+        state: str | None = None,
+        lane: str | None = None,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[Record]:
-        """Return rows of that kind with seq > after, oldest first."""
+        """Return rows of that kind with seq > after, oldest first; with `before` the newest below it first."""
         found = [
             record
             for record in self.state.records.values()
             if record.kind == kind
             and record.seq > after
+            and (before is None or record.seq < before)
             and state in (None, record.state)
             and lane in (None, record.lane)
         ]
-        return sorted(found, key=lambda record: record.seq)[:limit]
+        return sorted(found, key=lambda record: record.seq, reverse=before is not None)[:limit]
 
     async def record_kinds(self) -> list[str]:
         """Return the kinds of rooms' rows that there are, sorted."""

@@ -61,6 +61,9 @@ async def test_records_are_listed_oldest_first_by_state_lane_and_place(store: St
         assert [r.key for r in await view.records("inbox", state="new", lane="odd")] == ["k3", "k5"]
         assert [r.key for r in await view.records("inbox", after=every[3].seq)] == ["k4", "k5"]
         assert [r.key for r in await view.records("inbox", after=every[1].seq, limit=2)] == ["k2", "k3"]
+        assert [r.key for r in await view.records("inbox", before=every[4].seq, limit=2)] == ["k3", "k2"]
+        assert [r.key for r in await view.records("inbox", before=every[-1].seq + 1, state="new")] == ["k5", "k3", "k1"]
+        assert [r.key for r in await view.records("inbox", after=every[0].seq, before=every[3].seq)] == ["k2", "k1"]
 
 
 async def test_a_dropped_record_is_gone_and_dropping_nothing_is_nothing(store: Store) -> None:

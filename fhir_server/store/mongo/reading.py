@@ -100,10 +100,18 @@ class MongoView:
             return None if found is None else read_record(found)
 
     async def records(
-        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+        self,
+        kind: str,
+        *,
+        state: str | None = None,
+        lane: str | None = None,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[Record]:
-        """Return rows of that kind with seq > after, oldest first."""
-        named: dict[str, Any] = {"t": self.tenant, "kind": kind, "seq": {"$gt": after}}
+        """Return rows of that kind with seq > after, oldest first; with `before` the newest below it first."""
+        span = {"$gt": after} if before is None else {"$gt": after, "$lt": before}
+        named: dict[str, Any] = {"t": self.tenant, "kind": kind, "seq": span}
         if state is not None:
             named["state"] = state
         if lane is not None:
@@ -111,7 +119,7 @@ class MongoView:
         with translated():
             await self._ready(records=True)
             where = all_of((named, self._place.window.current()))
-            cursor = self._place.database.record.find(where).sort([("seq", 1)]).limit(limit)
+            cursor = self._place.database.record.find(where).sort([("seq", 1 if before is None else -1)]).limit(limit)
             return [read_record(found) for found in await cursor.to_list()]
 
     async def record_kinds(self) -> list[str]:

@@ -76,16 +76,21 @@ class Snapshot:
         ).fetchone()
         return Record(*row) if row else None
 
-    def records(self, kind: str, state: str | None, lane: str | None, after: int, limit: int) -> list[Record]:
-        """Return rows of a kind, oldest first."""
+    def records(
+        self, kind: str, state: str | None, lane: str | None, after: int, before: int | None, limit: int
+    ) -> list[Record]:
+        """Return rows of a kind, oldest first; with `before` those below it, newest first."""
         where, values, index = "tenant = ? AND kind = ? AND seq > ?", [self.tenant, kind, after], "record_kind"
+        if before is not None:
+            where, values = where + " AND seq < ?", [*values, before]
         if state is not None:
             where, values, index = where + " AND state = ?", [*values, state], "record_state"
         if lane is not None:
             where, values = where + " AND lane = ?", [*values, lane]
         if lane:  # only rows that name a lane are in its index
             where, index = where + " AND lane <> ''", "record_lane"
-        sql = f"SELECT {RECORD} FROM record INDEXED BY {index} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
+        order = "ASC" if before is None else "DESC"
+        sql = f"SELECT {RECORD} FROM record INDEXED BY {index} WHERE {where} ORDER BY seq {order} LIMIT ?"  # noqa: S608
         return [Record(*row) for row in self.connection.execute(sql, (*values, limit))]
 
     def record_kinds(self) -> list[str]:

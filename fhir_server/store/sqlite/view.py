@@ -193,10 +193,17 @@ class SqliteView:
         return self._snapshot.record(kind, key)
 
     async def records(
-        self, kind: str, *, state: str | None = None, lane: str | None = None, after: int = 0, limit: int = 100
+        self,
+        kind: str,
+        *,
+        state: str | None = None,
+        lane: str | None = None,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[Record]:
-        """Return rows of that kind with seq > after, oldest first."""
-        return self._snapshot.records(kind, state, lane, after, limit)
+        """Return rows of that kind with seq > after, oldest first; with `before` the newest below it first."""
+        return self._snapshot.records(kind, state, lane, after, before, limit)
 
     async def record_kinds(self) -> list[str]:
         """Return the kinds of rooms' rows that there are, sorted."""
