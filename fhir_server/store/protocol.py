@@ -122,7 +122,7 @@ class View(Protocol):
         before: int | None = None,
         limit: int = 100,
     ) -> list[Record]:
-        """Return rows of that kind with seq > after, oldest first; with `before` those with seq < before, newest first."""
+        """Return rows of that kind with seq > after, oldest first; with `before` the newest below it first."""
         ...
 
     async def record_kinds(self) -> list[str]:
