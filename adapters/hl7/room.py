@@ -11,11 +11,12 @@ from adapters.hl7 import grammar
 from adapters.hl7.arrival import Channel
 from adapters.hl7.authorities import Authorities
 from adapters.hl7.commands import COMMANDS
+from adapters.hl7.connection import Limits
 from adapters.hl7.faults import Fault
 from adapters.hl7.feed import make_router
 from adapters.hl7.inbox import KIND, Answer, Inbox, holds
 from adapters.hl7.local import Locals
-from adapters.hl7.mllp import Limits, Listener
+from adapters.hl7.mllp import Listener
 from fhir_server.errors import Unavailable
 from fhir_server.interface import Core, Eraser, Room
 from fhir_server.interface import Listener as ChangeListener
@@ -63,7 +64,7 @@ def open(core: Core, settings: Any) -> Room:
     def tls() -> ssl.SSLContext | None:
         return tls_context(settings.mllp_tls_cert, settings.mllp_tls_key, settings.mllp_tls_client_ca)
 
-    listener = Listener(settings.mllp, take, Limits(max_message=settings.max_message), tls)
+    listener = Listener(settings.mllp, lambda peer: take, Limits(max_message=settings.max_message), tls)
 
     async def start() -> None:
         grammar.preload(*USUAL_VERSIONS)
