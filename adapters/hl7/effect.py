@@ -76,6 +76,8 @@ def told(body: dict[str, Any], arrival: Arrival, effect: Effect, now: int) -> di
         "settled": when(now),
         "issues": [problem._asdict() for problem in effect.problems],
         "unused": list(arrival.unused),
+        "used": dict(arrival.used),
+        "unmapped": [list(row) for row in arrival.unmapped],
         "resources": effect.references,
     }
     made.pop("error", None)
