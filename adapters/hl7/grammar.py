@@ -80,6 +80,32 @@ def structure(name: str, version: str) -> Grammar | None:
         return None
 
 
+class Element(NamedTuple):
+    """A field or one of its components, as the standard names it."""
+
+    name: str  # e.g. "Patient identifier list"
+    type: str  # data type, e.g. "CX"
+    table: str  # HL7's number, e.g. "0203"; "" where its values are of no table
+    parts: tuple[Element, ...]
+
+
+def _element(reference: Any) -> Element:
+    _, inner, type, name, table, *_ = reference
+    parts = tuple(_element(part) for _, part, *_ in inner) if isinstance(inner, tuple) else ()
+    words = (name or "").replace("_", " ").capitalize()
+    return Element(words, type or "", (table or "").removeprefix("HL7"), parts)
+
+
+@lru_cache(maxsize=1024)
+def elements(segment: str, version: str) -> tuple[Element, ...]:
+    """Return the fields of a segment, the first is field 1; none where that version does not define it."""
+    try:
+        reference = load_reference(segment, "Segment", known_version(version) or "2.5")
+    except ChildNotFound:
+        return ()
+    return tuple(_element(field) for _, field, *_ in reference[1])
+
+
 def preload(*versions: str) -> None:
     """Read the tables of these versions now, so that no first message waits for them."""
     for version in versions:
