@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "PREDMP_"
@@ -39,6 +40,14 @@ def _choice(*allowed: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _broker(text: str) -> str:
+    parts = urlsplit(text)
+    host = parts.hostname if parts.scheme in ("mqtt", "mqtts") else ""
+    if text and (not host or parts.username or parts.password or parts.path.strip("/") or parts.port == 0):
+        raise ValueError
+    return text
 
 
 def _zone(text: str) -> str:
@@ -131,6 +140,14 @@ class Settings:
     mllp_tls_client_ca: str = _var(
         "", str, "PEM file: who may sign MLLP clients' certificates; then they must have one"
     )
+    mqtt: str = _var("", _broker, "MQTT 5 broker of devices: mqtt://HOST[:1883] or mqtts://HOST[:8883]; empty: none")
+    mqtt_client: str = _var("predmp", str, "Client identifier at the broker; of several hubs each has its own")
+    mqtt_user: str = _var("", str, "User name at the broker")
+    mqtt_password_file: str = _var("", str, "File with the password at the broker, read at each connection")
+    mqtt_tls_ca: str = _var("", str, "PEM file: who signs the broker's certificate; empty: those the system trusts")
+    mqtt_tls_cert: str = _var("", str, "PEM file: the hub's certificate at the broker")
+    mqtt_tls_key: str = _var("", str, "PEM file: its key")
+    webhooks: str = _var("", str, "TOML file with the vendors whose webhooks are taken at /devices/webhooks/{vendor}")
 
     @property
     def root_url(self) -> str:

@@ -23,6 +23,7 @@ FENCES = {
     "apsw": ("fhir_server/store/sqlite", "fhir_server/doctor.py", "bench"),
     "pymongo": ("fhir_server/store/mongo",),
     "bson": ("fhir_server/store/mongo",),
+    "paho": ("adapters/devices/mqtt.py",),
     "uvicorn": ("fhir_server/serve.py", "fhir_server/http/protocol.py", "bench"),
     "httpx": ("fhir_server/subscriptions", "fhir_server/demonstration", "conformance"),
 }

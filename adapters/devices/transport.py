@@ -1,0 +1,72 @@
+"""Composition of the ways that device feeds come in beside HTTP: MQTT."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from adapters.devices.broker import broker_of
+from adapters.devices.intake import Intake
+from adapters.devices.publication import Publications
+from adapters.devices.topic import EVT, OBS, STATUS, WAVE
+from fhir_server.errors import Unavailable
+from fhir_server.interface import Core, Task
+
+GROUP: Final = "hub"  # of shared subscriptions: several hubs share the work
+EVENTS: Final = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class Transports:
+    """What the ways in hand in."""
+
+    tasks: tuple[Task, ...] = ()
+    starts: tuple[Callable[[], Awaitable[None]], ...] = ()
+    metrics: Callable[[], Mapping[str, float]] = dict
+
+
+def open_mqtt(core: Core, intake: Intake, settings: Any) -> Transports:
+    """Return what MQTT hands in: nothing where no broker is set.
+
+    Falls, alarms and whether a device is there come by a session of their own: they never wait behind readings.
+
+    Raises:
+        Unavailable: The library is not installed.
+    """
+    if not settings.mqtt:
+        return Transports()
+    try:
+        from adapters.devices.mqtt import Session
+    except ModuleNotFoundError:
+        raise Unavailable("MQTT needs the extra mqtt: pip install 'predmp[mqtt]'.") from None
+    broker, publications = broker_of(settings), Publications(core, intake)
+    # A shared subscription gets no retained messages, and those are how a status is told: each hub gets it.
+    events = (_shared(EVT), f"dev/+/+/+/{STATUS}")
+    sessions = (
+        Session(broker, EVENTS, events, publications.take),
+        Session(broker, "", (_shared(OBS), _shared(WAVE)), publications.take),
+    )
+
+    async def start() -> None:
+        broker.check()
+
+    def metrics() -> Mapping[str, float]:
+        made = {
+            f'predmp_mqtt_publications_total{{kind="{kind}",outcome="{outcome}"}}': float(count)
+            for (kind, outcome), count in sorted(publications.counts.items())
+        }
+        for session in sessions:
+            label = f'session="{session.name or "readings"}"'
+            made[f"predmp_mqtt_connected{{{label}}}"] = float(session.is_connected)
+            made[f"predmp_mqtt_under_way{{{label}}}"] = float(session.under_way)
+            for event, count in sorted(session.counts.items()):
+                made[f'predmp_mqtt_events_total{{{label},event="{event}"}}'] = float(count)
+        return made
+
+    tasks = tuple(Task(f"mqtt-{session.name or 'readings'}", session.run) for session in sessions)
+    return Transports(tasks, (start,), metrics)
+
+
+def _shared(kind: str) -> str:
+    return f"$share/{GROUP}/dev/+/+/+/{kind}"
