@@ -8,7 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from triage_hooks.rules.bands import Bound, Value
 from triage_hooks.rules.inputs import INPUTS
@@ -41,7 +42,7 @@ class Series:
 
     def __init__(self, readings: Iterable[Reading]) -> None:
         self._readings: dict[str, list[Reading]] = {}
-        for reading in sorted(readings, key=_place):
+        for reading in sorted(readings, key=_PLACE):
             self._readings.setdefault(reading.input, []).append(reading)
         self._times = {name: [reading.at for reading in items] for name, items in self._readings.items()}
 
@@ -51,16 +52,15 @@ class Series:
         place = bisect_right(times, at)
         if not place or at - times[place - 1] > INPUTS[name].window:
             return ()
-        return self._readings[name][bisect_left(times, times[place - 1]) : place]
+        return self._readings[name][bisect_left(times, times[place - 1], 0, place) : place]
 
     def moments(self, name: str) -> Sequence[int]:
         """Return when an input was measured, oldest first."""
         return self._times.get(name, ())
 
 
-def _place(reading: Reading) -> tuple[int, str, str]:
-    """Order by time; what shares a moment has an arbitrary order, but always the same."""
-    return (reading.at, reading.reference, str(reading.value))
+_PLACE: Final = itemgetter(1, 3)
+"""Order by time; what shares a moment by its reference: arbitrary, but always the same."""
 
 
 def evaluate(rule: Rule, series: Series, at: int, *, scale: int = 1) -> Evaluation:
@@ -69,10 +69,19 @@ def evaluate(rule: Rule, series: Series, at: int, *, scale: int = 1) -> Evaluati
     A value that cannot be used is missing, and named; it never counts as normal, and an older usable value
     does not stand in for it.
     """
-    found = {name: _chosen(rule, series.newest(name, at), scale) for name in rule.inputs if series.newest(name, at)}
-    used = {name: reading for name, reading in found.items() if reading.value is not None}
-    problems = {name: found[name].problem if name in found else "absent" for name in rule.inputs if name not in used}
-    values = {name: reading.value for name, reading in used.items() if reading.value is not None}
+    used: dict[str, Reading] = {}
+    problems: dict[str, str] = {}
+    values: dict[str, Value | Bound] = {}
+    for name in rule.inputs:
+        newest = series.newest(name, at)
+        if not newest:
+            problems[name] = "absent"
+            continue
+        reading = newest[0] if len(newest) == 1 else _chosen(rule, newest, scale)
+        if reading.value is None:
+            problems[name] = reading.problem
+        else:
+            used[name], values[name] = reading, reading.value
     return Evaluation(rule, at, rule.formula(values, scale), scale, used, problems)
 
 

@@ -57,10 +57,11 @@ class Triage:
         for change in changes:
             if change.version.type != "Observation":
                 continue
-            versions = [change.resource, change.before] if change.before else [change.resource]
+            versions = (change.resource, change.before) if change.before else (change.resource,)
             of = {vital_signs.patient_of(one, self.base_url) for one in versions if vital_signs.concerns(one)}
-            for patient in sorted(of - {""}):
-                found.setdefault(patient, []).append(change)
+            for patient in sorted(of):
+                if patient:
+                    found.setdefault(patient, []).append(change)
         return found
 
     async def _supervised(self, author: Author, patient: str, measured: Sequence[Change]) -> list[Entry]:
@@ -120,19 +121,25 @@ async def _telling(
     writing: Writing, rule: Rule, patient: str, fresh: Sequence[Reading], stored: Sequence[Reading]
 ) -> list[Evaluation]:
     """Return the evaluations worth a record; the oxygen scale is asked for only where there would be any."""
-    has_spo2 = any(reading.input == "spo2" for reading in (*fresh, *stored))
-    scored = {scale: to_record(evaluations(rule, fresh, stored, scale)) for scale in ((1, 2) if has_spo2 else (1,))}
-    if not any(scored.values()):
+    judged = evaluations(rule, fresh, stored, 1)
+    told = to_record(judged)
+    if not any(reading.input == "spo2" for reading in (*fresh, *stored)):
+        return told
+    differs = any("spo2" in item.used for item in judged)  # else the other scale says the same
+    if not told and not (differs and to_record(evaluations(rule, fresh, stored, 2))):
         return []
-    return scored[await gathering.oxygen_scale(writing, patient) if has_spo2 else 1]
+    if await gathering.oxygen_scale(writing, patient) == 1:
+        return told
+    return to_record(evaluations(rule, fresh, stored, 2))
 
 
 def to_record(judged: Sequence[Evaluation]) -> list[Evaluation]:
     """Return the newest evaluation, then the gravest where another one is graver; those not worth a record left out."""
     if not judged:
         return []
-    newest, gravest = judged[-1], max(judged, key=urgency)
-    both = [newest, gravest] if worse(gravest, newest) else [newest]
+    newest = judged[-1]
+    gravest = max(judged, key=urgency) if len(judged) > 1 else newest
+    both = [newest, gravest] if gravest is not newest and worse(gravest, newest) else [newest]
     return [item for item in both if is_telling(item)]
 
 

@@ -7,7 +7,7 @@ registered, cancelled, entered-in-error and unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
 from typing import Any, Final
@@ -79,16 +79,18 @@ def readings(observation: Resource, *, zone: tzinfo, now: int) -> list[Reading]:
     """
     if observation.get("status") not in STATUSES:
         return []
+    carried = [(part, *one) for part in _parts(observation) for one in _inputs(part)]
+    if not carried:
+        return []
     at = measured_at(observation, zone=zone, now=now)
     reference = f"Observation/{observation.get('id', '')}"
     found: list[Reading] = []
-    for part in _parts(observation):
-        for item, code in _inputs(part):
-            value, problem = _value(item, code, part)
-            if item.name == "systolic_bp" and isinstance(value, Decimal) and not _above_diastolic(value, observation):
-                value, problem = None, "implausible"
-            found.append(Reading(item.name, at, value, reference, problem))
-    return _merged(found)
+    for part, item, code in carried:
+        value, problem = _value(item, code, part)
+        if item.name == "systolic_bp" and isinstance(value, Decimal) and not _above_diastolic(value, observation):
+            value, problem = None, "implausible"
+        found.append(Reading(item.name, at, value, reference, problem))
+    return _merged(found) if len(found) > 1 else found
 
 
 def measured_at(observation: Resource, *, zone: tzinfo, now: int) -> int:
@@ -97,24 +99,35 @@ def measured_at(observation: Resource, *, zone: tzinfo, now: int) -> int:
     A date without a time means the end of that day, or now where the day is not over: the set of one day is
     then judged together.
     """
-    period = observation.get("effectivePeriod") or {}
-    texts = ("effectiveDateTime", "effectiveInstant")
-    candidates = [observation.get(name) for name in texts] + [period.get("end"), period.get("start")]
-    for text in (*candidates, observation.get("issued")):
+    for text in _times(observation):
         if meant := span(text, zone):
             return meant.first if meant.first == meant.last else max(meant.first, min(meant.last, now))
     return now
 
 
-def _parts(observation: Resource) -> Iterable[Mapping[str, Any]]:
-    yield observation
-    yield from observation.get("component", ())
+def _times(observation: Resource) -> Iterable[Any]:
+    yield observation.get("effectiveDateTime")
+    yield observation.get("effectiveInstant")
+    period = observation.get("effectivePeriod") or {}
+    yield period.get("end")
+    yield period.get("start")
+    yield observation.get("issued")
 
 
-def _inputs(part: Mapping[str, Any]) -> list[tuple[Input, str]]:
+def _parts(observation: Resource) -> Sequence[Mapping[str, Any]]:
+    components = observation.get("component")
+    return (observation, *components) if components else (observation,)
+
+
+def _inputs(part: Mapping[str, Any]) -> Sequence[tuple[Input, str]]:
     """Return the inputs a code means, each once, with the code that says so."""
+    code = part.get("code")
+    codings: Sequence[Mapping[str, Any]] = code.get("coding", ()) if code else ()
+    if len(codings) == 1:  # as nearly always
+        one = BY_CODE.get((codings[0].get("system", ""), codings[0].get("code", "")))
+        return ((one, codings[0]["code"]),) if one else ()
     found: dict[str, tuple[Input, str]] = {}
-    for coding in part.get("code", {}).get("coding", ()):
+    for coding in codings:
         if item := BY_CODE.get((coding.get("system", ""), coding.get("code", ""))):
             found.setdefault(item.name, (item, coding["code"]))
     return list(found.values())

@@ -33,12 +33,17 @@ SPO2_SCALE_2_OXYGEN: Final = bands(("83", 3), ("85", 2), ("87", 1), ("92", 0), (
 OXYGEN: Final = {False: 0, True: 2}
 CONSCIOUSNESS: Final = {"A": 0, "C": 3, "V": 3, "P": 3, "U": 3}  # C is new confusion
 # Every chart has a band of no points and one of the most; all oxygen saturation charts reach the same.
-UNKNOWN: Final = {name: Points(0, most(chart)) for name, chart in {**CHARTS, "spo2": SPO2_SCALE_1}.items()}
+UNKNOWN: Final[Mapping[str, Points]] = {
+    **{name: Points(0, most(chart)) for name, chart in {**CHARTS, "spo2": SPO2_SCALE_1}.items()},
+    "on_oxygen": Points(0, max(OXYGEN.values())),
+    "consciousness": Points(0, max(CONSCIOUSNESS.values())),
+}
 RED: Final = 3  # points of one parameter that are a warning by themselves
 MEDIUM: Final = 5  # urgent response threshold
 HIGH: Final = 7  # emergency response threshold
 
 PARAMETERS: Final = ("resp_rate", "spo2", "on_oxygen", "systolic_bp", "pulse", "consciousness", "temperature")
+_UNKNOWN: Final = {name: UNKNOWN[name] for name in PARAMETERS}
 
 
 @lru_cache(4096, typed=True)  # a measure takes few values, and each transaction asks for all seven
@@ -55,12 +60,12 @@ def points(parameter: str, value: Value | Bound | None, *, scale: int = 1, oxyge
     Raises:
         ValueError: The value is none that the parameter can have.
     """
+    if value is None:
+        return UNKNOWN[parameter]
     if parameter == "on_oxygen":
         return _listed(OXYGEN, value)
     if parameter == "consciousness":
         return _listed(CONSCIOUSNESS, value)
-    if value is None:
-        return UNKNOWN[parameter]
     charts = _saturation_charts(scale, oxygen) if parameter == "spo2" else (CHARTS[parameter],)
     if isinstance(value, bool) or not isinstance(value, (Decimal, Bound)):
         raise ValueError(parameter)
@@ -76,23 +81,29 @@ def total(values: Mapping[str, Value | Bound], scale: int = 1) -> Score:
     """
     oxygen = values.get("on_oxygen")
     known = oxygen if isinstance(oxygen, bool) else None
-    reached = {name: points(name, values.get(name), scale=scale, oxygen=known) for name in PARAMETERS}
-    red = tuple(name for name in PARAMETERS if reached[name].low == RED)
-    least = sum(item.low for item in reached.values())
-    greatest = sum(item.high for item in reached.values())
+    reached, missing, red = dict(_UNKNOWN), [], []
+    least = greatest = 0
+    for name in PARAMETERS:
+        if name in values:
+            reached[name] = points(name, values[name], scale=scale, oxygen=known)
+        else:
+            missing.append(name)
+        low, high = reached[name]
+        least += low
+        greatest += high
+        if low == RED:
+            red.append(name)
     return Score(
         points=reached,
-        missing=tuple(name for name in PARAMETERS if name not in values),
+        missing=tuple(missing),
         level=_level(least, bool(red)),
         level_most=_level(greatest, any(item.high == RED for item in reached.values())),
-        red=red,
-        rank=_rank(least, red, values.get("consciousness")),
+        red=tuple(red),
+        rank=_rank(least, tuple(red), values.get("consciousness")),
     )
 
 
 def _listed(chart: Mapping[str, int] | Mapping[bool, int], value: object) -> Points:
-    if value is None:
-        return Points(0, max(chart.values()))
     for key, reached in chart.items():
         if value == key and type(value) is type(key):
             return Points(reached, reached)
