@@ -13,6 +13,7 @@ from adapters.hl7.context import UNKNOWN, Context, urn_part
 from adapters.hl7.convert import convert, kind
 from adapters.hl7.draft import Draft
 from adapters.hl7.faults import Fault, Problem, Refused
+from adapters.hl7.log.profile import drift, sender_of
 from adapters.hl7.times import Zone, header_offset
 from adapters.hl7.tokens import Message
 
@@ -113,6 +114,8 @@ def read(channel: Channel, raw: bytes, *, cut: Fault | None = None) -> Arrival:
         to, name = ack.sender(header), "^".join(t for t in (header.text(9, 1), header.text(9, 2)) if t)
         if cut is None:
             _check_header(channel, message)
+            if profile := channel.local.profiles.get(sender_of(message)):
+                problems += drift(profile, message)
             context = _context(channel, message)
             draft = convert(message, context)
             unused, used = tuple(context.unused(message.segments)), context.used(message.segments)

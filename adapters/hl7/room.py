@@ -16,9 +16,10 @@ from adapters.hl7.faults import Fault
 from adapters.hl7.feed import make_router
 from adapters.hl7.inbox import KIND, Answer, Inbox, holds
 from adapters.hl7.local import Locals
+from adapters.hl7.log.collector import Collector
 from adapters.hl7.mllp import Listener
 from fhir_server.errors import Unavailable
-from fhir_server.interface import Core, Eraser, Room
+from fhir_server.interface import Core, Eraser, Room, Task
 from fhir_server.interface import Listener as ChangeListener
 
 __all__ = ["COMMANDS", "open"]
@@ -57,6 +58,8 @@ def open(core: Core, settings: Any) -> Room:
     zone, tenant = ZoneInfo(settings.zone), core.tenants()[0]
     authorities, locals_, inbox = Authorities(core), Locals(core), Inbox(core)
 
+    collector = Collector(core, zone, locals_)
+
     def take(raw: bytes, fault: Fault | None) -> Awaitable[Answer]:
         channel = Channel("mllp", tenant, zone, authorities.known(tenant), local=locals_.known(tenant))
         return inbox.receive(channel, raw, cut=fault)
@@ -83,6 +86,7 @@ def open(core: Core, settings: Any) -> Room:
         }
         return {
             **made,
+            **collector.metrics(),
             "predmp_mllp_connections": float(listener.connections),
             "predmp_hl7_lanes": float(len(inbox.lanes)),
         }
@@ -94,6 +98,7 @@ def open(core: Core, settings: Any) -> Room:
             ChangeListener(authorities.types, authorities.changed),
             ChangeListener(locals_.types, locals_.changed),
         ),
+        tasks=(Task("hl7-collector", collector.run),),
         starts=(start,),
         stops=(listener.stop,),
         metrics=metrics,

@@ -1,0 +1,162 @@
+"""Which messages: a search over the log that reads no more of it than it must, page by page.
+
+Rows are in the order in which the messages came, so a period is found by halving; a state and a patient have an
+index; the rest is looked at row by row, at most `BUDGET` rows a page: then the page says where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.hl7.log.entry import Entry, read_entry
+from adapters.hl7.record import KIND
+from fhir_server.interface import Asking, Core
+from fhir_server.model import Record
+
+STEP: Final = 200  # rows that are read at once
+BUDGET: Final = 20_000  # rows that one page looks at
+LAST: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for: all parts that are given must fit."""
+
+    control_id: str = ""
+    state: str = ""
+    type: str = ""  # ADT, or ADT^A08
+    sender: str = ""  # MSH-3, MSH-4, or both as MSH-3|MSH-4
+    since: str = ""  # received at or after: ISO 8601 in UTC, or the beginning of it
+    until: str = ""  # received before
+    fault: str = ""  # code of table 0357, or code and place: `101 PID[1]-3`
+    rule: str = ""  # that a problem of it names
+    lanes: tuple[str, ...] = ()  # of a patient
+    text: bytes = b""  # that stands in it: an identifier whose authority is not told
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether a message is one of those."""
+        body, error = entry.body, entry.body.get("error", {})
+        return (
+            (not self.control_id or self.control_id in (body.get("control_id"), entry.key))
+            and (not self.state or entry.state == self.state)
+            and (not self.type or self.type in (body.get("type"), str(body.get("type", "")).partition("^")[0]))
+            and (not self.sender or self.sender in (entry.sender, *entry.sender.split("|")))
+            and (not self.since or entry.received >= self.since)
+            and (not self.until or entry.received < self.until)
+            and (not self.fault or self.fault in (error.get("code"), f"{error.get('code')} {error.get('path')}"))
+            and (not self.rule or any(issue["rule"] == self.rule for issue in body.get("issues", ())))
+            and (not self.text or self.text in entry.raw)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the log, newest first."""
+
+    entries: tuple[Entry, ...]
+    next: int  # the page after it is before this seq; 0 where there is none
+    is_cut: bool = False  # the page ended because enough rows were looked at, not because it is full
+
+
+async def page(asking: Asking, wanted: Wanted, *, before: int = LAST, limit: int = 50) -> Page:
+    """Return what fits and came before a place, newest first."""
+    first = await place_of(asking, wanted.since) - 1 if wanted.since else 0
+    if wanted.until:
+        before = min(before, await place_of(asking, wanted.until))
+    found: list[Entry] = []
+    looked = 0
+    while rows := await _rows(asking, wanted, first, before):
+        for row in rows:
+            looked += 1
+            before = row.seq
+            if wanted.fits(entry := read_entry(row)):
+                found.append(entry)
+                if len(found) == limit:
+                    return Page(tuple(found), before)
+        if looked >= BUDGET:
+            return Page(tuple(found), before, is_cut=True)
+    return Page(tuple(found), 0)
+
+
+async def _rows(asking: Asking, wanted: Wanted, first: int, before: int) -> Sequence[Record]:
+    state = wanted.state or None
+    if not wanted.lanes:
+        return await asking.records(KIND, state=state, after=first, before=before, limit=STEP)
+    rows = [
+        row
+        for lane in wanted.lanes
+        for row in await asking.records(KIND, state=state, lane=lane, after=first, before=before, limit=STEP)
+    ]
+    return sorted({row.seq: row for row in rows}.values(), key=lambda row: -row.seq)[:STEP]
+
+
+async def place_of(asking: Asking, moment: str) -> int:
+    """Return the seq of the first message that was received at or after a moment; one past the last where none was."""
+    newest = await asking.records(KIND, before=LAST, limit=1)
+    low, high = 1, newest[0].seq + 1 if newest else 1
+    while low < high:
+        middle = (low + high) // 2
+        rows = await asking.records(KIND, after=middle - 1, limit=1)
+        if not rows or read_entry(rows[0]).received >= moment:
+            high = middle
+        else:
+            low = rows[0].seq + 1
+    return low
+
+
+async def walk(core: Core, tenant: str, wanted: Wanted, *, after: int = 0) -> AsyncIterator[Entry]:
+    """Yield what fits, oldest first; memory does not grow with the log."""
+    if wanted.since:
+
+        async def begin(asking: Asking) -> int:
+            return await place_of(asking, wanted.since)
+
+        after = max(after, await core.ask(tenant, begin) - 1)
+
+    async def work(asking: Asking) -> list[Record]:
+        return await asking.records(KIND, state=wanted.state or None, after=after, limit=STEP)
+
+    while rows := await core.ask(tenant, work):
+        for row in rows:
+            entry = read_entry(row)
+            if wanted.until and entry.received >= wanted.until and not entry.body.get("replay_of"):
+                return
+            if wanted.fits(entry):
+                yield entry
+        after = rows[-1].seq
+
+
+async def newest(core: Core, tenant: str, wanted: Wanted, limit: int) -> list[Entry]:
+    """Return the newest that fit, oldest first, however far back they are."""
+    found: list[Entry] = []
+    before = LAST
+    while before and len(found) < limit:
+
+        async def work(asking: Asking, before: int = before, count: int = limit - len(found)) -> Page:
+            return await page(asking, wanted, before=before, limit=count)
+
+        got: Page = await core.ask(tenant, work)
+        found, before = [*found, *got.entries], got.next
+    return found[::-1]
+
+
+async def by_place(core: Core, tenant: str, seq: int) -> Entry | None:
+    """Return the message of a place; None where there is none."""
+
+    async def work(asking: Asking) -> list[Record]:
+        return await asking.records(KIND, after=seq - 1, before=seq + 1, limit=1)
+
+    rows: list[Record] = await core.ask(tenant, work)
+    return read_entry(rows[0]) if rows else None
+
+
+async def by_key(core: Core, tenant: str, key: str) -> Entry | None:
+    """Return the message of a key; None where there is none."""
+
+    async def work(asking: Asking) -> Record | None:
+        return await asking.record(KIND, key)
+
+    row: Record | None = await core.ask(tenant, work)
+    return read_entry(row) if row else None
