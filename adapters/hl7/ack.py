@@ -80,11 +80,17 @@ def sender(header: Segment) -> Sender:
 
 
 def sender_of(raw: bytes) -> Sender:
-    """Read the same from bytes whose character set is not known; nothing where they have no header."""
+    """Read the same from bytes whose character set is not known, or a batch's or file's header; nothing without one."""
+    line = header_line(raw)
+    is_batch = line[:3] in ("BHS", "FHS")
     try:
-        return sender(tokenize(header_line(raw)).header)._replace(charset="")
+        header = tokenize(f"MSH{line[3:]}" if is_batch else line).header
     except Refused:
         return Sender()
+    if is_batch:
+        names = (_usual(header, 3), _usual(header, 4), _usual(header, 5), _usual(header, 6))
+        return Sender(*names, control_id=_usual(header, 11))
+    return sender(header)._replace(charset="")
 
 
 def _usual(header: Segment, field: int) -> str:

@@ -62,6 +62,20 @@ def header_line(raw: bytes) -> str:
     return _NOT_ASCII.sub(b"?", line).decode("ascii")
 
 
+def narrow(raw: bytes) -> tuple[bytes, str]:
+    """Return a message whose structure can be read from its bytes: one in two-byte units as UTF-8, and its codec.
+
+    Any other is returned as it is, without the mark of UTF-8, and "". Bytes that are no text stay as they are.
+    """
+    codec = next((codec for mark, codec in _MARKS if raw.startswith(mark)), "") or _wide(raw)
+    if codec in ("", "utf-8"):
+        return raw.removeprefix(codecs.BOM_UTF8), ""
+    try:
+        return raw.decode(codec).encode("utf-8"), codec
+    except UnicodeError:
+        return raw, ""
+
+
 def _strictly(raw: bytes, codec: str) -> str:
     try:
         return raw.decode(codec)

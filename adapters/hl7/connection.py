@@ -54,12 +54,6 @@ class Answered(Protocol):
         ...
 
 
-class Unanswered:
-    """What became of a message that gets no answer, e.g. an acknowledgement."""
-
-    frames: list[bytes] = []  # noqa: RUF012 - never changed
-
-
 class HangUp(Exception):
     """The connection ends without an answer: what a channel may prefer to a refusal while the store is down."""
 

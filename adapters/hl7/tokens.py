@@ -134,7 +134,7 @@ def read_delimiters(text: str) -> tuple[Delimiters, tuple[Problem, ...]]:
     return Delimiters(*marks), problems
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """Part a text into segments: at CR; where no bare CR stands, also at CRLF or LF."""
     if "\n" in text and text.count("\r") == text.count("\r\n"):
         text = text.replace("\r\n", "\r").replace("\n", "\r")
@@ -151,7 +151,7 @@ def tokenize(text: str, codec: str = "utf-8") -> Message:
     Raises:
         Refused: It does not begin with a usable MSH segment.
     """
-    lines = [stripped for line in _lines(text) if (stripped := line.lstrip(" \t\n"))]
+    lines = [stripped for line in lines_of(text) if (stripped := line.lstrip(" \t\n"))]
     delimiters, found = read_delimiters("\r".join(lines[:1]))
     syntax = Syntax(delimiters, codec)
     problems = list(found)

@@ -1,0 +1,140 @@
+"""Batches: many messages in one frame, body or file, parted; and their answers, joined.
+
+`FHS [BHS {MSH ...} BTS] FTS`, each of the four optional, or messages one after the other. A batch whose counts
+(BTS-1, FTS-1) do not agree with what came is not whole: it is refused as one, so that it can be sent again.
+Source: HL7 v2.5.1 chapter 2, section 2.10.3 (batch protocol), 2.15.2 (BHS), 2.15.3 (BTS), 2.15.6, 2.15.7.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from adapters.hl7.ack import USUAL, Sender, sender_of
+from adapters.hl7.charset import narrow
+from adapters.hl7.faults import Fault, Place, Refused
+
+MOST = 10_000  # messages of one batch: more are sent in several
+
+_HEADS = rb"(?:MSH|BHS|FHS|BTS|FTS)(?=[^0-9A-Za-z]|\Z)"
+_AT_CR = re.compile(rb"(?:\A|\r)[ \t\n\x00]*(" + _HEADS + rb")")
+_AT_LF = re.compile(rb"(?:\A|\n)[ \t\r\x00]*(" + _HEADS + rb")")
+_LINE = {_AT_CR: b"\r", _AT_LF: b"\n"}
+
+
+class Batch(NamedTuple):
+    """What a batch holds."""
+
+    messages: tuple[bytes, ...]
+    sender: Sender  # of the file's header, else the batch's: whom a joined answer goes to
+    has_header: bool  # FHS or BHS
+    is_file: bool  # FHS
+
+
+def is_batch(raw: bytes) -> bool:
+    """Whether there may be more than one message, or a batch's header; quick for one message."""
+    if raw[:3] == b"MSH":
+        return raw.find(b"MSH", 3) >= 0 and len(_pattern(raw).findall(raw)) > 1
+    start = narrow(raw[:256])[0].lstrip(b" \t\r\n\x00")
+    return start[:3] in (b"BHS", b"FHS") or (start[:3] == b"MSH" and _is_wide_batch(raw))
+
+
+def _is_wide_batch(raw: bytes) -> bool:
+    data = narrow(raw)[0]
+    return data.find(b"MSH", data.find(b"MSH") + 3) >= 0 and len(_pattern(data).findall(data)) > 1
+
+
+def _pattern(data: bytes) -> re.Pattern[bytes]:
+    """Segments end at CR; where no bare CR stands, at LF."""
+    return _AT_LF if b"\n" in data and data.count(b"\r") == data.count(b"\r\n") else _AT_CR
+
+
+class _Count:
+    """Counts messages and batches against what the trailers say."""
+
+    def __init__(self) -> None:
+        self.messages = self.batches = self.inside = 0
+        self.order: list[str] = []
+
+    def check(self, name: str, line: bytes, separator: bytes) -> None:
+        """Take a header or trailer.
+
+        Raises:
+            Refused: 100: not in its place, or its count is another one.
+        """
+        place = Place(name, self.order.count(name) + 1)
+        self.order.append(name)
+        if name == "FHS" and len(self.order) > 1:
+            raise Refused(Fault("100", place, "The file has a second header."))
+        if name == "BHS":
+            self.batches += 1
+            self.inside = 0
+        elif name == "BTS":
+            _compare(line, separator, self.inside, place, "messages of the batch")
+            self.inside = 0
+        elif name == "FTS" and self.batches:
+            _compare(line, separator, self.batches, place, "batches of the file")
+
+
+def _compare(line: bytes, separator: bytes, found: int, place: Place, what: str) -> None:
+    cells = line.split(separator)
+    said = cells[1].strip() if len(cells) > 1 else b""
+    if said and (not said.isdigit() or len(said) > 9 or int(said) != found):
+        raise Refused(Fault("100", place._replace(field=1), f"The count is not that of the {what}."))
+
+
+def split(raw: bytes) -> Batch:
+    """Part a batch into its messages, byte for byte; those of a wide character set are in UTF-16 with its mark.
+
+    Raises:
+        Refused: 100: it is not whole, or holds what belongs to no message; 207: it has too many messages.
+    """
+    data, codec = narrow(raw)
+    pattern = _pattern(data)
+    found = list(pattern.finditer(data))
+    count = _Count()
+    messages: list[bytes] = []
+    separator = b"|"
+    for number, match in enumerate(found):
+        name = match.group(1).decode("ascii")
+        stop = found[number + 1].start() if number + 1 < len(found) else len(data)
+        piece = data[match.start(1) : stop].rstrip(b"\r\n\x00")
+        if name == "MSH":
+            messages.append(piece + b"\r" if pattern is _AT_CR else piece + b"\n")
+            count.inside += 1
+            continue
+        line, _, rest = piece.partition(_LINE[pattern])
+        if name in ("FHS", "BHS"):
+            separator = line[3:4] or separator
+        if rest.strip():
+            raise Refused(Fault("100", Place(name), "What follows it belongs to no message."))
+        count.check(name, line, separator)
+    if len(messages) > MOST:
+        raise Refused(Fault("207", Place("BHS"), f"A batch has at most {MOST} messages.", reject=True))
+    wide = tuple(m.decode("utf-8").encode("utf-16") for m in messages) if codec else tuple(messages)
+    has_header = bool({"FHS", "BHS"} & set(count.order))
+    to = sender_of(data[found[0].start(1) :][:8192]) if found else Sender()
+    return Batch(wide, to if has_header else to._replace(control_id=""), has_header, "FHS" in count.order)
+
+
+def join(answers: Sequence[str], batch: Batch, *, at: str, own_id: str) -> str:
+    """Write the answers of a batch as one batch; as a file where it was one.
+
+    Args:
+        answers: The acknowledgements, each ending in CR.
+        batch: What they answer.
+        at: BHS-7.
+        own_id: BHS-11.
+    """
+    to, field = batch.sender, USUAL.field
+
+    def head(name: str) -> str:
+        cells = (
+            name, USUAL.encoding, to.receiving_application, to.receiving_facility, to.application, to.facility,
+            at, "", "", "", own_id, to.control_id,
+        )  # fmt: skip
+        return field.join(cells).rstrip(field) + "\r"
+
+    inner = f"{head('BHS')}{''.join(answers)}BTS{field}{len(answers)}\r"
+    return f"{head('FHS')}{inner}FTS{field}1\r" if batch.is_file else inner

@@ -1,0 +1,287 @@
+"""Reception: what every way in shares before the inbox. Batches are parted, continued messages put together.
+
+A message that is neither goes on at once, in the call itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from adapters.hl7 import ack, batch, continuation, sequence
+from adapters.hl7.channels import Channel
+from adapters.hl7.connection import Answered
+from adapters.hl7.faults import Fault, Place, Refused
+from adapters.hl7.times import stamp
+from fhir_server import gate
+from fhir_server.errors import FhirError
+from fhir_server.interface import Asking, Core, Erasure, Writing
+from fhir_server.model import Record
+
+STORE_DOWN = Fault("207", Place("MSH"), "The store does not answer.", reject=True)
+STRANGER = Fault("207", Place("MSH", 1, 3), "No channel takes messages of this sender.", reject=True)
+KEPT = frozenset({"AA", "CA"})
+
+log = logging.getLogger("predmp.hl7")
+
+
+class Settled(Answered, Protocol):
+    """What the inbox answers."""
+
+    @property
+    def code(self) -> str:
+        """AA, AE, AR; "" where it is not answered."""
+        ...
+
+    @property
+    def codec(self) -> str:
+        """Python's name of the character set of the answer."""
+        ...
+
+
+class Receiving(Protocol):
+    """The inbox's door."""
+
+    def receive(
+        self, channel: Channel, raw: bytes, *, cut: Fault | None = None, parent: str = ""
+    ) -> Awaitable[Settled]:
+        """Take a message."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a batch or a part is answered."""
+
+    frames: list[bytes]
+    code: str = "AA"  # the worst of them
+    codec: str = "utf-8"
+    state: str = ""
+    later: Awaitable[Answered] | None = None
+
+
+class Reception:
+    """Takes what comes in by any way.
+
+    Args:
+        core: The door.
+        inbox: Takes single messages.
+        max_message: Bytes of a message that is put together.
+    """
+
+    def __init__(self, core: Core, inbox: Receiving, *, max_message: int) -> None:
+        self._core, self._inbox, self._max_message = core, inbox, max_message
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.counts: Counter[str] = Counter()
+
+    def take(self, channel: Channel, raw: bytes, fault: Fault | None = None) -> Awaitable[Settled]:
+        """Take a message, a batch or a part of a message; what depends on the order happens in the call itself."""
+        if fault is not None:
+            return self._inbox.receive(channel, raw, cut=fault)
+        if batch.is_batch(raw):
+            return self._batch(channel, raw)
+        if continuation.concerns(raw) and (part := continuation.read(channel, raw)) is not None:
+            return self._in_turn(part, raw)
+        if channel.sequence and (to := _opens_link(raw)) is not None:
+            return self._open_link(channel, to)
+        return self._inbox.receive(channel, raw)
+
+    # batches
+
+    def _batch(self, channel: Channel, raw: bytes) -> Awaitable[Settled]:
+        self.counts["batches"] += 1
+        try:
+            found = batch.split(raw)
+        except Refused as refused:
+            return self._inbox.receive(channel, raw, cut=refused.fault)
+        parent = found.sender.control_id or f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        taken = [asyncio.ensure_future(self._inbox.receive(channel, one, parent=parent)) for one in found.messages]
+        return asyncio.ensure_future(self._answer_batch(channel, found, taken, raw))
+
+    async def _answer_batch(
+        self, channel: Channel, found: batch.Batch, taken: Sequence[asyncio.Future[Settled]], raw: bytes
+    ) -> Reply:
+        answers = [await one for one in taken]
+        codes = {answer.code for answer in answers}
+        code = next((code for code in ("AR", "AE") if code in codes), "AA")
+        codec = answers[0].codec if answers else "utf-8"
+        laters = [later for answer in answers if (later := getattr(answer, "later", None)) is not None]
+        frames = [frame for answer in answers for frame in answer.frames]
+        if channel.batch == "batch" or not answers:
+            frames = [self._joined(found, frames, codec, raw)]
+        return Reply(frames, code, codec, later=_all(laters, codec) if laters else None)
+
+    def _joined(self, found: batch.Batch, frames: Sequence[bytes], codec: str, raw: bytes) -> bytes:
+        """Return the answers as one batch; to an empty one as one acknowledgement."""
+        own_id, at = hashlib.sha256(raw).hexdigest()[:20].upper(), stamp(self._core.now())
+        if not found.messages:
+            return ack.write(found.sender, "AA", at=at, own_id=own_id).encode()
+        return batch.join([frame.decode(codec) for frame in frames], found, at=at, own_id=own_id).encode(codec)
+
+    # the sequence number protocol: opening a link
+
+    async def _open_link(self, channel: Channel, to: ack.Sender) -> Reply:
+        """Answer a message that does nothing but begin a link's numbers."""
+
+        async def work(writing: Writing) -> None:
+            await sequence.begin(writing, channel, to)
+
+        try:
+            await self._core.transact(channel.tenant, work)
+        except FhirError:
+            return self._reply(to, "AR", fault=STORE_DOWN)
+        return self._reply(to, "AA", expected=sequence.FIRST)
+
+    def _reply(
+        self,
+        to: ack.Sender,
+        code: str,
+        *,
+        codec: str = "utf-8",
+        fault: Fault | None = None,
+        expected: int | None = None,
+    ) -> Reply:
+        at, made = stamp(self._core.now()), f"{to.application}|{to.facility}|{to.control_id}|{to.trigger}"
+        texts = [
+            ack.write(
+                to,
+                each,
+                at=at,
+                own_id=hashlib.sha256(f"{made}|{each}".encode()).hexdigest()[:20].upper(),
+                fault=fault,
+                expected=expected,
+            )
+            for each in ack.due(to, code, kept=code == "AA")
+        ]
+        return Reply([text.encode(codec, "replace") for text in texts], code, codec)
+
+    # continued messages
+
+    async def _in_turn(self, part: continuation.Part, raw: bytes) -> Settled:
+        """Take the parts of one sender one after the other."""
+        name = part.key("")
+        turn = self._turns.get(name)
+        if turn is None:
+            turn = self._turns[name] = asyncio.Lock()
+        async with turn:
+            self.counts["parts"] += 1
+            try:
+                return await self._part(part, raw)
+            except Refused as refused:
+                return await self._inbox.receive(part.channel, raw, cut=refused.fault)
+            except FhirError:
+                return self._reply(part.sender, "AR", codec=part.codec, fault=STORE_DOWN)
+
+    async def _part(self, part: continuation.Part, raw: bytes) -> Settled:
+        lines = part.lines
+        if part.continues:
+            before = await self._stored(part.channel.tenant, part.key(part.continues))
+            if before is None:
+                raise Refused(continuation.UNKNOWN)
+            lines = continuation.join(continuation.lines_in(gate.load(before.body)), part)
+        if sum(map(len, lines)) > self._max_message:
+            raise Refused(continuation.TOO_LONG)
+        if part.pointer:
+            replaced = await self._keep(part, lines)
+            if replaced is not None:
+                await self._abandon(part.channel, replaced)
+            return self._reply(part.sender, "AA", codec=part.codec)
+        answer = await self._inbox.receive(part.channel, continuation.write(lines, part.codec), parent=part.continues)
+        await self._mark_joined(part)
+        return answer
+
+    async def _stored(self, tenant: str, key: str) -> Record | None:
+        async def find(asking: Asking) -> Record | None:
+            return await asking.record(continuation.KIND, key)
+
+        found: Record | None = await self._core.ask(tenant, find)
+        return found
+
+    async def _keep(self, part: continuation.Part, lines: tuple[str, ...]) -> dict[str, Any] | None:
+        """Keep the text so far; return another one that waited under the same pointer."""
+        key = part.key(part.pointer)
+
+        async def work(writing: Writing) -> dict[str, Any] | None:
+            body = continuation.body_of(part, lines, writing.now)
+            before = await writing.record(continuation.KIND, key)
+            await writing.put_record(continuation.KIND, key, continuation.WAITING, gate.write(body))
+            if part.continues:
+                await _put_state(writing, part.key(part.continues), continuation.JOINED)
+            found: dict[str, Any] | None = gate.load(before.body) if before else None
+            is_other = found is not None and found["sha256"] != body["sha256"]
+            return found if before and before.state == continuation.WAITING and is_other else None
+
+        made: dict[str, Any] | None = await self._core.transact(part.channel.tenant, work)
+        return made
+
+    async def _mark_joined(self, part: continuation.Part) -> None:
+        """Keep what was put together a while: the last part may come again."""
+
+        async def work(writing: Writing) -> None:
+            await _put_state(writing, part.key(part.continues), continuation.JOINED)
+
+        await self._core.transact(part.channel.tenant, work)
+
+    async def _abandon(self, channel: Channel, body: dict[str, Any]) -> None:
+        await self._inbox.receive(channel, continuation.raw_of(body), cut=continuation.ABANDONED)
+
+    async def sweep(self, channel_of: Any, tenant: str) -> int:
+        """Put parts whose rest did not come in time into quarantine, and forget those that are done; return how many.
+
+        Args:
+            channel_of: Gives the channel of a name.
+            tenant: Whose parts.
+        """
+        border = self._core.now() - continuation.KEPT_S * 1_000_000
+
+        async def find(asking: Asking) -> list[Record]:
+            return await asking.records(continuation.KIND, limit=1000)
+
+        rows: list[Record] = await self._core.ask(tenant, find)
+        old = [row for row in rows if gate.load(row.body)["at"] < border]
+        for row in old:
+            body = gate.load(row.body)
+            if row.state == continuation.WAITING:
+                await self._abandon(channel_of(body["channel"]), body)
+
+            async def drop(writing: Writing, key: str = row.key) -> None:
+                await writing.drop_record(continuation.KIND, key)
+
+            await self._core.transact(tenant, drop)
+        return len(old)
+
+
+async def _put_state(writing: Writing, key: str, state: str) -> None:
+    before = await writing.record(continuation.KIND, key)
+    if before is not None and before.state != state:
+        await writing.put_record(continuation.KIND, key, state, before.body)
+
+
+def _opens_link(raw: bytes) -> ack.Sender | None:
+    """Return whom to answer where a message is a header with MSH-13 0 and nothing else; else None."""
+    line = raw.strip(b"\r\n\x00 ")
+    if b"\r" in line or b"\n" in line or line[:3] != b"MSH":
+        return None
+    cells = line.split(line[3:4])
+    return ack.sender_of(line) if len(cells) > 12 and cells[12].strip() == b"0" else None
+
+
+async def _gathered(laters: Sequence[Awaitable[Answered]], codec: str) -> Reply:
+    return Reply([frame for later in laters for frame in (await later).frames], codec=codec)
+
+
+def _all(laters: Sequence[Awaitable[Answered]], codec: str) -> Awaitable[Answered]:
+    """Return what answers once all do."""
+    return asyncio.ensure_future(_gathered(laters, codec))
+
+
+def holds(record: Record, erasure: Erasure) -> bool:
+    """Whether a part names by an identifier what is erased (`interface.Eraser`)."""
+    raw = continuation.raw_of(gate.load(record.body))
+    return any(value.encode() in raw for value in erasure.identifiers)
