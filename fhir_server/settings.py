@@ -70,6 +70,12 @@ def _positive(text: str) -> int:
     return value
 
 
+def _natural(text: str) -> int:
+    if (value := int(text)) < 0:
+        raise ValueError
+    return value
+
+
 def _coding(text: str) -> str:
     if not all(part.strip() for part in text.partition("|")[::2]):
         raise ValueError
@@ -128,6 +134,20 @@ class Settings:
     max_body: int = _var(33_554_432, _positive, "Largest request body, in bytes")
     max_import: int = _var(17_179_869_184, _positive, "Largest body of $import, in bytes, unpacked")
     max_message: int = _var(16_777_216, _positive, "Largest HL7 v2 message, in bytes")
+    hl7_ack_when: str = _var(
+        "stored",
+        _choice("stored", "validated", "applied"),
+        "What AA says of an HL7 v2 message: safely kept, or also found right, or its effect is committed",
+    )
+    hl7_waiting: int = _var(
+        50_000, _positive, "HL7 v2 messages that wait to be applied at which no more are read from their connections"
+    )
+    hl7_retry: int = _var(
+        86_400, _positive, "Seconds after which an HL7 v2 message that fails for a passing reason goes to quarantine"
+    )
+    hl7_disk_low: int = _var(
+        104_857_600, _natural, "Free bytes beside the SQLite file below which HL7 v2 messages are refused; 0: never"
+    )
     legal_hold: str = _var(
         "urn:predmp:hold|legal-hold", _coding, "Security label (system|code) of what $erase may not remove"
     )
@@ -135,6 +155,12 @@ class Settings:
     jobs_file: int = _var(67_108_864, _positive, "Bytes of one file of an export before the next is begun")
     outbound_allow: tuple[str, ...] = _var((), _networks, "Networks that outbound calls may reach beside public https")
     rooms: tuple[str, ...] = _var(ROOMS, _words, "Rooms to load, by dotted name")
+    mllp_allow: tuple[str, ...] = _var((), _networks, "Networks that may connect by MLLP; none: all")
+    mllp_connections: int = _var(512, _positive, "MLLP connections of one listener")
+    mllp_peer_connections: int = _var(
+        8, _positive, "MLLP connections of one address; those of the machine itself are not counted"
+    )
+    mllp_stall: int = _var(30, _positive, "Seconds that an MLLP frame which has begun may stand still")
     mllp_tls_cert: str = _var("", str, "PEM file: certificate of the MLLP listener")
     mllp_tls_key: str = _var("", str, "PEM file: its key")
     mllp_tls_client_ca: str = _var(
@@ -148,6 +174,8 @@ class Settings:
     mqtt_tls_cert: str = _var("", str, "PEM file: the hub's certificate at the broker")
     mqtt_tls_key: str = _var("", str, "PEM file: its key")
     webhooks: str = _var("", str, "TOML file with the vendors whose webhooks are taken at /devices/webhooks/{vendor}")
+    hl7_channels: str = _var("", str, "TOML file with channels: how the messages of a sender are read and answered")
+    hl7_folder: str = _var("", str, "Folder whose files *.hl7 are taken, answered, and moved to done/ or failed/")
 
     @property
     def root_url(self) -> str:

@@ -44,6 +44,11 @@ class Settled(Answered, Protocol):
         """Python's name of the character set of the answer."""
         ...
 
+    @property
+    def state(self) -> str:
+        """Of the message when it is answered; "" where it is not kept."""
+        ...
+
 
 class Receiving(Protocol):
     """The inbox's door."""
@@ -115,7 +120,9 @@ class Reception:
         frames = [frame for answer in answers for frame in answer.frames]
         if channel.batch == "batch" or not answers:
             frames = [self._joined(found, frames, codec, raw)]
-        return Reply(frames, code, codec, later=_all(laters, codec) if laters else None)
+        is_kept = all(answer.state or answer.code != "AR" for answer in answers)
+        later = _all(laters, codec) if laters else None
+        return Reply(frames, code, codec, state="kept" if is_kept else "", later=later)
 
     def _joined(self, found: batch.Batch, frames: Sequence[bytes], codec: str, raw: bytes) -> bytes:
         """Return the answers as one batch; to an empty one as one acknowledgement."""
@@ -159,7 +166,8 @@ class Reception:
             )
             for each in ack.due(to, code, kept=code == "AA")
         ]
-        return Reply([text.encode(codec, "replace") for text in texts], code, codec)
+        frames = [text.encode(codec, "replace") for text in texts]
+        return Reply(frames, code, codec, state=continuation.WAITING if code == "AA" else "")
 
     # continued messages
 

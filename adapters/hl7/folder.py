@@ -1,0 +1,195 @@
+"""A watched folder: files `*.hl7` are taken once they are complete, answered by a file, and moved away.
+
+A file is complete where two looks find the same file: it was moved in, or is written no more. It is read as a
+message, a batch or MLLP frames; its answer is written as `NAME.ack` beside it in `done/` (accepted) or `failed/`
+before it is moved there. Where that is interrupted the file is taken again, and answered as the first time: each
+message is known by its control id. Links are never followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import stat
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from adapters.hl7.connection import HangUp
+from adapters.hl7.framing import VT, Deframer
+from adapters.hl7.reception import Reply, Settled
+from fhir_server.errors import Unavailable
+
+DONE, FAILED = "done", "failed"
+SUFFIX, ANSWER = ".hl7", ".ack"
+LOOK_S = 1.0  # seconds between two looks
+LATER_S = 30.0  # seconds that a second part of an answer may take
+MOST = 256  # files of one look
+AT_ONCE = 32  # of them under way together
+GOOD = frozenset({"AA", "CA", ""})
+
+log = logging.getLogger("predmp.hl7")
+
+Take = Callable[[bytes], Awaitable[Settled]]
+
+
+class Seen(NamedTuple):
+    """What tells whether a file changed."""
+
+    inode: int
+    size: int
+    changed: int  # nanoseconds
+
+
+class Folder:
+    """Watches one folder.
+
+    Args:
+        path: It must exist.
+        take: Takes a message or a batch.
+        max_file: Bytes of a file.
+    """
+
+    def __init__(self, path: Path, take: Take, *, max_file: int) -> None:
+        self._path, self._take, self._max_file = path, take, max_file
+        self._seen: dict[str, Seen] = {}
+        self._stuck: dict[str, Seen] = {}  # taken, but could not be moved away
+        self.counts: Counter[str] = Counter()  # done, failed, waiting (the store is down), stuck
+
+    def prepare(self) -> None:
+        """Make the folders beside; raise Unavailable where that cannot be."""
+        try:
+            for name in (DONE, FAILED):
+                (self._path / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"hl7_folder: {self._path} cannot be used: {error.strerror}") from None
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> int:
+        """Take the files that are complete, the oldest first; return how many."""
+        found = await asyncio.to_thread(_listed, self._path)
+        ready = [name for name, seen in found.items() if self._seen.get(name) == seen != self._stuck.get(name)]
+        self._seen = found
+        self._stuck = {name: seen for name, seen in self._stuck.items() if found.get(name) == seen}
+        for start in range(0, len(ready), AT_ONCE):
+            await self._take_all(ready[start : start + AT_ONCE])
+        return len(ready)
+
+    async def _take_all(self, names: Sequence[str]) -> None:
+        under_way: list[tuple[str, bytes, asyncio.Future[Settled]]] = []
+        for name in names:
+            data = await asyncio.to_thread(_content, self._path / name, self._max_file)
+            if data is None:
+                await self._put_away(name, FAILED, b"", "")
+            elif data:
+                under_way.append((name, data, asyncio.ensure_future(self._taken(data))))
+        for name, data, future in under_way:
+            answer = await future
+            if answer.code == "AR" and not answer.state:
+                self.counts["waiting"] += 1  # not kept: the file stays, and is tried again
+                continue
+            target = DONE if answer.code in GOOD else FAILED
+            await self._put_away(name, target, b"".join(answer.frames), hashlib.sha256(data).hexdigest()[:8])
+
+    async def _taken(self, data: bytes) -> Settled:
+        """Take a file's content; its answer holds what is answered later, too."""
+        try:
+            answers = [await taken for taken in [self._take(message) for message in _messages(data, self._max_file)]]
+        except HangUp:
+            return Reply([], "AR")
+        frames = [frame for answer in answers for frame in [*answer.frames, *await _later(answer)]]
+        worst = next((code for code in ("AR", "AE") if code in {answer.code for answer in answers}), "AA")
+        is_kept = all(answer.state or answer.code != "AR" for answer in answers)
+        return Reply(frames, worst, state="kept" if is_kept else "")
+
+    async def _put_away(self, name: str, target: str, answer: bytes, mark: str) -> None:
+        try:
+            await asyncio.to_thread(_move, self._path, name, target, answer, mark)
+        except OSError as error:
+            self.counts["stuck"] += 1
+            self._stuck[name] = self._seen[name]
+            log.error("a file of the watched folder could not be moved: %s", error.strerror)
+            return
+        self.counts[target] += 1
+        if target == FAILED:
+            log.warning("a file of the watched folder was not accepted")
+
+
+def _listed(path: Path) -> dict[str, Seen]:
+    """Return the ordinary files of the folder, the oldest first."""
+    found: list[tuple[str, Seen]] = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if not entry.name.lower().endswith(SUFFIX) or entry.name.startswith("."):
+                continue
+            try:
+                state = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(state.st_mode):
+                found.append((entry.name, Seen(state.st_ino, state.st_size, state.st_mtime_ns)))
+    return dict(sorted(found, key=lambda each: (each[1].changed, each[0]))[:MOST])
+
+
+def _content(path: Path, most: int) -> bytes | None:
+    """Return what a file holds; None where it is too long, nothing where it is gone, empty or no ordinary file."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    with os.fdopen(number, "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            return b""
+        return None if state.st_size > most else file.read(most)
+
+
+def _messages(data: bytes, most: int) -> list[bytes]:
+    """Part a file of MLLP frames; any other is one message or one batch."""
+    if not data.lstrip(b"\r\n\x00 ").startswith(VT):
+        return [data]
+    deframer = Deframer(most, most)
+    found = list(deframer.feed(data))
+    last = deframer.close()
+    return [frame.data for frame in [*found, *([last] if last else [])]]
+
+
+async def _later(answer: Settled) -> list[bytes]:
+    later = getattr(answer, "later", None)
+    if later is None:
+        return []
+    try:
+        async with asyncio.timeout(LATER_S):
+            return list((await later).frames)
+    except TimeoutError:
+        return []
+
+
+def _move(folder: Path, name: str, target: str, answer: bytes, mark: str) -> None:
+    """Write the answer, then move the file; another file of the same name there keeps its name."""
+    place = folder / target
+    kept = Path(name)
+    if (place / name).exists():
+        kept = Path(f"{kept.stem}-{mark or os.stat(folder / name).st_ino}{kept.suffix}")
+    if answer:
+        draft = place / f".{kept.name}{ANSWER}"
+        with draft.open("wb") as file:
+            file.write(answer)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(place / f"{kept.name}{ANSWER}")
+    (folder / name).replace(place / kept)
+    for path in (place, folder):
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
