@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import mongo
+from tests import mongo, mosquitto
 from tests.running import RunningHub
 
 ENGINES = ("sqlite", "mongo", "memory")
@@ -31,10 +31,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly that MongoDB was not tested."""
-    if reason := mongo.missing():
-        terminalreporter.section("SKIPPED: THE MONGODB STORE", sep="#")
-        terminalreporter.write_line(reason)
+    """Say loudly what was not tested: MongoDB, MQTT."""
+    for what, reason in (("THE MONGODB STORE", mongo.missing()), ("MQTT", mosquitto.missing())):
+        if reason:
+            terminalreporter.section(f"SKIPPED: {what}", sep="#")
+            terminalreporter.write_line(reason)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

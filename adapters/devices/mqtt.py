@@ -31,7 +31,7 @@ from fhir_server.errors import FhirError
 
 RECEIVE_MAXIMUM: Final = 64  # publications under way at once, of each connection
 MAX_PACKET: Final = 4_194_304  # bytes: what is larger the broker keeps to itself; its own limit is to be lower
-SESSION_S: Final = 7 * 86_400  # seconds that the broker keeps what comes while the hub is away
+SESSION_S: Final = 0xFFFFFFFF  # the session never ends by itself: the broker keeps what comes while the hub is away
 KEEPALIVE_S: Final = 30
 CONNECT_S: Final = 15.0  # seconds until the broker must have answered
 DRAIN_S: Final = 5.0  # seconds that publications under way have to end when the connection does

@@ -1,0 +1,118 @@
+"""The session with a real broker: nothing is acknowledged before it is stored, and what was not comes again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from adapters.devices.broker import Broker
+from adapters.devices.mqtt import RECEIVE_MAXIMUM, Session
+from adapters.devices.publication import Publication
+from fhir_server.errors import Unavailable
+from tests.mosquitto import Gateway, Mosquitto
+
+FILTER = "$share/hub/dev/+/+/+/obs"
+
+
+@pytest.fixture
+def broker() -> Iterator[Mosquitto]:
+    with Mosquitto() as running:
+        yield running
+
+
+def session(broker: Mosquitto, client: str, take: object) -> Session:
+    return Session(Broker(broker.url, client), "", (FILTER,), take, jitter=lambda: 0.0)  # type: ignore[arg-type]
+
+
+async def connected(running: Session) -> None:
+    async with asyncio.timeout(10):
+        while not running.is_connected:
+            await asyncio.sleep(0.01)
+
+
+async def publish(broker: Mosquitto, *payloads: bytes, device: str = "d") -> None:
+    def work() -> None:
+        with Gateway(broker) as gateway:
+            for payload in payloads:
+                gateway.publish(f"dev/default/gw/{device}/obs", payload)
+
+    await asyncio.to_thread(work)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_the_store_did_not_take_is_not_acknowledged_and_comes_again_as_a_copy(broker: Mosquitto) -> None:
+    tries: list[Publication] = []
+
+    async def take(publication: Publication) -> None:
+        tries.append(publication)
+        if len(tries) < 3:
+            raise Unavailable("The store cannot answer now; try again.")
+
+    running = session(broker, "again", take)
+    task = asyncio.create_task(running.run())
+    await connected(running)
+    await publish(broker, b"1")
+    async with asyncio.timeout(20):
+        while not running.counts["acknowledged"]:
+            await asyncio.sleep(0.02)
+    await ended(task)
+    assert [(each.payload, each.is_copy) for each in tries] == [(b"1", False), (b"1", True), (b"1", True)]
+    assert running.counts["losses"] == 2
+
+
+async def test_what_comes_while_the_hub_is_away_waits_for_it(broker: Mosquitto) -> None:
+    got: list[bytes] = []
+
+    async def take(publication: Publication) -> None:
+        got.append(publication.payload)
+
+    first = session(broker, "away", take)
+    task = asyncio.create_task(first.run())
+    await connected(first)
+    await ended(task)
+    await publish(broker, b"2")
+    second = session(broker, "away", take)
+    task = asyncio.create_task(second.run())
+    async with asyncio.timeout(10):
+        while not got:
+            await asyncio.sleep(0.01)
+    await ended(task)
+    assert got == [b"2"]
+
+
+async def test_one_device_in_order_others_beside_it_and_no_more_under_way_than_receive_maximum(
+    broker: Mosquitto,
+) -> None:
+    gate, most = asyncio.Event(), 0
+    got: list[bytes] = []
+
+    async def take(publication: Publication) -> None:
+        nonlocal most
+        most = max(most, running.under_way)
+        if publication.payload == b"0":
+            await gate.wait()
+        got.append(publication.payload)
+
+    running = session(broker, "order", take)
+    task = asyncio.create_task(running.run())
+    await connected(running)
+    await publish(broker, b"0", b"1", device="slow")
+    await publish(broker, *(b"f%d" % n for n in range(RECEIVE_MAXIMUM + 20)), device="fast")
+    async with asyncio.timeout(10):
+        while len(got) < RECEIVE_MAXIMUM - 2:
+            await asyncio.sleep(0.01)
+    acknowledged = running.counts["acknowledged"]
+    gate.set()
+    async with asyncio.timeout(10):
+        while running.counts["acknowledged"] < RECEIVE_MAXIMUM + 22:
+            await asyncio.sleep(0.01)
+    await ended(task)
+    assert acknowledged == 0  # PUBACKs go in the order of the publications, and the first was not stored yet
+    assert got.index(b"0") < got.index(b"1") and got.index(b"f1") < got.index(b"0")
+    assert most <= RECEIVE_MAXIMUM
