@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from adapters.hl7.apply import Plan, stay
 from adapters.hl7.arrival import Arrival, Channel, read
 from adapters.hl7.merge import replace
+from adapters.hl7.planned import entry
 from fhir_server.model import Resource
 
 CHANNEL = Channel("mllp", "default", ZoneInfo("Europe/Paris"), {"CHU": "urn:oid:1.2.250.1.999.1"})
@@ -82,8 +83,24 @@ def resources(arrival: Arrival) -> list[Resource]:
             made.append(stay(person.visit, {"resourceType": "Encounter"}, "Patient/1", Plan()))
         for report in person.reports:
             found = [*report.observations, *([report.report] if report.report else [])]
-            made += [{**resource, "subject": {"reference": "Patient/1"}} for resource in found]
+            made += [linked(resource) for resource in found]
+        made += [linked({**wanted.otherwise, **wanted.resource}) for wanted in person.wanted]
     return made
+
+
+def linked(resource: Resource) -> Resource:
+    """Return a resource as it is stored of Patient/1."""
+    made = entry(resource, "Patient/1", None).resource
+    assert made is not None
+    return made
+
+
+def wanted(text: str, type: str = "") -> list[Resource]:
+    """Return what a message wants stored beside patients, stays, reports and results; only of a type."""
+    draft = arrive(text).draft
+    assert draft is not None
+    found = [linked({**one.otherwise, **one.resource}) for person in draft.people for one in person.wanted]
+    return [one for one in found if not type or one["resourceType"] == type]
 
 
 def observations(text: str) -> list[Resource]:

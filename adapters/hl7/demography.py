@@ -6,7 +6,7 @@ Source: HL7/v2-to-fhir at 8c9b414, mappings/datatypes (the map of each function 
 from __future__ import annotations
 
 from adapters.hl7.context import Context
-from adapters.hl7.datatypes import Json, authority, code_of
+from adapters.hl7.datatypes import Json, authority, code_of, code_system
 from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Parts, Segment, part
 
@@ -129,6 +129,25 @@ def place(context: Context, segment: Segment, number: int, parts: Parts) -> Json
 
 
 def organization(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
-    """Convert XON or CWE to a reference that names an Organization without making one. Source: XON[Organization]."""
-    name = part(parts, 1)
-    return {"display": name} if name else None
+    """Convert XON to a reference that names an Organization without making one. Source: XON[Organization].
+
+    Its number is XON.10, else XON.3.
+    """
+    made: Json = {}
+    if value := part(parts, 10) or part(parts, 3):
+        system = authority(context, segment, number, parts[5] if len(parts) > 5 else [""])
+        own = system or f"{context.facility_system}:organizations"
+        made = {"type": "Organization", "identifier": {"system": own, "value": value}}
+    if name := part(parts, 1):
+        made["display"] = name
+    return made or None
+
+
+def coded_organization(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    """Convert CWE to a reference that names an Organization without making one. Source: CWE[Organization]."""
+    code, name = part(parts, 1).strip(), part(parts, 9).strip() or part(parts, 2).strip()
+    if not code:
+        return {"display": name} if name else None
+    system = code_system(context, segment, number, part(parts, 3).strip(), part(parts, 14))
+    own = system or f"{context.facility_system}:organizations"
+    return {"type": "Organization", "identifier": {"system": own, "value": code}, "display": name or code}

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from adapters.hl7.context import Context
-from adapters.hl7.datatypes import Json
 from adapters.hl7.maps.rows import Stated
 from adapters.hl7.results import Report
 from adapters.hl7.tokens import Segment
+from adapters.hl7.wanted import Wanted as Wanted
 
 
 class Kind(NamedTuple):
@@ -41,20 +41,6 @@ class Visit:
     def patient_class(self) -> str:
         """PV1-2."""
         return self.segment.text(2)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A resource beside the patient and the stay, under an id made from what tells it apart (`results.made_id`).
-
-    It may refer to others of the same message as `Type/id`. Its patient and its stay are put in when it is applied.
-    """
-
-    resource: Json
-    segment: Segment  # where it comes from
-    how: str = "put"  # what becomes of what is stored: see `standing.HOW`
-    in_order: bool = False  # whether an older event of the sender on it changes nothing
-    found_by: tuple[str, str] | None = None  # system and value: those that have it are meant, where there are any
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,40 +1,33 @@
-"""The order groups of an ORU to reports and results: identity, joined lines, blood pressure.
+"""The order groups of an ORU to reports and results: identity, joined lines, documents, specimens, the order itself.
 
-Two OBX with systolic and diastolic pressure become one Observation with components, as R4's vital signs ask.
 Ids are made from the patient, the order number, the code, the sub-id and the time, so that the same result
 sent again is the same resource.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final
 
-from adapters.hl7 import values
+from adapters.hl7 import attachments, requesting, values
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json
+from adapters.hl7.faults import Fault, Refused
 from adapters.hl7.group import Group
+from adapters.hl7.ids import made_id as made_id
+from adapters.hl7.ids import unique
+from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
+from adapters.hl7.maps import taking_part
+from adapters.hl7.position import Ordered, Told, arrange
+from adapters.hl7.pressure import PRESSURE, PRESSURE_CODE, Result, paired
 from adapters.hl7.tokens import Segment
+from adapters.hl7.wanted import Wanted
 
-SPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:predmp:hl7v2")
-LINES = frozenset({"TX", "FT"})  # types of which consecutive OBX are lines of one text
-SYSTOLIC, DIASTOLIC, PRESSURE = "8480-6", "8462-4", "85354-9"
-PRESSURE_CODE: Json = {
-    "coding": [
-        {"system": obx_map.LOINC, "code": PRESSURE, "display": "Blood pressure panel with all children optional"}
-    ]
-}
-
-
-class Result(NamedTuple):
-    """An OBX and what became of it."""
-
-    obx: Segment
-    observation: Json
+NO_RESULT: Final = frozenset({"Y", "Z"})
+"""OBR-25 of an answer to a query that found no order, or no patient: no result."""
 
 
 @dataclass(slots=True)
@@ -44,103 +37,7 @@ class Report:
     report: Json | None
     observations: list[Json] = field(default_factory=list)
     segment: Segment | None = None  # the OBR
-    further: list[tuple[Json, Segment]] = field(default_factory=list)  # documents, specimens: with where they are from
-
-
-def made_id(*parts: str) -> str:
-    """Return the id that these parts always give (UUID version 5)."""
-    return str(uuid.uuid5(SPACE, "\x1f".join(parts)))
-
-
-def _with_notes(group: Group) -> Iterator[tuple[Segment, list[Segment]]]:
-    """Yield each OBX of an order group with the NTE after it, also those of its specimens."""
-    for inner in [*group.groups("OBSERVATION"), *group.groups("SPECIMEN"), group]:
-        last: tuple[Segment, list[Segment]] | None = None
-        for child in inner.children:
-            if child.name == "OBX" and isinstance(child, Segment):
-                if last:
-                    yield last
-                last = (child, [])
-            elif last and child.name == "NTE" and isinstance(child, Segment):
-                last[1].append(child)
-        if last:
-            yield last
-
-
-def _joined(found: Sequence[tuple[Segment, list[Segment]]]) -> Iterator[tuple[list[Segment], list[Segment]]]:
-    """Put the consecutive OBX together that are lines of one text."""
-    lines: list[Segment] = []
-    notes: list[Segment] = []
-    for obx, own in found:
-        if lines and not _continues(lines[-1], obx):
-            yield lines, notes
-            lines, notes = [], []
-        lines, notes = [*lines, obx], [*notes, *own]
-    if lines:
-        yield lines, notes
-
-
-def _continues(before: Segment, obx: Segment) -> bool:
-    return obx.text(2) in LINES and all(before.raw(n) == obx.raw(n) for n in (2, 3, 4, 11, 14))
-
-
-def _result(context: Context, lines: list[Segment], notes: list[Segment], observed: str) -> Result:
-    made = obx_map.observation(context, lines[0], notes, observed)
-    if len(lines) > 1:
-        texts = ["\n".join(line.texts(5)) for line in lines]
-        made.pop("dataAbsentReason", None)
-        made["valueString"] = "\n".join(texts)
-    return Result(lines[0], made)
-
-
-def _paired(results: list[Result]) -> list[Result]:
-    """Return the results with each systolic pressure and its diastolic one as one Observation.
-
-    They belong together when they have one time and one sub-id (OBX-4), or are the only two of that time.
-    """
-    partners = {id(s.obx): d for s, d in _pressures(results)}
-    joined = {id(d.obx) for d in partners.values()}
-    made = []
-    for one in results:
-        if partner := partners.get(id(one.obx)):
-            made.append(Result(one.obx, _pressure(one.observation, partner.observation)))
-        elif id(one.obx) not in joined:
-            made.append(one)
-    return made
-
-
-def _pressures(results: list[Result]) -> Iterator[tuple[Result, Result]]:
-    """Yield the pairs of systolic and diastolic pressure."""
-    groups: dict[tuple[str, str], tuple[list[Result], list[Result]]] = {}
-    for one in results:
-        code = obx_map.loinc(one.observation["code"])
-        if code in (SYSTOLIC, DIASTOLIC) and "component" not in one.observation:
-            time = one.observation.get("effectiveDateTime", "")
-            groups.setdefault((time, one.obx.raw(4)), ([], []))[code == DIASTOLIC].append(one)
-            groups.setdefault((time, "*"), ([], []))[code == DIASTOLIC].append(one)
-    taken: set[int] = set()
-    for (_, sub), (systolic, diastolic) in sorted(groups.items(), key=lambda item: item[0][1] == "*"):
-        left = [[one for one in side if id(one.obx) not in taken] for side in (systolic, diastolic)]
-        if sub == "*" and [len(side) for side in left] != [1, 1]:
-            continue
-        for pair in zip(*left, strict=False):
-            taken |= {id(one.obx) for one in pair}
-            yield pair[0], pair[1]
-
-
-def _pressure(systolic: Json, diastolic: Json) -> Json:
-    inner = ("code", "interpretation", "referenceRange", "dataAbsentReason")
-    components = [
-        {key: value for key, value in one.items() if key in inner or key.startswith("value")}
-        for one in (systolic, diastolic)
-    ]
-    shared = {key: value for key, value in systolic.items() if key not in inner and not key.startswith("value")}
-    notes = systolic.get("note", []) + diastolic.get("note", [])
-    same = systolic["status"] == diastolic["status"]
-    made = {**shared, "code": PRESSURE_CODE, "component": components}
-    if notes:
-        made["note"] = notes
-    return made if same else {**made, "status": "preliminary"}
+    further: list[Wanted] = field(default_factory=list)  # the order, its specimens, documents
 
 
 def read_order(context: Context, group: Group, patient: tuple[str, str], message: str) -> Report:
@@ -151,40 +48,103 @@ def read_order(context: Context, group: Group, patient: tuple[str, str], message
         group: ORDER_OBSERVATION of an ORU_R01.
         patient: System and value of the patient's identifier.
         message: What identifies the message, for a group that has neither order number nor time.
+
+    Raises:
+        Refused: It says that there is no such order, or no such patient.
     """
-    orc, obr = group.segment("ORC"), group.segment("OBR")
+    ordered = arrange(group.walk())
+    orc = ordered.orc.segment if ordered.orc else None
+    obr = ordered.obr.segment if ordered.obr else None
+    if obr is not None and obr.text(25) in NO_RESULT:
+        raise Refused(Fault("103", obr.place(25), "It tells of no result: no order or no patient was found."))
     numbers = obr_map.order(context, orc, obr)
     when = obr_map.observed(context, obr) if obr else {}
     observed = when.get("effectiveDateTime") or when.get("effectivePeriod", {}).get("start", "")
-    results, attachments = [], []
-    for lines, notes in _joined(list(_with_notes(group))):
-        for line in lines:
+    whose = (context.tenant, *patient)
+    key = (*whose, *_order_key(context, obr, numbers, observed, message))
+    made = Report(None, segment=obr)
+    specimens = requesting.read_specimens(context, ordered, key, whose)
+    made.further += specimens
+    forms = _documents(context, ordered, key, made)
+    made.observations = read_observations(context, ordered, key, observed, specimens)
+    request = ""
+    if orc is not None or "PLAC" in numbers:
+        wanted = requesting.read_request(context, ordered, numbers, whose, message)
+        if specimens:
+            wanted.resource["specimen"] = [_reference(one.resource) for one in specimens]
+        made.further.append(wanted)
+        request = wanted.resource["id"]
+    if obr is not None:
+        made.report = _report(context, ordered, obr, numbers, made.observations, key)
+        _lay_links(made.report, made.observations, specimens, forms, request)
+    return made
+
+
+def _reference(resource: Json) -> Json:
+    return {"reference": f"{resource['resourceType']}/{resource['id']}"}
+
+
+def _documents(context: Context, ordered: Ordered, key: tuple[str, ...], made: Report) -> list[Json]:
+    """Take the documents out of the results of an order; return them as the report holds them."""
+    forms = []
+    for told in [one for one in ordered.results if one.segment.text(2) in values.ATTACHED]:
+        ordered.results.remove(told)
+        context.take(told.segment, obx_map.USED)
+        found = attachments.attached(context, told, key, has_report=ordered.obr is not None)
+        if found is not None:
+            forms.append(found.attachment)
+            made.further += found.beside
+    return forms
+
+
+def read_observations(
+    context: Context, ordered: Ordered, key: tuple[str, ...], observed: str, specimens: Sequence[Wanted]
+) -> list[Json]:
+    """Convert the results of an order, with their ids.
+
+    Args:
+        context: Where problems are noted and segments taken.
+        ordered: The order group.
+        key: What tells the order from others.
+        observed: When, where OBX-14 is empty; "" where it is not known.
+        specimens: Of the order; an only one is that of each result.
+    """
+    section = ordered.obr.segment.text(24) if ordered.obr else ""
+    results = [_result(context, told, observed, section) for told in ordered.results]
+    _lay_specimens(results, specimens)
+    for sample, wanted in zip(ordered.samples, specimens, strict=False):
+        about = [_result(context, told, observed, section) for told in sample.results]
+        for one in about:
+            one.observation.update(focus=[_reference(wanted.resource)], specimen=_reference(wanted.resource))
+        results += about
+    return _identified(context, paired(results), key)
+
+
+def _lay_specimens(results: Sequence[Result], specimens: Sequence[Wanted]) -> None:
+    """Say of which specimen each result is: the one that OBX-33 names, else the only one of the order."""
+    if not specimens:
+        return
+    numbers = {(n["system"], n["value"]): w for w in specimens for n in w.resource.get("identifier", ())}
+    for one in results:
+        named = one.observation.get("specimen", {}).get("identifier")
+        wanted = numbers.get((named["system"], named["value"])) if named else None
+        if wanted is None and named is None and len(specimens) == 1:
+            wanted = specimens[0]
+        if wanted is not None:
+            one.observation["specimen"] = _reference(wanted.resource)
+
+
+def _result(context: Context, told: Told, observed: str, section: str) -> Result:
+    context.take(told.segment, obx_map.USED)
+    made = obx_map.observation(context, told.segment, told.notes, observed, section)
+    if told.people:
+        taking_part.take_part(context, told.people, made)
+    if told.lines:
+        for line in told.lines:
             context.take(line, obx_map.USED)
-        for note in notes:
-            context.take(note, obx_map.NTE_USED)
-        if lines[0].text(2) in values.ATTACHED:
-            attachments.append(_attached(context, lines[0]))
-        else:
-            results.append(_result(context, lines, notes, observed))
-    found = _paired(results)
-    key = _order_key(context, obr, numbers, observed, message)
-    observations = _identified(context, found, (context.tenant, *patient, *key))
-    if orc:
-        context.take(orc, obr_map.ORC_USED)
-    if obr:
-        context.take(obr, obr_map.USED)
-    report = _report(
-        context, obr, numbers, observations, [a for a in attachments if a], (context.tenant, *patient, *key)
-    )
-    return Report(report, observations, obr)
-
-
-def _attached(context: Context, obx: Segment) -> Json | None:
-    made = values.attachment(context, obx)
-    if made is None:
-        context.note(obx, 5, "attachment-not-used")
-    title = obx.text(3, 2) or obx.text(3)
-    return {**made, "title": title} if made and title else made
+        made.pop("dataAbsentReason", None)
+        made["valueString"] = "\n".join("\n".join(line.texts(5)) for line in (told.segment, *told.lines))
+    return Result(told.segment, made)
 
 
 def _order_key(
@@ -200,15 +160,6 @@ def _order_key(
     return (context.facility_system, f"time {observed}", code) if observed else (context.facility_system, message, code)
 
 
-def _unique(context: Context, place: Segment, key: tuple[str, ...]) -> str:
-    """Return the id of a resource; one whose key came up before in this message gets a running number."""
-    count = context.occurrence(key)
-    if count == 1:
-        return made_id(*key)
-    context.note(place, 3, "result-repeated")
-    return made_id(*key, str(count))
-
-
 def _identified(context: Context, results: Sequence[Result], key: tuple[str, ...]) -> list[Json]:
     made = []
     for obx, observation in results:
@@ -218,20 +169,39 @@ def _identified(context: Context, results: Sequence[Result], key: tuple[str, ...
             else obx.raw(3).partition(obx.syntax.delimiters.component)[0]
         )
         own = ("Observation", *key, code, obx.raw(4), observation.get("effectiveDateTime", ""))
-        made.append({**observation, "id": _unique(context, obx, own)})
+        made.append({**observation, "id": unique(context, obx, own)})
     return made
 
 
 def _report(
-    context: Context, obr: Segment | None, numbers: dict[str, Json], observations: Sequence[Json],
-    attachments: list[Json], key: tuple[str, ...],
-) -> Json | None:  # fmt: skip
-    if obr is None:
-        return None
-    made = obr_map.report(context, obr, numbers, [one["status"] for one in observations])
-    made["id"] = _unique(context, obr, ("DiagnosticReport", *key))
-    if observations:
-        made["result"] = [{"reference": f"Observation/{one['id']}"} for one in observations]
-    if attachments:
-        made["presentedForm"] = attachments
+    context: Context, ordered: Ordered, obr: Segment, numbers: dict[str, Json], observations: Sequence[Json],
+    key: tuple[str, ...],
+) -> Json:  # fmt: skip
+    """Return the report itself, with its id."""
+    context.take(obr, obr_map.USED)
+    orc = ordered.orc.segment if ordered.orc else None
+    if orc is not None:
+        context.take(orc, obr_map.ORC_USED)
+    made = obr_map.report(context, orc, obr, numbers, [one["status"] for one in observations])
+    if comments := nte_map.comments(context, ordered.notes):
+        more = [{"url": obr_map.NOTE, "valueAnnotation": comment} for comment in comments]
+        made["extension"] = [*made.get("extension", []), *more]
+    if ordered.people:
+        taking_part.take_part(context, ordered.people, made)
+    made["id"] = unique(context, obr, ("DiagnosticReport", *key))
     return made
+
+
+def _lay_links(
+    report: Json, observations: Sequence[Json], specimens: Sequence[Wanted], forms: list[Json], request: str
+) -> None:
+    """Add to a report what it refers to."""
+    if observations:
+        report["result"] = [_reference(one) for one in observations]
+    if specimens:
+        report["specimen"] = [_reference(one.resource) for one in specimens]
+    if forms:
+        report["presentedForm"] = forms
+    if request:
+        named = report.get("basedOn", [{"type": "ServiceRequest"}])[0]
+        report["basedOn"] = [{"reference": f"ServiceRequest/{request}", **named}]

@@ -121,7 +121,7 @@ async def _of_wanted(
         return []
     laid = _filled if wanted.how == "fill" else _over
     found = [own] if wanted.how == "put" or not stored else [laid(one, own) for one in stored]
-    return [await _related(writing, one) for one in found]
+    return [await _related(writing, {**wanted.otherwise, **one}) for one in found]
 
 
 async def _stored(writing: Writing, wanted: Wanted, patient: str, made: Plan) -> list[Resource]:

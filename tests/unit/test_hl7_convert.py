@@ -347,12 +347,17 @@ def test_a_document_that_cannot_be_read_is_told() -> None:
         pytest.param("P", "F", "preliminary", id="the order's own"),
         pytest.param("", "F", "final", id="all results final"),
         pytest.param("", "P", "preliminary", id="a preliminary result"),
-        pytest.param("Y", "F", "unknown", id="an order that was not found has no status of a report"),
     ],
 )
 def test_the_status_of_a_report(order: str, result: str, expected: str) -> None:
     text = oru(obx(f11=result), order=segment("OBR", f3="L1", f4="X^Y^L", f25=order))
     assert reports(text)[0]["status"] == expected
+
+
+@pytest.mark.parametrize("status", ["Y", "Z"])
+def test_an_answer_that_nothing_was_found_is_no_result(status: str) -> None:
+    fault = arrive(oru(order=segment("OBR", f3="L1", f4="X^Y^L", f25=status))).fault
+    assert fault is not None and (fault.code, fault.place.path) == ("103", "OBR[1]-25")
 
 
 def ids(text: str) -> list[str]:

@@ -1,7 +1,7 @@
 """HL7 v2 messages with the Bundles another converter makes of them: the clinical content agrees, or it is said why not.
 
-The pairs are CDC's (prime-reportstream, CC0), one for each rule of a data type or segment. Compared are Patient,
-Observation and DiagnosticReport, as sets of (path, value) without ids, references, extensions and meta.
+The pairs are CDC's (prime-reportstream, CC0), one for each rule of a data type or segment. Compared are the
+types of `TYPES`, as sets of (path, value) without ids, references, extensions and meta.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.hl7_messages import resources
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "hl7v2_pairs"
 CHANNEL = Channel("mllp", "default", ZoneInfo("UTC"), {})
-TYPES = ("Patient", "Observation", "DiagnosticReport")
+TYPES = ("Patient", "Observation", "DiagnosticReport", "ServiceRequest", "Specimen")
 PAIRS = sorted(
     path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.hl7") if b"|ORU^R01" in path.read_bytes()[:400]
 )
@@ -33,6 +33,9 @@ LATER = "no map yet: it is listed as unused"
 OFFSET = "a time without offset is in that of MSH-7 here, in UTC there"
 URL = "theirs is the address of a page, not of a code system"
 NAMESPACE = "a bare namespace is no URI; ours belongs to the sending facility"
+SYSTEM = "theirs is a page of HL7's table of code systems; ours belongs to the sending facility"
+UNORDERED = "a report that names no order makes none; theirs makes a ServiceRequest of every OBR"
+GROUP = "the number of the group (ORC-4) is the order's requisition here"
 QUOTED = "the message's comparator is a stray quote or its separator is no separator: ours stays a text"
 
 DIFFERENCES: dict[str, str] = {
@@ -42,8 +45,6 @@ DIFFERENCES: dict[str, str] = {
     "Patient.deceasedDateTime": OFFSET,
     "DiagnosticReport.issued": OFFSET,
     "DiagnosticReport.effectiveDateTime": OFFSET,
-    "DiagnosticReport.identifier.value": LATER + " (ORC-4, the group's number)",
-    "DiagnosticReport.identifier.type.coding.code": LATER + " (ORC-4, the group's number)",
     "DiagnosticReport.code.coding.system": URL,
     "Observation.code.coding.system": URL,
     "Observation.valueCodeableConcept.coding.system": URL,
@@ -53,9 +54,30 @@ DIFFERENCES: dict[str, str] = {
     "Observation.valueRatio": QUOTED,
     "Observation.valueQuantity": QUOTED,
     "Observation.method.coding.display": "a coding without a code says no more than the text, which is there",
+    "ServiceRequest.code": UNORDERED,
+    "ServiceRequest.status": "theirs is unknown throughout; ours is that of ORC-5, ORC-1 or OBR-25, else active",
+    "ServiceRequest.intent": UNORDERED + "; and OBR-11 G is a reflex-order, as the guide says",
+    "ServiceRequest.identifier.system": NAMESPACE,
+    "ServiceRequest.identifier.value": GROUP,
+    "ServiceRequest.identifier.type.coding.code": GROUP,
+    "Specimen.collection.collected": OFFSET + "; and theirs makes a Specimen of every OBR, with its time",
+    "Specimen.receivedTime": OFFSET,
+    "Specimen.identifier.value": "a parent specimen (SPM-3) is named, not made",
+    "Specimen.type.coding.system": SYSTEM,
+    "Specimen.container.additiveCodeableConcept.coding.system": SYSTEM,
+    "Specimen.collection.bodySite.coding.system": SYSTEM,
+    "Specimen.collection.method.coding.system": SYSTEM,
     "Observation.dataAbsentReason.coding.code": "cannot-be-obtained is no code of R4's value set",
 }
 """What the other converter has and ours has not, by the beginning of its path, with the reason."""
+
+
+REFUSED = ("orcobr/orc_obr-to-servicerequest_diagnosticreport-obr25-not-mapped.hl7",)
+"""Kept in quarantine here: OBR-25 Y says that there is no order, so there is no result."""
+
+
+JUDGED = ("Patient.contact", "ServiceRequest.status", "ServiceRequest.code", "ServiceRequest.intent")
+"""What is not counted: decided otherwise on purpose, in most of the pairs."""
 
 
 def prepared(raw: bytes) -> bytes:
@@ -98,7 +120,7 @@ def of_types(found: list[dict[str, Any]]) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("name", PAIRS)
 def test_every_message_is_read_and_what_it_makes_is_valid(name: str) -> None:
     found = arrive(name)
-    assert found.fault is None
+    assert found.fault is None or name in REFUSED
     for resource in resources(found):
         assert [i for i in validate(resource) if i.severity in ("error", "fatal")] == []
 
@@ -107,7 +129,8 @@ def test_every_message_is_read_and_what_it_makes_is_valid(name: str) -> None:
 def test_the_content_is_that_of_the_other_converter_or_the_difference_is_known(name: str) -> None:
     bundle = json.loads((FOLDER / name).with_suffix(".fhir").read_text("utf-8"), parse_float=Decimal)
     theirs = of_types([entry["resource"] for entry in bundle["entry"]])
-    missing = theirs - of_types(resources(arrive(name)))
+    found = arrive(name)
+    missing = theirs - of_types(resources(found)) if found.fault is None else set()
     assert {path for path, _ in missing if not path.startswith(tuple(DIFFERENCES))} == set()
 
 
@@ -117,7 +140,7 @@ def test_nine_in_ten_of_what_has_a_map_agree() -> None:
         bundle = json.loads((FOLDER / name).with_suffix(".fhir").read_text("utf-8"), parse_float=Decimal)
         ours = of_types(resources(arrive(name)))
         theirs = of_types([entry["resource"] for entry in bundle["entry"]])
-        counts.update(leaf in ours for leaf in theirs if not leaf[0].startswith("Patient.contact"))
+        counts.update(leaf in ours for leaf in theirs if not leaf[0].startswith(JUDGED))
     assert counts[True] / counts.total() >= 0.9, counts
 
 

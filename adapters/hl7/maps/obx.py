@@ -13,8 +13,11 @@ from typing import Any, Final
 from adapters.hl7 import numbers, values
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, code_of, coded, entity, mapped, missing_code
-from adapters.hl7.demography import organization, person
+from adapters.hl7.demography import address, coded_organization, organization, person
+from adapters.hl7.maps import contained
+from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps.rows import Row, repeated, single, state
+from adapters.hl7.maps.spm import pair
 from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Parts, Segment, part
 
@@ -67,33 +70,67 @@ def _analysis_time(context: Context, segment: Segment, number: int) -> Any:
     return [{"url": EXTENSIONS + "observation-analysis-date-time", "valueDateTime": moment.text}] if moment else None
 
 
+def _nature(context: Context, segment: Segment, number: int) -> Any:
+    found = [mapped("NatureOfAbnormalTesting")(context, segment, number, p) for p in segment.repetitions(number)]
+    url = EXTENSIONS + "observation-nature-of-abnormal-test"
+    return [{"url": url, "valueCodeableConcept": one} for one in found if one] or None
+
+
+def _structure(context: Context, segment: Segment, number: int) -> Any:
+    url = EXTENSIONS + "observation-structure-type"
+    return [{"url": url, "valueCodeableConcept": {"coding": [{"system": url, "code": segment.text(number)}]}}]
+
+
+def _specimen(context: Context, segment: Segment, number: int) -> Any:
+    """Convert OBX-33 to a reference that names the specimen; of several only the first has a place in R4."""
+    found = segment.repetitions(number)
+    if len(found) > 1:
+        context.note(segment, number, "repetition-not-used")
+    numbers_ = pair(context, segment, number, found[0], own="specimens")
+    return {"type": "Specimen", "identifier": numbers_[-1]} if numbers_ else None
+
+
 OBX_TO_OBSERVATION: Final = (
     Row(3, "code", single(coded), "OBX-3"),
     Row(4, "extension", _sub_id, "OBX-4, OG[Extension-Subidentifier]", lambda item: False),
     Row(8, "interpretation", _interpretations, "OBX-8, InterpretationCodes"),
-    Row(15, "performer", repeated(organization), "OBX-15; ours: named, no Organization is made", lambda item: False),
+    Row(10, "extension", _nature, "OBX-10, NatureOfAbnormalTesting", lambda item: False),
+    Row(
+        15,
+        "performer",
+        repeated(coded_organization),
+        "OBX-15; ours: named, no Organization is made",
+        lambda item: False,
+    ),
     Row(16, "performer", repeated(person), "OBX-16; ours: named, no Practitioner is made", lambda item: False),
     Row(17, "method", single(coded), "OBX-17"),
     Row(18, "device", single(_device), "OBX-18; ours: named by its identifier"),
     Row(19, "extension", _analysis_time, "OBX-19", lambda item: False),
     Row(20, "bodySite", single(coded), "OBX-20"),
     Row(21, "identifier", repeated(_identifier), "OBX-21"),
-    Row(23, "performer", repeated(organization), "OBX-23; ours: named, no Organization is made", lambda item: False),
+    Row(30, "extension", _structure, "OBX-30", lambda item: False),
+    Row(33, "specimen", _specimen, "OBX-33; ours: named by its number where the message has no SPM of it"),
 )
 
-USED: Final = frozenset({1, 2, 5, 6, 7, 11, 14} | {row.field for row in OBX_TO_OBSERVATION})
-"""Fields that count as used: 1 is a running number; 2, 5-7, 11 and 14 are read by `observation`."""
+USED: Final = frozenset({1, 2, 5, 6, 7, 11, 14, 23, 24, 25, 29, 32} | {row.field for row in OBX_TO_OBSERVATION})
+"""Fields that count as used: 1 is a running number; those without a row are read by `observation` and `values`."""
 
-NTE_USED: Final = frozenset({1, 3})
+TOLD: Final = frozenset("BIORSUVWX")
+"""OBX-11 whose FHIR status says less than it: the code itself is kept beside the status. The guide does so for X."""
+
+ALTERNATE: Final = EXTENSIONS + "alternate-codes"
+TABLE_0085: Final = "http://terminology.hl7.org/CodeSystem/v2-0085"
+TABLE_0936: Final = "http://terminology.hl7.org/CodeSystem/v2-0936"
+
+SECTIONS: Final = {
+    **dict.fromkeys(("RAD", "CT", "NMR", "NMS", "RUS", "VUS", "OUS", "XRC", "RX", "CTH"), "imaging"),
+    **dict.fromkeys(("CUS", "EC", "EN", "PF", "VR"), "procedure"),
+    **dict.fromkeys(("OT", "PHR", "PT", "RT"), "therapy"),
+}
+"""OBR-24 (table 0074) -> category of its results, where they are not of the laboratory. Ours."""
 
 
-def note_texts(notes: Sequence[Segment]) -> list[Json]:
-    """Return the NTE segments as annotations. Source: NTE[Observation]; repetitions of NTE-3 are lines."""
-    texts = ["\n".join(note.texts(3)) for note in notes]
-    return [{"text": text} for text in texts if text.strip()]
-
-
-def observation(context: Context, obx: Segment, notes: Sequence[Segment], observed: str) -> Json:
+def observation(context: Context, obx: Segment, notes: Sequence[Segment], observed: str, section: str = "") -> Json:
     """Return one OBX as an Observation without subject and identity.
 
     Args:
@@ -101,17 +138,22 @@ def observation(context: Context, obx: Segment, notes: Sequence[Segment], observ
         obx: The segment.
         notes: The NTE segments that follow it.
         observed: When OBX-14 is empty: the time of the OBR, as FHIR writes it; "" where it has none.
+        section: OBR-24: the diagnostic service.
     """
-    made: Json = {"resourceType": "Observation", "status": _status(context, obx)}
+    made: Json = {"resourceType": "Observation", **_status(context, obx)}
     for row, stated in state(OBX_TO_OBSERVATION, context, obx):
         if isinstance(stated, list) and row.element in made:
             made[row.element] = made[row.element] + stated
         elif stated is not None:
             made[row.element] = stated
+    if len(obx.fields) > 23:
+        _lay_laboratory(context, obx, made)
     if "code" not in made:
         context.note(obx, 3, "code-missing")
         made["code"] = missing_code()
-    made["category"] = [{"coding": [{"system": CATEGORY, "code": category(made["code"])}]}]
+    made["category"] = [{"coding": [{"system": CATEGORY, "code": category(made["code"], section)}]}]
+    if obx.is_valued(29):
+        made["category"].append({"coding": [{"system": TABLE_0936, "code": obx.text(29)}]})
     moment = context.moment(obx, 14, obx.text(14))
     if time := moment.text if moment else observed:
         made["effectiveDateTime"] = time
@@ -119,13 +161,37 @@ def observation(context: Context, obx: Segment, notes: Sequence[Segment], observ
     made |= found
     if ranges := _reference_range(obx, found):
         made["referenceRange"] = ranges
-    if annotations := note_texts(notes):
-        made["note"] = annotations
+    if notes and (found_notes := nte_map.comments(context, notes)):
+        made["note"] = found_notes
     return made
 
 
-def _status(context: Context, obx: Segment) -> str:
-    return code_of(context, obx, 11, "ObservationResultStatusCodesInterpretation", obx.text(11)) or "unknown"
+def _status(context: Context, obx: Segment) -> Json:
+    sent = obx.text(11)
+    status = code_of(context, obx, 11, "ObservationResultStatusCodesInterpretation", sent) or "unknown"
+    if sent not in TOLD or status == "unknown":
+        return {"status": status}
+    concept = {"coding": [{"system": TABLE_0085, "code": sent}]}
+    return {"status": status, "_status": {"extension": [{"url": ALTERNATE, "valueCodeableConcept": concept}]}}
+
+
+def _lay_laboratory(context: Context, obx: Segment, made: Json) -> None:
+    """Add the performing organization (OBX-23, 24) and its medical director (OBX-25). Source: rows OBX-23 to 25."""
+    named = organization(context, obx, 23, obx.first(23)) if obx.is_valued(23) else None
+    places = [found for parts in obx.repetitions(24) if (found := address(context, obx, 24, parts))]
+    director = person(context, obx, 25, obx.first(25)) if obx.is_valued(25) else None
+    if named and not places and not director:
+        made["performer"] = [*made.get("performer", []), named]
+        return
+    laboratory = contained.organization("laboratory", named, places, [])
+    inside = [laboratory] if laboratory else []
+    reference: Json = {"reference": "#laboratory", **({"display": named["display"]} if named else {})}
+    if director:
+        role, reference = contained.role("director", director, laboratory, "MDIR")
+        inside.append(role)
+    if inside:
+        made["contained"] = inside
+        made["performer"] = [*made.get("performer", []), reference]
 
 
 def loinc(code: Json) -> str:
@@ -133,10 +199,12 @@ def loinc(code: Json) -> str:
     return next((c["code"] for c in code.get("coding", ()) if c.get("system") == LOINC and "code" in c), "")
 
 
-def category(code: Json) -> str:
-    """Return vital-signs for the codes that R4 names so, else laboratory (ours)."""
+def category(code: Json, section: str = "") -> str:
+    """Return vital-signs for the codes that R4 names so, else what the diagnostic service says, else laboratory."""
     found = loinc(code)
-    return "vital-signs" if found in VITAL_SIGNS or found in MORE_VITAL_SIGNS else "laboratory"
+    if found in VITAL_SIGNS or found in MORE_VITAL_SIGNS:
+        return "vital-signs"
+    return SECTIONS.get(section, "laboratory")
 
 
 def _reference_range(obx: Segment, found: Json) -> list[Json]:

@@ -20,7 +20,9 @@ def read_results(context: Context, root: Group, what: Kind, message: str) -> tup
             raise Refused(Fault("100", Place("PID"), "Results have no patient."))
         person = read_person(context, pid, leads=False)
         reports = tuple(read_order(context, g, person.key, message) for g in part.groups("ORDER_OBSERVATION"))
-        people.append(Person(person.key, pid, person.stated, False, linked_visit(context, pid, inside[0]), reports))
+        visit = linked_visit(context, pid, inside[0])
+        further = tuple(wanted for report in reports for wanted in report.further)
+        people.append(Person(person.key, pid, person.stated, False, visit, reports, further))
     if not people:
         raise Refused(Fault("100", Place("PID"), "Results have no patient."))
     return tuple(people)
