@@ -1,4 +1,4 @@
-"""`predmp hl7 send|log|replay`: send messages, look at the message log, apply a stored message again."""
+"""`predmp hl7`: send messages; look at the message log, replay, accounts and profiles (`log/commands.py`)."""
 
 from __future__ import annotations
 
@@ -8,41 +8,22 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
-from zoneinfo import ZoneInfo
 
-from adapters.hl7.arrival import Channel
-from adapters.hl7.authorities import Authorities
-from adapters.hl7.inbox import KIND, Inbox
-from adapters.hl7.local import Locals
+from adapters.hl7.log import commands as log
 from adapters.hl7.mllp import END, VT
-from fhir_server import gate
-from fhir_server.errors import NotFound
-from fhir_server.interface import Asking, Command, Core
-from fhir_server.model import Record
+from fhir_server.interface import Command
 
-PAGE = 500
-SHOWN = ("control_id", "type", "received", "code", "channel", "attempts", "error", "issues", "unused", "resources")
 GOOD = frozenset({"AA", "CA"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the three actions and their options."""
+    """Add the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     send = actions.add_parser("send", help="send messages by MLLP and print what they are answered")
     send.add_argument("files", nargs="+", type=Path, metavar="FILE", help="one or more messages, each begins with MSH")
     send.add_argument("--to", default="127.0.0.1:2575", metavar="HOST:PORT", help="where to (default 127.0.0.1:2575)")
     send.add_argument("--json", action="store_true", help="one JSON object a message")
-    log = actions.add_parser("log", help="list messages: state, problems, unused segments and fields, resources")
-    log.add_argument("--control-id", default="", metavar="ID", help="only messages with this MSH-10")
-    log.add_argument("--state", default="", help="only messages in this state: applied, superseded, quarantined")
-    log.add_argument("--json", action="store_true", help="one JSON object a message")
-    replay = actions.add_parser("replay", help="apply a stored message again, with today's maps")
-    replay.add_argument("id", metavar="ID", help="MSH-10, or the key that `log --json` shows")
-    for action in (log, replay):
-        action.add_argument("--store", metavar="VALUE", help="sqlite:///PATH (PREDMP_STORE)")
-        action.add_argument("--tenant", metavar="VALUE", help="tenant of the messages (PREDMP_TENANT)")
-        action.add_argument("--config", type=Path, metavar="FILE", help="TOML file with the settings")
+    log.configure(actions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         return run_send(args)
     from fhir_server.cli import run_sync
 
-    code: int = run_sync(_show(args) if args.action == "log" else _replay(args))
+    code: int = run_sync(log.run(args))
     return code
 
 
@@ -115,81 +96,4 @@ def _line(path: Path, answer: dict[str, str]) -> str:
     )
 
 
-async def _records(asking: Asking, *, control_id: str = "", state: str = "") -> list[Record]:
-    """Return the stored messages, oldest first."""
-    found: list[Record] = []
-    after = 0
-    while page := await asking.records(KIND, state=state or None, after=after, limit=PAGE):
-        found += [row for row in page if not control_id or control_id in (_control_id(row), row.key)]
-        after = page[-1].seq
-    return found
-
-
-def _control_id(row: Record) -> str:
-    text: str = gate.load(row.body)["control_id"]
-    return text
-
-
-def shown(row: Record) -> dict[str, Any]:
-    """Return a message as the log shows it: without its text."""
-    body = gate.load(row.body)
-    return {"key": row.key, "state": row.state, **{name: body[name] for name in SHOWN if name in body}}
-
-
-async def _show(args: argparse.Namespace) -> int:
-    from fhir_server.app import opened
-    from fhir_server.cli import read_settings
-
-    async with opened(read_settings(args)) as composed:
-        core = cast(Core, composed.hub)
-
-        async def work(asking: Asking) -> list[Record]:
-            return await _records(asking, control_id=args.control_id, state=args.state)
-
-        rows: list[Record] = await core.ask(core.tenants()[0], work)
-    for row in rows:
-        entry = shown(row)
-        print(json.dumps(entry, ensure_ascii=False) if args.json else _summary(entry))
-    return 0 if rows or not args.control_id else 1
-
-
-def _summary(entry: dict[str, Any]) -> str:
-    parts = [entry["received"], entry["control_id"], entry["type"] or "?", entry["code"] or "-", entry["state"]]
-    parts.append(f"{len(entry['resources'])} resources, {len(entry['issues'])} problems")
-    if entry["unused"]:
-        parts.append("unused: " + " ".join(entry["unused"]))
-    if "error" in entry:
-        parts.append(f"{entry['error']['code']} at {entry['error']['path']}: {entry['error']['detail']}")
-    return "  ".join(parts)
-
-
-async def _replay(args: argparse.Namespace) -> int:
-    from fhir_server.app import opened
-    from fhir_server.cli import read_settings
-
-    settings = read_settings(args)
-    async with opened(settings) as composed:
-        core = cast(Core, composed.hub)
-        tenant = core.tenants()[0]
-
-        async def work(asking: Asking) -> list[Record]:
-            return await _records(asking, control_id=args.id)
-
-        rows: list[Record] = await core.ask(tenant, work)
-        if not rows:
-            raise NotFound("There is no such message.")
-        if len(rows) > 1:
-            print(
-                "predmp hl7: several messages have this control id; give the key that `log --json` shows",
-                file=sys.stderr,
-            )
-            return 2
-        known = await Authorities(core).of(tenant)
-        local = await Locals(core).of(tenant)
-        channel = Channel(gate.load(rows[0].body)["channel"], tenant, ZoneInfo(settings.zone), known, local=local)
-        answer = await Inbox(core).replay(channel, rows[0].key)
-    print(f"{args.id}  {answer.code}  {answer.state}")
-    return 0 if answer.code == "AA" else 1
-
-
-COMMANDS = (Command("hl7", "send HL7 v2 messages, read the message log, replay", configure, run),)
+COMMANDS = (Command("hl7", "HL7 v2: send messages, read the message log, replay, accounts, profiles", configure, run),)

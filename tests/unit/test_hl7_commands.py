@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.hl7.commands import COMMANDS, messages, read_answer, shown
+from adapters.hl7.commands import COMMANDS, messages, read_answer
+from adapters.hl7.log.entry import read_entry
 from adapters.hl7.mllp import END, VT
 from fhir_server import gate
 from fhir_server.model import Record
@@ -103,6 +104,6 @@ def test_the_log_shows_no_text_of_the_message() -> None:
         "control_id": "C1", "type": "ADT^A01", "received": "t", "code": "AA", "channel": "mllp", "attempts": 1,
         "issues": [], "unused": ["ZZZ"], "resources": ["Patient/1"], "raw": "MSH|SECRET", "ack": ["MSH|SECRET"],
     }  # fmt: skip
-    entry = shown(Record("hl7-inbox", "k", "applied", "", 1, 0, gate.write(body)))
+    entry = read_entry(Record("hl7-inbox", "k", "applied", "", 1, 0, gate.write(body))).shown()
     assert "SECRET" not in json.dumps(entry)
     assert (entry["state"], entry["unused"], entry["resources"]) == ("applied", ["ZZZ"], ["Patient/1"])
