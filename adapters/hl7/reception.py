@@ -200,7 +200,8 @@ class Reception:
             if replaced is not None:
                 await self._abandon(part.channel, replaced)
             return self._reply(part.sender, "AA", codec=part.codec)
-        answer = await self._inbox.receive(part.channel, continuation.write(lines, part.codec), parent=part.continues)
+        whole = continuation.write(lines, part.codec)
+        answer = await self._inbox.receive(part.channel, whole, parent=part.continues)
         await self._mark_joined(part)
         return answer
 

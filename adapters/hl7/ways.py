@@ -207,7 +207,7 @@ class Ways:
                 key = f'predmp_mllp_connections_total{{event="{name}"}}'
                 made[key] = made.get(key, 0.0) + float(count)
         for name, count in sorted(self.reception.counts.items()):
-            made[f'predmp_hl7_received_total{{kind="{name}"}}'] = float(count)
+            made[f'predmp_hl7_split_total{{kind="{name}"}}'] = float(count)
         for name, end in self._ends.items():
             made[f'predmp_mllp_certificate_ends_seconds{{certificate="{name}"}}'] = end
         if self.folder is not None:

@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from adapters.hl7.room import open, tls_context
+from adapters.hl7.room import open
+from adapters.hl7.tls import Certificates
 from fhir_server.app import opened
 from fhir_server.errors import Unavailable
 from fhir_server.interface import Core
@@ -16,7 +17,7 @@ from tests.running import free_port
 
 
 def test_without_certificate_there_is_no_tls() -> None:
-    assert tls_context("", "", "") is None
+    assert Certificates().context() is None
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_a_certificate_that_cannot_be_used_fails_the_start(content: str | None, 
     if content is not None:
         file.write_text(content)
     with pytest.raises(Unavailable):
-        tls_context(str(file), "", "")
+        Certificates(str(file)).context()
 
 
 async def test_the_listener_is_bound_by_start_and_gone_after_stop() -> None:
