@@ -6,8 +6,9 @@ What one value gives is read once and shared by all parameters that ask for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final, TypeAlias
 
@@ -153,17 +154,23 @@ def _shared(
 def _walk(
     by_key: dict[str, tuple[Action, ...]], composites: tuple[tuple[tuple[str, ...], tuple[tuple[int, ...], ...]], ...]
 ) -> Callable[[Any, Found], None]:
-    get = by_key.get
+    get = {key: _together(actions) for key, actions in by_key.items()}.get
+    # The last part is a value of one type of many, so it is most often the one that is not there.
+    asked = tuple((parts[-1], parts, codes) for codes, parts in composites)
 
     def walk(element: Any, found: Found) -> None:
         local: Local = {}
         for key, value in element.items():
-            actions = get(key)
-            if actions is not None:
-                for action in actions:
-                    action(value, found, local)
+            action = get(key)
+            if action is not None:
+                action(value, found, local)
         if len(local) > 1:
-            for codes, parts in composites:
+            for last, parts, codes in asked:
+                for slot in last:
+                    if slot in local:
+                        break
+                else:
+                    continue
                 if made := combined(parts, local):
                     for code in codes:
                         put(found, code, made)
@@ -171,19 +178,38 @@ def _walk(
     return walk
 
 
+def _together(actions: tuple[Action, ...]) -> Action:
+    if len(actions) == 1:
+        return actions[0]
+
+    def act(value: Any, found: Found, local: Local) -> None:
+        for action in actions:
+            action(value, found, local)
+
+    return act
+
+
 def combined(parts: tuple[tuple[int, ...], ...], local: Local) -> tuple[Value, ...]:
     """Return every combination of one value of each part."""
     columns = []
     for slots in parts:
-        column = [value for slot in slots for value in local.get(slot, ())]
+        column = local.get(slots[0], ())
+        for slot in slots[1:]:
+            column += local.get(slot, ())
         if not column:
             return ()
         columns.append(bare(column))
-    return tuple(Composite(row) for row in product(*columns))
+    return tuple([Composite(row) for row in product(*columns)])
 
 
-def bare(values: list[Value]) -> list[Value]:
+def bare(values: Sequence[Value]) -> Sequence[Value]:
     """Drop what tokens say for :text only, which composites are not asked by, and what is then the same."""
-    if len(values) == 1 and not (isinstance(values[0], Token) and values[0].text):
-        return values
-    return list(dict.fromkeys(Token(one.system, one.code) if isinstance(one, Token) else one for one in values))
+    if len(values) == 1:
+        one = values[0]
+        return (_bare(one),) if one.__class__ is Token and one.text else values
+    return list(dict.fromkeys(_bare(one) if one.__class__ is Token else one for one in values))
+
+
+@lru_cache(maxsize=4096)
+def _bare(token: Token) -> Token:
+    return Token(token.system, token.code)

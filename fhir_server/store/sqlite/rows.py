@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from fhir_server.search.fold import fold
 from fhir_server.search.values import (
@@ -24,6 +24,8 @@ from fhir_server.store.sqlite.measures import measure, width_class
 from fhir_server.store.sqlite.terms import HashText
 
 TermOf: TypeAlias = Callable[[str, str, str], int]  # (kind, params, system) -> number of the term
+Columns: TypeAlias = tuple[tuple[Callable[[str, int], str], tuple[tuple[type, Any], ...]], ...]
+"""Of each part of composites: what names it, and its values with their kinds."""
 
 OWN: Final = ("_id", "_lastUpdated")
 """Parameters whose values are the store's own: the table `resource` answers the first."""
@@ -113,8 +115,15 @@ class RowMaker:
         shape = self._shape(k, indexed, term_of)
         rows = Rows([(shape, 0, seq)], [], [], [], [], shape)
         patients: list[tuple[str, int]] = []
+        together_of = self._params.get
         for (kind, value), params in groups.items():
-            together = self._together(params)
+            together = together_of(tuple(params)) or self._together(params)
+            if kind is Period:  # there are too many to remember
+                system, w = width_class(value)
+                t, lo = term_of(terms.DATE, together, system), value.lo
+                rows.span.append((t, lo, seq, w))
+                rows.fact.append((seq, t, lo, w))
+                continue
             key = (k, kind, value, together)
             made = self._made.get(key)
             if made is None:
@@ -157,9 +166,6 @@ class RowMaker:
             return self._token(value, params, term_of)
         if kind is Reference:
             return self._reference(value, params, term_of)
-        if kind is Period:
-            system, w = width_class(value)
-            return _Made(span=((term_of(terms.DATE, params, system), value.lo, w),))
         if kind is Quantity or kind is Number:
             name, system, lo, upper = measure(value)
             return _Made(span=((term_of(name, params, system), lo, upper),))
@@ -207,14 +213,19 @@ def _grouped(indexed: Indexed) -> dict[tuple[type, Any], list[str]]:
     is left out.
     """
     groups: dict[tuple[type, Any], list[str]] = {}
+    parts: Columns = ()
+    composites: Any = None
     for param, values in indexed.values.items():
         if param in OWN or not values:
             continue
-        kind = values[0].__class__
+        first = values[0]
+        kind = first.__class__
         if kind is Composite:
-            _add_composites(groups, param, [value for value in values if isinstance(value, Composite)])
+            if values != composites:  # several parameters have the same ones
+                composites, parts = values, _columns(cast(Sequence[Composite], values))
+            _add_parts(groups, param, parts)
         elif len(values) == 1:
-            groups.setdefault((kind, _plain(values[0])), []).append(param)
+            groups.setdefault((kind, _plain(first) if kind is Reference else first), []).append(param)
         else:
             several = terms.SEVERAL + param
             for value in values:
@@ -228,15 +239,22 @@ def _plain(value: Value) -> Value:
     return value._replace(version="") if value.__class__ is Reference and value.version else value
 
 
-def _add_composites(groups: dict[tuple[type, Any], list[str]], param: str, values: list[Composite]) -> None:
-    """Add the parts of composites, each as a value of a name of its own."""
+def _columns(values: Sequence[Composite]) -> Columns:
+    """Return how the parts of composites are named, and the different values of each."""
+    if len(values) == 1:
+        return tuple([(part_name, ((value.__class__, _plain(value)),)) for value in values[0].parts])
     parts = [dict.fromkeys(column) for column in zip(*(value.parts for value in values), strict=True)]
     name = part_name if len(set(values)) == prod(map(len, parts)) else pieces_name
-    for number, column in enumerate(parts):
+    return tuple([(name, tuple([(value.__class__, _plain(value)) for value in column])) for column in parts])
+
+
+def _add_parts(groups: dict[tuple[type, Any], list[str]], param: str, parts: Columns) -> None:
+    """Add the parts of composites, each as a value of a name of its own."""
+    for number, (name, column) in enumerate(parts):
         own = name(param, number)
         names = (own,) if len(column) == 1 else (own, terms.SEVERAL + own)
-        for value in column:
-            groups.setdefault((value.__class__, _plain(value)), []).extend(names)
+        for key in column:
+            groups.setdefault(key, []).extend(names)
 
 
 def _add_timeline(
