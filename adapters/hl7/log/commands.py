@@ -32,16 +32,12 @@ def configure(actions: Any) -> None:
     show = add_action(actions, "show", "one message: as it came, its tree, the resources it made", run_show)
     show.add_argument("key", metavar="KEY", help="MSH-10, or the key that `log --json` shows")
     show.add_argument("--part", choices=("raw", "tree", "fhir", "draft"), help="only that part")
-    cover = add_action(
-        actions, "coverage", "by sender: fields seen, used and unused, codes without a map", run_coverage
-    )
+    cover = add_action(actions, "coverage", "by sender: fields used and unused, codes without a map", run_coverage)
     cover.add_argument("--sender", default="", metavar="NAME", help="MSH-3, MSH-4, or both as 'MSH-3|MSH-4'")
     cover.add_argument("--since", default="", metavar="DAY", help="from this day on (YYYY-MM-DD, UTC)")
     cover.add_argument("--until", default="", metavar="DAY", help="before this day")
     cover.add_argument("--top", type=int, default=20, metavar="N", help="how many codes and problems (default 20)")
-    maps = add_action(
-        actions, "maps", "the code tables that apply, as ConceptMap; without a name a list of them", run_maps
-    )
+    maps = add_action(actions, "maps", "the code tables that apply, as ConceptMap; or a list of them", run_maps)
     maps.add_argument("name", nargs="?", default="", metavar="TABLE", help="e.g. 'PatientClass[EncounterClass]'")
     profile_command.configure(actions)
 

@@ -33,9 +33,7 @@ def configure(actions: Any) -> None:
     check = add_action(inner, "check", "say what of a file the sender's profile does not know", run_check)
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="one or more messages each")
     check.add_argument("--profile", type=Path, metavar="FILE", help="a profile in a file, in place of the kept one")
-    show = add_action(
-        inner, "show", "print a sender's profile; without a name list the senders that have one", run_profile
-    )
+    show = add_action(inner, "show", "print a sender's profile; without a name who has one", run_profile)
     show.add_argument("sender", nargs="?", default="", metavar="SENDER", help="'MSH-3|MSH-4'")
     forget = add_action(inner, "forget", "forget a sender's profile: nothing of it is drift any more", run_forget)
     forget.add_argument("sender", metavar="SENDER", help="'MSH-3|MSH-4'")

@@ -117,10 +117,10 @@ def report_json(report: Report, *, values: bool = True) -> dict[str, Any]:
                 {"path": d.path, **({"before": d.before, "after": d.after} if values else {})} for d in one.differences
             ]
         touched.append(row)
-    made = {"key": report.key, "mode": report.mode.value, "before": report.before, "state": report.state}
-    fault: Fault | None = report.fault
-    if fault:
-        made["error"] = {"code": fault.code, "path": fault.place.path, "detail": fault.detail, **report.reason}  # type: ignore[assignment]
+    made: dict[str, Any] = {"key": report.key, "mode": report.mode.value, "before": report.before}
+    made["state"] = report.state
+    if fault := report.fault:
+        made["error"] = {"code": fault.code, "path": fault.place.path, "detail": fault.detail, **report.reason}
     return {**made, "touched": touched, "problems": list(report.rules)}
 
 
