@@ -62,6 +62,10 @@ from fhir_server.validation import validate
 log = logging.getLogger("predmp")
 
 FHIR = "/fhir"
+FEEDS = ("/hl7v2", "/devices", "/livez", "/readyz", "/metrics", "/static/")
+"""Paths that show nothing of patients: they need not wait for what was taken in."""
+
+Settled = Callable[[], Awaitable[None] | None]
 
 
 @dataclass(slots=True)
@@ -131,7 +135,9 @@ async def compose(settings: Settings, store: Store, index: Indexer, registry: Se
         prefix=FHIR,
         metadata=_metadata(hub, settings),
     )
-    return Composed(settings, store, hub, tokens, rooms, metrics, _split(fhir, _web(settings, hub, rooms, metrics)))
+    web = _web(settings, hub, rooms, metrics)
+    settled = tuple(room.settled for room in rooms if room.settled is not None)
+    return Composed(settings, store, hub, tokens, rooms, metrics, _split(fhir, web, settled))
 
 
 async def _token_key(settings: Settings, store: Store) -> bytes:
@@ -229,9 +235,20 @@ def _parsed(
     )
 
 
-def _split(fhir: FhirApp, web: FastAPI) -> Callable[..., Awaitable[None]]:
+def _split(fhir: FhirApp, web: FastAPI, settled: Sequence[Settled] = ()) -> Callable[..., Awaitable[None]]:
+    """Return both applications as one.
+
+    Args:
+        fhir: What is under the FHIR base.
+        web: All else.
+        settled: Say what a request awaits to see what rooms have taken in.
+    """
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         path = scope.get("path", "")
+        for ask in settled:
+            if not path.startswith(FEEDS) and (waiting := ask()) is not None:
+                await waiting
         if scope["type"] == "http" and (path == FHIR or path.startswith(FHIR + "/")):
             await fhir(scope, receive, send)
             return

@@ -327,6 +327,7 @@ class Room:
     stops: tuple[Callable[[], Awaitable[None]], ...] = ()  # run at the end, before the store closes
     operations: tuple[Operation, ...] = ()
     erasers: tuple[Eraser, ...] = ()  # for rooms whose durable rows hold patients' data
+    settled: Callable[[], Awaitable[None] | None] | None = None  # what a request awaits to see what the room took in
     templates: Path | None = None  # folder of Jinja2 templates, found under the room's name
     menu: tuple[tuple[str, str, str], ...] = ()  # (path, French title, English title) of pages
     metrics: Callable[[], Mapping[str, float]] | None = None  # name with labels -> value; never an id in a label

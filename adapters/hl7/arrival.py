@@ -10,17 +10,15 @@ from dataclasses import dataclass, field
 from adapters.hl7 import ack, charset, tokens
 from adapters.hl7.channels import Channel as Channel
 from adapters.hl7.context import UNKNOWN, Context, urn_part
-from adapters.hl7.convert import convert, kind
+from adapters.hl7.convert import convert
 from adapters.hl7.draft import Draft
 from adapters.hl7.faults import Fault, Problem, Refused
+from adapters.hl7.header import check_header, name_of
 from adapters.hl7.log.profile import drift, sender_of
 from adapters.hl7.times import Zone, header_offset
 from adapters.hl7.tokens import Message
 
 _NAME = re.compile(r"[A-Z]{3}\^[A-Z][0-9]{2}")
-
-PROCESSING, TRIALS = frozenset({"P", ""}), frozenset({"T", "D"})
-"""MSH-11 of messages that are taken; tests and debugging only where the channel says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class Arrival:
     def lanes(self) -> tuple[str, ...]:
         """The patients it is about."""
         people = self.draft.people if self.draft else ()
-        return tuple(f"{self.channel.tenant}|{'|'.join(person.key)}" for person in people)
+        return tuple(f"{self.channel.tenant}|{'|'.join(key)}" for person in people for key in person.keys)
 
     @property
     def label(self) -> str:
@@ -80,15 +78,6 @@ def _context(channel: Channel, message: Message) -> Context:
     facility = urn_part(header.text(4)) or urn_part(header.text(4, 2)) or urn_part(header.text(3)) or UNKNOWN
     zone = Zone(channel.zone, header_offset(header.text(7)))
     return Context(channel.tenant, zone, facility, channel.authorities, codes=channel.local.codes)
-
-
-def _check_header(channel: Channel, message: Message) -> None:
-    header = message.header
-    kind(message)
-    if not header.is_valued(10):
-        raise Refused(Fault("101", header.place(10), "The control id is missing."))
-    if header.text(11) not in PROCESSING and not (channel.test and header.text(11) in TRIALS):
-        raise Refused(Fault("202", header.place(11)))
 
 
 def read(channel: Channel, raw: bytes, *, cut: Fault | None = None) -> Arrival:
@@ -111,9 +100,9 @@ def read(channel: Channel, raw: bytes, *, cut: Fault | None = None) -> Arrival:
         message = tokens.tokenize(decoded.text, codec)
         problems += [*decoded.problems, *message.problems]
         header = message.header
-        to, name = ack.sender(header), "^".join(t for t in (header.text(9, 1), header.text(9, 2)) if t)
+        to, name = ack.sender(header), name_of(header)
         if cut is None:
-            _check_header(channel, message)
+            check_header(channel, message)
             if profile := channel.local.profiles.get(sender_of(message)):
                 problems += drift(profile, message)
             context = _context(channel, message)

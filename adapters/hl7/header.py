@@ -153,6 +153,10 @@ class Header:
             for p in self.form.pieces(code, kept=kept)
         )
 
+    def answer(self, code: str, *, now: int, faults: Sequence[Fault] = ()) -> str:
+        """Write one acknowledgement, whether or not it is due."""
+        return ack.write(self.sender, code, at=stamp(now), own_id=self._own_id(self.key, code), faults=faults)
+
     def _own_id(self, key: str, code: str) -> str:
         """Return the control id of an answer: always the same for the same message and code."""
         return hashlib.sha256(f"{key}\x1f{self.sha256}\x1f{code}".encode()).hexdigest()[:20].upper()
@@ -205,7 +209,7 @@ class Headers:
         fault = form.fault or _looked_at(raw, form)
         return Header(
             channel, raw, digest, form.codec, control.decode("ascii"), form, day, number.decode("ascii"), fault,
-            text=text,
+            text=text if "\x00" not in text else None,
         )  # fmt: skip
 
     def _learn(self, channel: Channel, place: tuple[str, bool, bool, bytes]) -> _Form | None:

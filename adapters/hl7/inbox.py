@@ -1,68 +1,52 @@
-"""The durable inbox: every message is stored, then answered; a known one is answered as the first time.
+"""The durable inbox: a message is stored as it came, answered, then applied.
 
-A message that can be applied is stored and applied in one transaction (state `applied`, or `superseded` where
-all it says is older than what is stored). One that cannot is stored with its reason (`quarantined`). Only
-where the store itself does not answer is nothing kept; then the answer is AR and the sender sends it again.
+`Intake` stores and answers, `Backlog` keeps what waits, `Worker` applies; here they are put together. What a
+process that ended left behind, this one or another on the same store, is found again and applied.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import logging
-import re
-import traceback
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
 
-from adapters.hl7 import ack
-from adapters.hl7.apply import Plan, plan
-from adapters.hl7.arrival import Arrival, Channel, read
-from adapters.hl7.faults import Fault, Place, Refused
-from adapters.hl7.lanes import Lanes, Turn
-from adapters.hl7.times import stamp
+from adapters.hl7 import replay
+from adapters.hl7.answer import Answer as Answer
+from adapters.hl7.arrival import read
+from adapters.hl7.backlog import Backlog, Waiting
+from adapters.hl7.channels import Channel
+from adapters.hl7.faults import Fault
+from adapters.hl7.header import Header, Headers
+from adapters.hl7.hold import held
+from adapters.hl7.intake import Hook, Intake, Letter
+from adapters.hl7.record import KIND as KIND
+from adapters.hl7.record import QUARANTINED, RECEIVED
+from adapters.hl7.record import holds as holds
+from adapters.hl7.record import raw_of as raw_of
+from adapters.hl7.worker import Worker, where
 from fhir_server import gate
-from fhir_server.errors import FhirError, NotFound, Unavailable
-from fhir_server.interface import Asking, Core, Erasure, Writing
-from fhir_server.model import Outcome, Record
+from fhir_server.errors import Unavailable
+from fhir_server.interface import Asking, Core, Writing
+from fhir_server.model import Record
 
-KIND = "hl7-inbox"
-"""Kind of the records that hold messages."""
+TENANT: Final = "hl7-tenant"
+"""Kind of the records, of the hub's own tenant, that name the other tenants that messages came for."""
 
-APPLIED, SUPERSEDED, QUARANTINED = "applied", "superseded", "quarantined"
-INTERACTION = "hl7v2"
-ACTOR = "adapters.hl7"
-INTERNAL = "207"
-
-STORE_DOWN = Fault(INTERNAL, Place("MSH"), "The store does not answer.", reject=True)
-NOT_APPLIED = Fault(INTERNAL, Place("MSH"), "The message could not be applied.")
+PAGE: Final = 500  # records that are read at once
+FOUND_EACH_S: Final = 5.0  # how often messages of others are looked for
+ABANDONED_S: Final = 15.0  # age at which another hub's message counts as left behind
+MOST_FOUND: Final = 1_000  # of those that are taken over at once; none while as many wait here
 
 log = logging.getLogger("predmp.hl7")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a message is answered: no, one or two acknowledgements, in the message's character set."""
-
-    code: str  # AA, AE, AR; "" where it is not answered
-    state: str
-    texts: tuple[str, ...] = ()
-    codec: str = "utf-8"
-
-    @property
-    def frames(self) -> list[bytes]:
-        """The acknowledgements as bytes, without framing."""
-        return [text.encode(self.codec, "replace") for text in self.texts]
-
-
-def _where(error: BaseException) -> str:
-    """Say where an error was raised, without what it says: its text may hold a value."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "?"
+def _usual_channel(tenant: str, name: str) -> Channel:
+    return Channel(name, tenant, ZoneInfo("UTC"), {})
 
 
 class Inbox:
@@ -70,215 +54,205 @@ class Inbox:
 
     Args:
         core: The door.
-        ack_when: `stored`: AA once the message is safely kept, also where applying it failed for a reason
-            on our side; `applied`: AE 207 then.
+        channels: (tenant, name) -> the channel of a message that is found in the store.
+        most: Waiting messages at which no more are taken in.
+        retry_s: Age at which a message that fails for a passing reason is put in quarantine.
+        is_low: Whether the disk has no room for more messages.
     """
 
-    def __init__(self, core: Core, *, ack_when: str = "stored") -> None:
-        self._core, self._ack_when = core, ack_when
-        self.lanes = Lanes()
-        self.counts: Counter[tuple[str, str]] = Counter()
-
-    def receive(self, channel: Channel, raw: bytes, *, cut: Fault | None = None) -> asyncio.Task[Answer]:
-        """Take a message; messages about one patient are applied in the order of these calls."""
-        arrival = read(channel, raw, cut=cut)
-        turn = self.lanes.enter(arrival.lanes)
-        return asyncio.create_task(self._take(arrival, turn))
-
-    async def _take(self, arrival: Arrival, turn: Turn) -> Answer:
-        try:
-            await turn.come()
-            answer = await self._settle(arrival)
-        finally:
-            turn.leave()
-        self.counts[answer.code, answer.state] += 1
-        if answer.code in ("AE", "AR"):
-            log.warning("message %s answered %s, %s", arrival.label, answer.code, answer.state or "not kept")
-        return answer
-
-    async def _settle(self, arrival: Arrival) -> Answer:
-        """Store and apply; store with the reason where it cannot be applied."""
-        if arrival.is_answer:
-            return Answer("", "")
-        if not arrival.raw:
-            return self._answer(arrival, "AR", "", self._core.now(), arrival.fault)
-        try:
-            return await self._apply(arrival)
-        except Unavailable:
-            return self._answer(arrival, "AR", "", self._core.now(), STORE_DOWN)
-        except Refused as refused:
-            return await self._keep_aside(arrival, refused.fault, {})
-        except FhirError as error:
-            reason = {
-                "text": error.text,
-                "issues": [{"code": i.code, "expression": i.expression} for i in error.issues[:20]],
-            }
-            log.warning("message %s not applied: %s", arrival.label, error.code)
-            return await self._keep_aside(arrival, NOT_APPLIED, reason)
-        except Exception as error:  # a supervisor: one message that breaks a map ends no connection
-            log.error("message %s not applied: %s at %s", arrival.label, type(error).__name__, _where(error))
-            return await self._keep_aside(arrival, NOT_APPLIED, {})
-
-    async def _apply(self, arrival: Arrival, *, again: bool = False) -> Answer:
-        async def work(writing: Writing) -> Answer:
-            before = await writing.record(KIND, arrival.key)
-            if before is not None and not again and (known := await self._known(writing, arrival, before)):
-                return known
-            if arrival.draft is None:
-                assert arrival.fault is not None
-                return await self._store(writing, arrival, QUARANTINED, arrival.fault, before=before)
-            made = await plan(writing, arrival.draft, arrival.feed)
-            outcomes = await self._submit(writing, arrival, made)
-            state = SUPERSEDED if made.outdated and not made.entries else APPLIED
-            return await self._store(writing, arrival, state, None, before=before, made=made, outcomes=outcomes)
-
-        answer: Answer = await self._core.transact(arrival.channel.tenant, work)
-        return answer
-
-    async def _submit(self, writing: Writing, arrival: Arrival, made: Plan) -> Sequence[Outcome]:
-        if not made.entries:
-            return ()
-        actor = self._core.internal(arrival.channel.tenant, ACTOR)
-        return await writing.submit(made.entries, actor=actor, interaction=INTERACTION)
-
-    async def _known(self, writing: Writing, arrival: Arrival, before: Record) -> Answer | None:
-        """Answer a message whose key is known; None where it is to be tried again: we failed on it."""
-        body = gate.load(before.body)
-        if body["sha256"] == arrival.sha256:
-            if before.state == QUARANTINED and body["error"]["code"] == INTERNAL:
-                return None
-            return Answer(body["code"], before.state, tuple(body["ack"]), arrival.codec)
-        fault = Fault("205", Place("MSH", 1, 10), "Another message has this control id.")
-        answer = self._answer(arrival, fault.answer, QUARANTINED, writing.now, fault)
-        record = _body(arrival, answer, fault, writing.now)
-        await writing.put_record(KIND, f"{arrival.key}|{arrival.sha256}", QUARANTINED, gate.write(record))
-        return answer
-
-    async def _store(
+    def __init__(
         self,
-        writing: Writing,
-        arrival: Arrival,
-        state: str,
-        fault: Fault | None,
+        core: Core,
         *,
-        before: Record | None,
-        made: Plan | None = None,
-        outcomes: Sequence[Outcome] = (),
-        reason: dict[str, Any] | None = None,
-    ) -> Answer:
-        """Put the message's record; return its answer."""
-        code = fault.answer if fault else "AA"
-        if fault and fault.code == INTERNAL and self._ack_when == "stored":
-            code = "AA"
-        answer = self._answer(arrival, code, state, writing.now, fault if code != "AA" else None)
-        record = _body(arrival, answer, fault, writing.now)
-        if made is not None:
-            record["issues"] += [problem._asdict() for problem in made.problems]
-        record["resources"] = [o.version.reference for o in outcomes if o.version is not None]
-        if before is not None:
-            record["attempts"] = gate.load(before.body)["attempts"] + 1
-        if fault is not None and reason:
-            record["error"] |= reason
-        lane = arrival.lanes[0] if arrival.lanes else ""
-        await writing.put_record(KIND, arrival.key, state, gate.write(record), lane=lane)
-        return answer
+        channels: Callable[[str, str], Channel] = _usual_channel,
+        most: int = 50_000,
+        retry_s: float = 86_400.0,
+        is_low: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._core, self._channels = core, channels
+        self._headers = Headers()
+        self._home = core.tenants()[0]
+        self._tenants = {self._home}
+        self._backlog = Backlog(most)
+        self._intake = Intake(core, self._stored, self._room, is_low)
+        self._worker = Worker(core, self._backlog, last_came=lambda: self._intake.last, retry_s=retry_s)
 
-    async def _keep_aside(self, arrival: Arrival, fault: Fault, reason: dict[str, Any]) -> Answer:
-        """Store a message that could not be applied, in a transaction of its own."""
+    # --- messages in ---------------------------------------------------------------------------------------
 
-        async def work(writing: Writing) -> Answer:
-            before = await writing.record(KIND, arrival.key)
-            return await self._store(writing, arrival, QUARANTINED, fault, before=before, reason=reason)
+    def receive(
+        self, channel: Channel, raw: bytes, *, cut: Fault | None = None, parent: str = ""
+    ) -> asyncio.Future[Answer]:
+        """Take a message; messages about one patient are applied in the order of these calls.
 
-        try:
-            answer: Answer = await self._core.transact(arrival.channel.tenant, work)
-        except FhirError:
-            return self._answer(arrival, "AR", "", self._core.now(), STORE_DOWN)
-        return answer
+        Args:
+            channel: The way it came.
+            raw: Its bytes, without framing.
+            cut: What is wrong with its frame.
+            parent: Names the batch that it is a part of.
 
-    def _answer(self, arrival: Arrival, code: str, state: str, now: int, fault: Fault | None) -> Answer:
-        codes = ack.due(arrival.sender, code, kept=bool(state))
-        texts = tuple(
-            ack.write(arrival.sender, each, at=stamp(now), own_id=_own_id(arrival, each), fault=fault) for each in codes
-        )
-        return Answer(code, state, texts, arrival.codec)
+        Returns:
+            What becomes its answer: once it is stored, or checked, or applied, as its channel says.
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        header = self._headers.read(channel, raw, cut=cut)
+        if header.is_answer:
+            future.set_result(Answer("", ""))
+            return future
+        fault = header.fault
+        if not raw:
+            texts = header.answers("AR", kept=False, now=self._core.now(), faults=(fault,) if fault else ())
+            future.set_result(Answer("AR", "", texts, header.codec))
+            return future
+        if fault is None and channel.ack_when == "validated":
+            fault = _content_fault(header)
+        code = fault.answer if fault is not None else "" if channel.ack_when == "applied" else "AA"
+        letter = Letter(header, code, (fault,) if fault else (), {"parent": parent} if parent else {}, future)
+        if not code and header.sender.is_enhanced:
+            letter.later = asyncio.get_running_loop().create_future()
+        self._intake.take(letter)
+        return future
+
+    def use_hook(self, hook: Hook) -> None:
+        """Have something asked about each new message, in the transaction that stores it (`intake.Verdict`)."""
+        self._intake.hook = hook
+
+    def _stored(self, letter: Letter) -> None:
+        """Let a message that is durable wait for its turn."""
+        header = letter.header
+        futures = [] if letter.code else [letter.later or letter.future]
+        self._backlog.add(Waiting(header.key, header.channel, header.raw, letter.at, futures))
+        self._worker.wake()
+
+    def _room(self, tenant: str) -> Awaitable[None] | None:
+        if tenant not in self._tenants:
+            return self._note_tenant(tenant)
+        return self._backlog.room()
+
+    async def _note_tenant(self, tenant: str) -> None:
+        """Keep that a tenant has messages, before its first one: so that the next process finds them."""
+
+        async def work(writing: Writing) -> None:
+            await writing.put_record(TENANT, tenant, "", b"")
+
+        await self._core.transact(self._home, work)
+        self._tenants.add(tenant)
+
+    # --- life ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Find what was acknowledged and not applied before this process began, in its order."""
+
+        async def others(asking: Asking) -> list[Record]:
+            return await asking.records(TENANT, limit=10_000)
+
+        self._tenants |= {record.key for record in await self._core.ask(self._home, others)}
+        for tenant in sorted(self._tenants):
+            await self._read_holds(tenant)
+            await self._find(tenant, before=self._core.now())
+        self._worker.wake()
+
+    async def watch(self) -> None:
+        """Find, for ever, what other processes on the same store left behind, and what is held back no more."""
+        while True:
+            await asyncio.sleep(FOUND_EACH_S)
+            for tenant in sorted(self._tenants):
+                try:
+                    if len(self._worker.lanes):
+                        await self._read_holds(tenant)
+                    if len(self._backlog) < MOST_FOUND:
+                        await self._find(tenant, self._core.now() - int(ABANDONED_S * 1_000_000), MOST_FOUND)
+                except Unavailable:
+                    log.warning("messages of other processes cannot be looked for: the store does not answer")
+            self._worker.wake()
+
+    async def _find(self, tenant: str, before: int, most: int = 1 << 62) -> None:
+        """Let messages wait that were received and not applied."""
+        after = 0
+
+        async def work(asking: Asking) -> list[Record]:
+            return await asking.records(KIND, state=RECEIVED, after=after, limit=PAGE)
+
+        while most > 0 and (page := await self._core.ask(tenant, work)):
+            for record in page:
+                if record.at <= before and not self._backlog.holds(tenant, record.key):
+                    self._backlog.add(self._found(tenant, record))
+                    most -= 1
+            after = page[-1].seq
+
+    def _found(self, tenant: str, record: Record) -> Waiting:
+        body = gate.load(record.body)
+        channel = self._channels(tenant, body["channel"])
+        # As it was read when it came, whatever its sender did not say.
+        channel = replace(channel, tenant=tenant, charset=body["charset"])
+        at = int(datetime.fromisoformat(body["received"]).timestamp() * 1_000_000)
+        return Waiting(record.key, channel, b"", at)
+
+    async def _read_holds(self, tenant: str) -> None:
+        lanes = self._worker.lanes
+        found: dict[str, str] = await self._core.ask(tenant, held)
+        others = {lane: key for lane, key in lanes.held.items() if not lane.startswith(f"{tenant}|")}
+        lanes.held = others | found
+
+    async def let_in(self) -> None:
+        """Take all that came however much waits: the hub ends, and the next process applies it."""
+        self._backlog.open()
+
+    async def stop(self) -> None:
+        """Answer what came, end what is under way; the rest is applied by the next process."""
+        await self.let_in()
+        await self._intake.stop()
+        await self._worker.stop()
+
+    async def drained(self) -> None:
+        """Return once all that was taken is applied, put off or held back."""
+        while len(self._intake) or self._backlog.is_ready or self._backlog.is_behind:
+            await asyncio.sleep(0.001)
+
+    # --- what others ask -----------------------------------------------------------------------------------
+
+    def settled(self, within_s: float = 2.0) -> Awaitable[None] | None:
+        """Return what a reader awaits to see what was acknowledged; None where it need not wait.
+
+        Args:
+            within_s: It waits at most that long, and not at all where that would not do.
+        """
+        return self._backlog.settled(within_s)
+
+    @property
+    def counts(self) -> Counter[tuple[str, str]]:
+        """Messages that are settled, by answer and state, since this process began."""
+        return self._worker.counts + self._intake.refused
+
+    def metrics(self) -> dict[str, float]:
+        """Return what is counted, by name."""
+        made = {
+            f'predmp_hl7_messages_total{{answer="{code}",state="{state}"}}': float(count)
+            for (code, state), count in sorted(self.counts.items())
+        }
+        made |= {
+            f'predmp_hl7_received_total{{answer="{code}"}}': float(count)
+            for code, count in sorted(self._intake.counts.items())
+        }
+        since = self._backlog.since()
+        age = 0.0 if since is None else max(self._core.now() - since, 0) / 1_000_000
+        return {
+            **made,
+            "predmp_hl7_waiting": float(len(self._backlog)),
+            "predmp_hl7_oldest_waiting_seconds": age,
+            "predmp_hl7_held_back": float(len(self._worker.lanes)),
+            "predmp_hl7_seconds_a_message": self._backlog.cost,
+        }
 
     async def replay(self, channel: Channel, key: str) -> Answer:
         """Apply a stored message again, with today's maps; raise NotFound for an unknown key."""
-
-        async def find(asking: Asking) -> Record | None:
-            return await asking.record(KIND, key)
-
-        found: Record | None = await self._core.ask(channel.tenant, find)
-        if found is None:
-            raise NotFound("There is no such message.")
-        arrival = read(channel, raw_of(gate.load(found.body)))
-        turn = self.lanes.enter(arrival.lanes)
-        try:
-            await turn.come()
-            return await self._apply(arrival, again=True)
-        finally:
-            turn.leave()
+        report = await replay.apply(self._core, key, channels=lambda _: channel, tenant=channel.tenant)
+        return Answer("AA" if report.state != QUARANTINED else "AE", report.state)
 
 
-def _own_id(arrival: Arrival, code: str) -> str:
-    """Return the control id of an answer: always the same for the same message and code."""
-    return hashlib.sha256(f"{arrival.key}\x1f{arrival.sha256}\x1f{code}".encode()).hexdigest()[:20].upper()
-
-
-def _body(arrival: Arrival, answer: Answer, fault: Fault | None, now: int) -> dict[str, Any]:
-    """Return what is stored of a message."""
-    made: dict[str, Any] = {
-        "control_id": arrival.control_id,
-        "channel": arrival.channel.name,
-        "application": arrival.sender.application,
-        "facility": arrival.sender.facility,
-        "type": arrival.name,
-        "version": arrival.sender.version,
-        "received": datetime.fromtimestamp(now / 1_000_000, UTC).isoformat(timespec="milliseconds"),
-        "sha256": arrival.sha256,
-        "charset": arrival.codec,
-        "code": answer.code,
-        "ack": list(answer.texts),
-        "attempts": 1,
-        "issues": [problem._asdict() for problem in arrival.problems],
-        "unused": list(arrival.unused),
-        "used": dict(arrival.used),
-        "unmapped": [list(row) for row in arrival.unmapped],
-        "resources": [],
-        **_raw(arrival),
-    }
-    if fault is not None:
-        made["error"] = {"code": fault.code, "path": fault.place.path, "detail": fault.detail}
-    return made
-
-
-def _raw(arrival: Arrival) -> dict[str, str]:
-    """Return the bytes as text where the text gives the same bytes back, else as base64."""
+def _content_fault(header: Header) -> Fault | None:
+    """Return what is wrong with a message's content."""
     try:
-        text = arrival.raw.decode(arrival.codec)
-        if text.encode(arrival.codec) == arrival.raw and "\x00" not in text:
-            return {"raw": text}
-    except UnicodeError:
-        text = ""
-    return {"raw64": base64.b64encode(arrival.raw).decode("ascii")}
-
-
-def raw_of(body: dict[str, Any]) -> bytes:
-    """Return the bytes of a stored message."""
-    if "raw64" in body:
-        return base64.b64decode(body["raw64"])
-    text: str = body["raw"]
-    return text.encode(body["charset"])
-
-
-def holds(record: Record, erasure: Erasure) -> bool:
-    """Whether a message made, or names by an identifier, what is erased (`interface.Eraser`)."""
-    body = gate.load(record.body)
-    if not erasure.references.isdisjoint(body.get("resources", ())):
-        return True
-    raw = raw_of(body)
-    return any(
-        re.search(rb"(?<![0-9A-Za-z])" + re.escape(value.encode()) + rb"(?![0-9A-Za-z])", raw)
-        for value in erasure.identifiers
-    )
+        return read(header.channel, header.raw).fault
+    except Exception as error:  # a supervisor: a map that breaks is a fault of ours; the message is kept
+        log.error("message %s not checked: %s at %s", header.label, type(error).__name__, where(error))
+        return None

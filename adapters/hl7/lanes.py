@@ -1,56 +1,73 @@
-"""Order per patient: what has a lane in common goes one after the other, everything else side by side."""
+"""Order per patient: a message that waits to be tried again, or is held back, keeps the later ones of its lanes.
+
+A lane is a patient; a message about two (a merge) is in both, one about nobody in the lane of its channel.
+Messages are applied in the order in which they came, so only what has to wait is kept here.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 
-class Turn:
-    """A place in the queues of some lanes."""
+class Laned(Protocol):
+    """What goes through lanes."""
 
-    def __init__(self, lanes: Lanes, keys: tuple[str, ...], before: list[asyncio.Future[None]]) -> None:
-        self._lanes, self._keys, self._before = lanes, keys, before
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def come(self) -> None:
-        """Wait until all that entered these lanes before has left them."""
-        for future in self._before:
-            await asyncio.shield(future)
-
-    def leave(self) -> None:
-        """Let the next one in; may be called twice, and before one's turn came: then those before still go first."""
-        self._release()
-
-    def _release(self, _: asyncio.Future[None] | None = None) -> None:
-        for future in self._before:
-            if not future.done():
-                future.add_done_callback(self._release)
-                return
-        if not self.done.done():
-            self.done.set_result(None)
-            self._lanes.forget(self._keys, self.done)
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """Its lanes."""
+        ...
 
 
-class Lanes:
-    """The queues, by lane. One enters in the order in which one wants to be served."""
+L = TypeVar("L", bound=Laned)
 
-    def __init__(self) -> None:
-        self._last: dict[str, asyncio.Future[None]] = {}
 
-    def enter(self, keys: Iterable[str]) -> Turn:
-        """Take a place at the end of every one of these lanes, at once: no two can wait for each other."""
-        wanted = tuple(dict.fromkeys(keys))
-        turn = Turn(self, wanted, [self._last[key] for key in wanted if key in self._last])
-        for key in wanted:
-            self._last[key] = turn.done
-        return turn
+@dataclass(slots=True)
+class Lanes(Generic[L]):
+    """What waits, in the order in which it came."""
 
-    def forget(self, keys: tuple[str, ...], done: asyncio.Future[None]) -> None:
-        """Drop the lanes in which nobody came after."""
-        for key in keys:
-            if self._last.get(key) is done:
-                del self._last[key]
+    held: Mapping[str, str] = field(default_factory=dict)  # lanes that a message in quarantine holds back
+    _due: dict[int, float] = field(default_factory=dict)  # id of what is to be tried again -> when
+    _parked: list[L] = field(default_factory=list)
+    _blocked: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
-        return len(self._last)
+        return len(self._parked)
+
+    def keeps(self, one: L) -> bool:
+        """Whether something must wait behind what came before; then it is kept here."""
+        if self._blocked.isdisjoint(one.lanes) and self.held.keys().isdisjoint(one.lanes):
+            return False
+        self._park(one)
+        return True
+
+    def put_off(self, one: L, until: float) -> None:
+        """Keep what is to be tried again, before all that already waits in its lanes: it came first."""
+        self._due[id(one)] = until
+        self._parked.insert(0, one)
+        self._blocked.update(one.lanes)
+
+    def _park(self, one: L) -> None:
+        self._parked.append(one)
+        self._blocked.update(one.lanes)
+
+    def take(self, now: float) -> list[L]:
+        """Return what may go on now, in order; all else stays."""
+        free: list[L] = []
+        parked, self._parked, self._blocked = self._parked, [], set()
+        for one in parked:
+            if self._due.get(id(one), 0.0) > now:
+                self._park(one)
+            elif not self.keeps(one):
+                self._due.pop(id(one), None)
+                free.append(one)
+        return free
+
+    def next_due(self) -> float | None:
+        """Return when the next one is to be tried again, None where none is."""
+        return min(self._due.values(), default=None)
+
+    def all(self) -> Iterable[L]:
+        """Return what waits, in order."""
+        return tuple(self._parked)

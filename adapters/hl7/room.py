@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from adapters.hl7 import continuation, grammar
+from adapters.hl7 import continuation, grammar, sequence
 from adapters.hl7.authorities import Authorities
 from adapters.hl7.commands import COMMANDS
+from adapters.hl7.disk import Disk
 from adapters.hl7.feed import make_router
 from adapters.hl7.inbox import KIND, Inbox, holds
 from adapters.hl7.local import Locals
@@ -25,24 +26,25 @@ USUAL_VERSIONS = ("2.5", "2.5.1")
 
 
 def open(core: Core, settings: Any) -> Room:
-    """Return the room; of the settings it uses `hl7_*`, `mllp*`, `max_message`, `max_body` and `zone`."""
+    """Return the room; of the settings it uses `hl7_*`, `mllp*`, `max_message`, `max_body`, `store` and `zone`."""
     authorities, locals_ = Authorities(core), Locals(core)
     channels = Channels(core, settings, authorities, locals_)
-    inbox = Inbox(core)
+    disk = Disk(settings.store, settings.hl7_disk_low)
+    inbox = Inbox(
+        core, channels=channels.named, most=settings.hl7_waiting, retry_s=settings.hl7_retry, is_low=disk.is_low
+    )
+    inbox.use_hook(sequence.check)
     ways = Ways(core, settings, channels, inbox)
     collector = Collector(core, ZoneInfo(settings.zone), locals_)
 
     async def start() -> None:
         grammar.preload(*USUAL_VERSIONS)
         await channels.load()
+        await inbox.start()
         await ways.start()
 
     def metrics() -> Mapping[str, float]:
-        made = {
-            f'predmp_hl7_messages_total{{answer="{code}",state="{state}"}}': float(count)
-            for (code, state), count in sorted(inbox.counts.items())
-        }
-        return {**made, **collector.metrics(), **ways.metrics(), "predmp_hl7_lanes": float(len(inbox.lanes))}
+        return {**inbox.metrics(), **collector.metrics(), **ways.metrics()}
 
     return Room(
         "hl7",
@@ -51,9 +53,10 @@ def open(core: Core, settings: Any) -> Room:
             ChangeListener(authorities.types, authorities.changed),
             ChangeListener(locals_.types, locals_.changed),
         ),
-        tasks=(Task("hl7-collector", collector.run), *ways.tasks),
+        tasks=(Task("hl7-inbox", inbox.watch), Task("hl7-collector", collector.run), *ways.tasks),
         starts=(start,),
-        stops=(ways.stop,),
+        stops=(inbox.let_in, ways.stop, inbox.stop),
+        settled=inbox.settled,
         metrics=metrics,
         erasers=(Eraser(KIND, holds), Eraser(continuation.KIND, holds_part)),
     )

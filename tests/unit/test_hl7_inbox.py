@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -31,10 +32,14 @@ async def core() -> AsyncIterator[Core]:
         yield cast(Core, composed.hub)
 
 
-async def send(core: Core, *texts: str, inbox: Inbox | None = None) -> list[Answer]:
-    """Send messages one after the other."""
+async def send(core: Core, *texts: str, inbox: Inbox | None = None, channel: Channel = CHANNEL) -> list[Answer]:
+    """Send messages one after the other, each once the one before is applied."""
     box = inbox or Inbox(core)
-    return [await box.receive(CHANNEL, text.encode()) for text in texts]
+    answers = []
+    for text in texts:
+        answers.append(await box.receive(channel, text.encode()))
+        await box.drained()
+    return answers
 
 
 async def find(core: Core, query: str) -> list[Resource]:
@@ -151,7 +156,8 @@ async def test_results_are_linked_to_the_stay_that_they_name(core: Core) -> None
 
 
 async def test_a_stay_of_another_patient_is_not_taken_over(core: Core) -> None:
-    answers = await send(core, adt(control="C1"), adt(control="C2", person=pid(id="P2^^^CHU")))
+    told = replace(CHANNEL, ack_when="applied")
+    answers = await send(core, adt(control="C1"), adt(control="C2", person=pid(id="P2^^^CHU")), channel=told)
     assert codes(answers) == ["AA", "AE"]
     assert "204^" in answers[1].texts[0]
     assert len(await find(core, "Patient")) == 1, "nothing of a refused message is applied"
@@ -179,7 +185,7 @@ async def test_a_sender_can_be_told_that_applying_failed(core: Core) -> None:
         await core.submit(
             [Entry("POST", "Patient", {"resourceType": "Patient", "identifier": identifier})], actor=actor
         )
-    assert codes(await send(core, oru(), inbox=Inbox(core, ack_when="applied"))) == ["AE"]
+    assert codes(await send(core, oru(), channel=replace(CHANNEL, ack_when="applied"))) == ["AE"]
 
 
 async def test_what_failed_on_our_side_is_tried_again_when_it_comes_again(core: Core) -> None:
@@ -226,7 +232,9 @@ async def test_enhanced_mode_is_answered_twice(core: Core) -> None:
 
 async def test_an_answer_is_written_in_the_character_set_of_the_message(core: Core) -> None:
     text = adt().replace("UNICODE UTF-8", "8859/1").replace("HUB", "RÉGION")
-    answer = await Inbox(core).receive(CHANNEL, text.encode("latin-1"))
+    inbox = Inbox(core)
+    answer = await inbox.receive(CHANNEL, text.encode("latin-1"))
+    await inbox.drained()
     assert "RÉGION".encode("latin-1") in answer.frames[0]
     assert (await find(core, "Patient"))[0]["name"][0]["given"] == ["Amélie"]
 
@@ -245,9 +253,9 @@ async def test_one_patient_s_messages_are_applied_in_the_order_they_came(core: C
         inbox.receive(CHANNEL, adt("A08", f"C{n}", person=pid(name=name)).encode()) for n, name in enumerate(names)
     ]
     assert {answer.code for answer in await asyncio.gather(*tasks)} == {"AA"}
+    await inbox.drained()
     (patient,) = await find(core, "Patient")
     assert (patient["name"][0]["family"], patient["meta"]["versionId"]) == ("N29", "30")
-    assert len(inbox.lanes) == 0
 
 
 async def test_where_the_store_does_not_answer_nothing_is_accepted(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,10 +274,10 @@ async def test_a_fault_in_a_map_ends_no_connection_and_shows_no_value(
     async def broken(*_: Any) -> Any:
         raise KeyError("MARKEDNAME")
 
-    monkeypatch.setattr("adapters.hl7.inbox.plan", broken)
+    monkeypatch.setattr("adapters.hl7.effect.plan", broken)
     with caplog.at_level(logging.DEBUG):
         (answer,) = await send(core, oru(person=pid(name="MARKEDNAME^X")))
-    assert (answer.code, answer.state) == ("AA", "quarantined")
+    assert (answer.code, [row["state"] for row in await log(core)]) == ("AA", ["quarantined"])
     assert "KeyError" in caplog.text
     assert "MARKEDNAME" not in caplog.text
 
@@ -313,7 +321,7 @@ async def test_names_of_authorities_come_from_naming_systems(core: Core) -> None
     await authorities.changed("default", ())
     known = authorities.known("default")
     channel = Channel("mllp", "default", CHANNEL.zone, known)
-    await Inbox(core).receive(channel, oru(person=pid(id="7^^^LABO")).encode())
+    await send(core, oru(person=pid(id="7^^^LABO")), channel=channel)
     (patient,) = await find(core, "Patient")
     assert patient["identifier"][0]["system"] == "urn:oid:1.2.250.1.999.7"
 

@@ -1,0 +1,171 @@
+"""The backlog: what was received and is not applied yet, in order; how much of it there may be, who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from adapters.hl7.answer import Answer
+from adapters.hl7.arrival import Arrival
+from adapters.hl7.channels import Channel
+
+KEPT_BYTES: Final = 33_554_432  # of waiting messages that are kept in memory; others are read again
+WEIGHT: Final = 0.1  # of the newest measurement in the mean cost of a message
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A message that was received and is not applied yet."""
+
+    key: str
+    channel: Channel
+    raw: bytes  # b"" where it is read again from the store
+    at: int  # when it was received, microseconds since 1970
+    futures: list[asyncio.Future[Answer]] = field(default_factory=list)  # answered once it is applied
+    arrival: Arrival | None = None  # the message, once it was read
+    number: int = 0  # in the order of this process
+    tries: int = 0
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The patients it is about; where they are not known, its channel."""
+        found = self.arrival.lanes if self.arrival is not None else ()
+        return found or (f"{self.channel.tenant}|channel|{self.channel.name}",)
+
+    @property
+    def label(self) -> str:
+        """Its name, where it was read: what a log may show."""
+        return self.arrival.label if self.arrival is not None else "?"
+
+
+class Backlog:
+    """Waiting messages.
+
+    Args:
+        most: How many there may be before no more are taken in.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._ready: deque[Waiting] = deque()
+        self._known: dict[tuple[str, str], Waiting] = {}  # by tenant and key
+        self._bytes = self._added = self._passed = 0  # numbers of the newest message, of the last that was tried
+        self._room = asyncio.Event()
+        self._readers: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.cost = 0.004  # seconds a message, a running mean
+        self.is_stuck = False  # whether the store does not answer: then nobody waits
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether some message can be applied now."""
+        return bool(self._ready)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether some message was not tried yet, or is just being tried."""
+        return self._passed < self._added
+
+    @property
+    def has_readers(self) -> bool:
+        """Whether somebody waits for what was received."""
+        return bool(self._readers)
+
+    def holds(self, tenant: str, key: str) -> bool:
+        """Whether a message waits here."""
+        return (tenant, key) in self._known
+
+    def since(self) -> int | None:
+        """Return when the message was received that waits longest."""
+        first = next(iter(self._known.values()), None)
+        return None if first is None else first.at
+
+    # --- in and out ----------------------------------------------------------------------------------------
+
+    def add(self, one: Waiting) -> None:
+        """Let a message wait; one that waits already only gets the futures."""
+        place = (one.channel.tenant, one.key)
+        known = self._known.setdefault(place, one)
+        if known is not one:
+            known.futures += one.futures
+            return
+        self._added += 1
+        one.number = self._added
+        if self._bytes + len(one.raw) > KEPT_BYTES:
+            one.raw, one.arrival = b"", None
+        self._bytes += len(one.raw)
+        self._ready.append(one)
+
+    def first(self) -> Waiting:
+        """Return the message whose turn it is."""
+        return self._ready[0]
+
+    def take(self) -> Waiting:
+        """Take the message whose turn it is."""
+        return self._ready.popleft()
+
+    def give_back(self, several: Iterable[Waiting]) -> None:
+        """Let messages be the next again, in their order."""
+        self._ready.extendleft(reversed(list(several)))
+
+    def forget(self, one: Waiting) -> None:
+        """Let go of a message that is settled."""
+        self._known.pop((one.channel.tenant, one.key), None)
+        self._bytes -= len(one.raw)
+        self._room.set()
+
+    # --- who waits for it ----------------------------------------------------------------------------------
+
+    def room(self) -> Awaitable[None] | None:
+        """Return what to await before more messages are taken in; None where there is room."""
+        return None if len(self._known) < self._most else self._until_room()
+
+    async def _until_room(self) -> None:
+        while len(self._known) >= self._most:
+            self._room.clear()
+            await self._room.wait()
+
+    def open(self) -> None:
+        """Let all in: the hub ends, and what is stored is applied by the next one."""
+        self._most = 1 << 62
+        self._room.set()
+
+    def settled(self, within_s: float) -> Awaitable[None] | None:
+        """Return what to await until all that was received until now is applied, or put off.
+
+        Args:
+            within_s: It is waited for at most that long; not at all where more waits than can be applied in it.
+
+        Returns:
+            None where there is nothing to wait for.
+        """
+        if self._passed >= self._added or self.is_stuck or len(self._ready) * self.cost > within_s:
+            return None
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._readers.append((self._added, future))
+        return _within(future, within_s)
+
+    def measure(self, seconds: float, messages: int) -> None:
+        """Note how long some messages took."""
+        if messages:
+            self.cost += (seconds / messages - self.cost) * WEIGHT
+
+    def passed(self) -> None:
+        """Let readers go on whose messages were all tried."""
+        self._passed = self._ready[0].number - 1 if self._ready else self._added
+        while self._readers and (self._readers[0][0] <= self._passed or self._readers[0][1].done()):
+            _, future = self._readers.popleft()
+            if not future.done():
+                future.set_result(None)
+
+
+async def _within(future: asyncio.Future[None], seconds: float) -> None:
+    try:
+        await asyncio.wait([future], timeout=seconds)
+    finally:
+        future.cancel()

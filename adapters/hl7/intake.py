@@ -1,0 +1,265 @@
+"""Intake: messages are stored as they came, then acknowledged; all that wait share one commit.
+
+While a commit runs the next messages gather by themselves, so nothing is delayed to wait for company. The key is
+looked up in the transaction that stores: the same message again is answered as the first time, another one with
+its key is refused and kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from adapters.hl7 import ack
+from adapters.hl7.answer import DISK_LOW, STORE_DOWN, Answer
+from adapters.hl7.connection import HangUp
+from adapters.hl7.faults import Fault, Place
+from adapters.hl7.header import Header
+from adapters.hl7.record import INTERNAL, KIND, QUARANTINED, RECEIVED, error_part, raw_part, when
+from fhir_server import gate
+from fhir_server.errors import FhirError
+from fhir_server.interface import Core, Writing
+from fhir_server.model import Record
+
+MOST: Final = 256  # messages of one commit
+MOST_BYTES: Final = 16_777_216  # of one commit's messages, or one message
+KNOWN_KEY: Final = Fault("205", Place("MSH", 1, 10), "Another message has this control id.")
+
+log = logging.getLogger("predmp.hl7")
+
+
+class Verdict(NamedTuple):
+    """What a hook says of a message: the sequence number protocol, and what else decides in the same transaction."""
+
+    fault: Fault | None = None  # refuses it: it is kept in quarantine and answered with the fault
+    expected: int | None = None  # MSA-4
+    is_kept: bool = True  # False: it is answered and not stored (it is to be sent again)
+
+
+Hook: TypeAlias = Callable[[Writing, Header], Awaitable[Verdict | None]]
+"""Asked for each message that is new, in the transaction that stores it; may put records of its own. It may be
+asked twice about the same message (a transaction may run again), so it changes nothing but by `writing`."""
+
+
+@dataclass(slots=True)
+class Letter:
+    """A message on its way into the store."""
+
+    header: Header
+    code: str  # that it is answered once it is stored; "" where it is answered once it is applied
+    faults: tuple[Fault, ...]
+    more: Mapping[str, Any]  # kept with it
+    future: asyncio.Future[Answer]
+    later: asyncio.Future[Answer] | None = None  # told of its effect, where that is an answer of its own
+    answer: Answer = field(default_factory=lambda: Answer("", ""))
+    body: bytes = b""
+    state: str = ""  # that it has once it is stored
+    is_new: bool = False  # whether it is to be applied
+    at: int = 0  # when it was stored
+
+
+class Intake:
+    """Stores messages and answers them.
+
+    Args:
+        core: The door.
+        stored: Told of each message that is to be applied, in order, once it is durable and before it is answered.
+        room: Asked before a commit with the tenant; what it gives is awaited, e.g. until fewer messages wait.
+        is_low: Whether the disk has no room for more messages.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        stored: Callable[[Letter], None],
+        room: Callable[[str], Awaitable[None] | None] = lambda tenant: None,
+        is_low: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._core, self._stored, self._room, self._is_low = core, stored, room, is_low
+        self._waiting: deque[Letter] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self.hook: Hook | None = None
+        self.last = 0.0  # when the newest message came, by the clock of the event loop
+        self.counts: Counter[str] = Counter()  # answers, by code
+        self.refused: Counter[tuple[str, str]] = Counter()  # answers and states of new messages that are not applied
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def take(self, letter: Letter) -> None:
+        """Let a message wait for the next commit; its future gets the answer."""
+        loop = asyncio.get_running_loop()
+        self.last = loop.time()
+        self._waiting.append(letter)
+        if self._task is None:
+            self._task = loop.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Store and answer what came until now."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                letters = self._next()
+                try:
+                    if (full := self._room(letters[0].header.channel.tenant)) is not None:
+                        await full
+                except FhirError:
+                    self._refuse(letters, STORE_DOWN, self._core.now())
+                    continue
+                await self._commit(letters)
+        finally:
+            self._task = None
+
+    def _next(self) -> list[Letter]:
+        """Take the messages of one tenant from the front, as many as one commit takes."""
+        tenant, size = self._waiting[0].header.channel.tenant, 0
+        made: list[Letter] = []
+        while self._waiting and len(made) < MOST and size < MOST_BYTES:
+            if self._waiting[0].header.channel.tenant != tenant:
+                break
+            made.append(self._waiting.popleft())
+            size += len(made[-1].header.raw)
+        return made
+
+    async def _commit(self, letters: list[Letter]) -> None:
+        """Store messages in one transaction and answer them; where it fails none is kept, and none accepted."""
+        now = self._core.now()
+
+        async def work(writing: Writing) -> None:
+            for letter in letters:
+                await self._keep(writing, letter, now)
+
+        try:
+            if self._is_low():
+                self._refuse(letters, DISK_LOW, now)
+                return
+            await self._core.transact(letters[0].header.channel.tenant, work)
+        except FhirError:
+            self._refuse(letters, STORE_DOWN, now)
+            return
+        except Exception as error:  # a supervisor: one message that cannot be stored harms no other
+            if len(letters) > 1:
+                for letter in letters:
+                    await self._commit([letter])
+                return
+            log.error("message %s not stored: %s", letters[0].header.label, type(error).__name__)
+            self._refuse(letters, STORE_DOWN, now)
+            return
+        for letter in letters:
+            if letter.is_new:
+                self._stored(letter)
+            elif letter.body:
+                self.refused[letter.answer.code, letter.answer.state] += 1
+            self._tell(letter, letter.answer)
+
+    def _refuse(self, letters: list[Letter], fault: Fault, now: int) -> None:
+        for letter in letters:
+            header = letter.header
+            letter.is_new = False
+            if header.channel.when_store_down == "close":
+                self.counts[""] += 1
+                if not letter.future.done():
+                    letter.future.set_exception(HangUp())
+                continue
+            texts = header.answers("AR", kept=False, now=now, faults=(fault,))
+            self._tell(letter, Answer("AR", "", texts, header.codec))
+
+    def _tell(self, letter: Letter, answer: Answer) -> None:
+        if letter.is_new and letter.code == "":
+            self._accept(letter)  # the rest when it is applied
+            return
+        self.counts[answer.code] += 1
+        if answer.code != "AA":
+            log.warning("message %s answered %s, %s", letter.header.label, answer.code, answer.state or "not kept")
+        if not letter.future.done():
+            letter.future.set_result(answer)
+
+    def _accept(self, letter: Letter) -> None:
+        """Answer that a message is kept, where its sender asked for enhanced mode and waits for the effect apart."""
+        header = letter.header
+        to = header.sender
+        if letter.later is None or letter.future.done():
+            return
+        code = ack.accept_due(to, "AA", kept=True)
+        texts = (header.answer(code, now=letter.at),) if code else ()
+        self.counts[code] += 1
+        letter.future.set_result(Answer(code, letter.state, texts, header.codec, letter.later))
+
+    # --- inside the transaction, which may run twice --------------------------------------------------------
+
+    async def _keep(self, writing: Writing, letter: Letter, now: int) -> None:
+        header = letter.header
+        key = header.key
+        before = await writing.record(KIND, key)
+        if before is not None:
+            await self._known(writing, letter, before, now)
+            return
+        verdict = await self.hook(writing, header) if self.hook is not None else None
+        if verdict is not None and verdict.fault is not None:
+            self._fill(letter, now, verdict.fault.answer, (verdict.fault,), verdict)
+        else:
+            self._fill(letter, now, letter.code, letter.faults, verdict)
+        if verdict is None or verdict.is_kept:
+            await writing.put_record(KIND, key, letter.state, letter.body)
+
+    async def _known(self, writing: Writing, letter: Letter, before: Record, now: int) -> None:
+        """Answer a message whose key is known."""
+        header, body = letter.header, gate.load(before.body)
+        if body["sha256"] != header.sha256:
+            key = f"{header.key}|{header.sha256}"
+            again = await writing.record(KIND, key)
+            if again is None:
+                self._fill(letter, now, KNOWN_KEY.answer, (KNOWN_KEY,), None)
+                await writing.put_record(KIND, key, letter.state, letter.body)
+                return
+            before, body = again, gate.load(again.body)
+        elif before.state == QUARANTINED and body["error"]["code"] == INTERNAL:
+            # We failed on it, and it comes again: it is tried again.
+            for name in ("error", "next_at"):
+                body.pop(name, None)
+            before = await writing.put_record(KIND, before.key, RECEIVED, gate.write(body), lane=before.lane)
+        letter.is_new, letter.state, letter.at = before.state == RECEIVED, before.state, now
+        code, texts = body["code"], tuple(body["ack"])
+        if not code and letter.code:  # its channel waited for the effect then, and does not now
+            code, texts = letter.code, header.answers(letter.code, kept=True, now=now)
+        letter.answer = Answer(code, before.state, texts, header.codec)
+
+    def _fill(self, letter: Letter, now: int, code: str, faults: tuple[Fault, ...], verdict: Verdict | None) -> None:
+        """Make the answer and the record of a message that is new."""
+        header, expected = letter.header, None if verdict is None else verdict.expected
+        letter.at = now
+        letter.state = QUARANTINED if faults else RECEIVED
+        letter.is_new = not faults
+        is_kept = verdict is None or verdict.is_kept
+        texts = header.answers(code, kept=is_kept, now=now, faults=faults, expected=expected) if code else ()
+        letter.answer = Answer(code, letter.state if is_kept else "", texts, header.codec)
+        sender = header.form.sender
+        letter.body = gate.write(
+            {
+                "control_id": header.control_id,
+                "channel": header.channel.name,
+                "application": sender.application,
+                "facility": sender.facility,
+                "type": header.name,
+                "version": sender.version,
+                "received": when(now),
+                "sha256": header.sha256,
+                "charset": header.codec,
+                "code": code,
+                "ack": texts,
+                "attempts": 0,
+                "issues": (),
+                "unused": (),
+                "resources": (),
+                **({"error": error_part(faults[0])} if faults else {}),
+                **letter.more,
+                **(raw_part(header.raw, header.codec) if header.text is None else {"raw": header.text}),
+            }
+        )
