@@ -117,6 +117,13 @@ class Outcome(NamedTuple):
     written: int = 1  # resources that it wrote: a conditional delete may delete several
 
 
+class Reply(NamedTuple):
+    """What an address outside the hub answered."""
+
+    status: int
+    body: bytes
+
+
 class Change(NamedTuple):
     """A version about to be committed, with the one before it; enrichers and matchers look at these."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.steps import forbidden
 from fhir_server.interface import AccessLine, Asking, Eraser, Listener, Operation, Writing
 from fhir_server.jobs import Jobs
-from fhir_server.model import Actor, Change, Entry, Outcome, Resource, Version, Visibility
+from fhir_server.model import Actor, Change, Entry, Outcome, Reply, Resource, Version, Visibility
 from fhir_server.profiles import Judge
 from fhir_server.search.query import Query
 from fhir_server.search.registry import SearchParameters
@@ -71,6 +71,7 @@ class Hub:
     listeners: tuple[Listener, ...] = ()
     operations: tuple[Operation, ...] = ()
     erasers: tuple[Eraser, ...] = ()
+    call_out: Callable[..., Awaitable[Reply]]  # set by subscriptions, which have the one way out
 
     def __init__(
         self,
@@ -106,6 +107,10 @@ class Hub:
     def now(self) -> int:
         """Return microseconds since 1970-01-01T00:00Z."""
         return self._clock()
+
+    async def call(self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, most: int) -> Reply:
+        """Call an address outside the hub, within `outbound_allow`; raise Unavailable."""
+        return await self.call_out(method, url, headers, body, most=most)
 
     async def authenticate(self, authorization: str) -> Actor:
         """Return the actor of an Authorization header value; raise Unauthorized."""

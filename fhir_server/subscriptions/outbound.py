@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from fhir_server.errors import Unprocessable
+from fhir_server.errors import Unavailable, Unprocessable
+from fhir_server.model import Reply
 
 DEADLINE_S = 10.0
 MAX_ANSWER = 65_536  # bytes read of an answer
@@ -81,18 +82,7 @@ class Outbound:
             OSError, httpx.HTTPError, TimeoutError: There was no answer.
         """
         async with asyncio.timeout(DEADLINE_S):
-            host, port = _parts(url)
-            address = await self._resolve(url, host, port)
-            target = httpx.URL(url).copy_with(host=str(address))
-            sent = {**headers, "Host": urlsplit(url).netloc}
-            request = self._client.build_request(
-                method,
-                target,
-                headers=sent,
-                content=body,
-                extensions={"sni_hostname": host, "timeout": httpx.Timeout(DEADLINE_S).as_dict()},
-            )
-            answer = await self._client.send(request, stream=True)
+            answer = await self._send(method, url, headers, body)
             try:
                 read = 0
                 async for part in answer.aiter_raw():
@@ -102,6 +92,42 @@ class Outbound:
                 return answer.status_code
             finally:
                 await answer.aclose()
+
+    async def call(self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, most: int) -> Reply:
+        """Send a request and return the answer whole, its content coding undone.
+
+        Raises:
+            Unavailable: The address may not be called, there was no answer, or one of more than `most` bytes.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                answer = await self._send(method, url, headers, body)
+                try:
+                    read = bytearray()
+                    async for part in answer.aiter_bytes():
+                        read += part
+                        if len(read) > most:
+                            raise Unavailable("The answer from outside is longer than what is read.")
+                    return Reply(answer.status_code, bytes(read))
+                finally:
+                    await answer.aclose()
+        except Refused as error:
+            raise Unavailable(str(error)) from None
+        except (OSError, httpx.HTTPError, TimeoutError) as error:
+            raise Unavailable(f"There was no answer from outside: {type(error).__name__}.") from None
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+        """Return an answer whose body is not read yet."""
+        host, port = _parts(url)
+        address = await self._resolve(url, host, port)
+        request = self._client.build_request(
+            method,
+            httpx.URL(url).copy_with(host=str(address)),
+            headers={**headers, "Host": urlsplit(url).netloc},
+            content=body,
+            extensions={"sni_hostname": host, "timeout": httpx.Timeout(DEADLINE_S).as_dict()},
+        )
+        return await self._client.send(request, stream=True)
 
     async def read(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
         """Yield the body of an answer with status 200, of any length, its content coding undone.
@@ -123,17 +149,8 @@ class Outbound:
             raise Broken(type(error).__name__) from None
 
     async def _get(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
-        """Return an answer whose body is not read yet."""
-        host, port = _parts(url)
         async with asyncio.timeout(DEADLINE_S):
-            address = await self._resolve(url, host, port)
-            request = self._client.build_request(
-                "GET",
-                httpx.URL(url).copy_with(host=str(address)),
-                headers={**headers, "Host": urlsplit(url).netloc},
-                extensions={"sni_hostname": host, "timeout": httpx.Timeout(DEADLINE_S).as_dict()},
-            )
-            return await self._client.send(request, stream=True)
+            return await self._send("GET", url, headers, b"")
 
     async def _resolve(self, url: str, host: str, port: int) -> Address:
         loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ Matcher = Callable[[Transaction, Sequence[Change], Actor], Awaitable[None]]
 def open(hub: Hub, settings: Settings) -> tuple[Room, Matcher]:
     """Return what subscriptions hand in, and what matches changes inside their transaction."""
     outbound = Outbound(settings.outbound_allow)
+    hub.call_out = outbound.call
     matching = Matching(hub, outbound.check)
     delivery = Delivery(hub, outbound, system_clock)
 
