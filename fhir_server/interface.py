@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from fhir_server.model import Actor, Change, Entry, Outcome, Record, Resource, Version, Visibility
+from fhir_server.model import Actor, Change, Entry, Outcome, Record, Reply, Resource, Version, Visibility
 
 
 class Asking(Protocol):
@@ -65,10 +65,11 @@ class Writing(Asking, Protocol):
         """Apply entries as one FHIR transaction (conditional urls, urn:uuid references); validated, audited."""
         ...
 
-    async def merge(self, source: str, target: str, *, actor: Actor) -> list[str]:
+    async def merge(self, source: str, target: str, *, by: str) -> list[str]:
         """Make two Patients one, by their ids, as `$merge` does and `$unmerge` undoes; return what changed.
 
-        What permits the source to others stays with it: a merge that no person judged opens no record.
+        `by` is the room's name, as `Core.internal` takes it. What permits the source to others stays with it: a merge
+        that no person judged opens no record.
         """
         ...
 
@@ -185,6 +186,14 @@ class Core(Protocol):
 
     def now(self) -> int:
         """Return microseconds since 1970-01-01T00:00Z, of the hub's clock."""
+        ...
+
+    async def call(self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, most: int) -> Reply:
+        """Call an address outside the hub, within `outbound_allow`; of its answer at most `most` bytes are read.
+
+        Raises:
+            Unavailable: The address may not be called, there was no answer, or a longer one.
+        """
         ...
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from adapters.hl7.context import Context
+from adapters.hl7.datatypes import Json
 from adapters.hl7.maps.rows import Stated
+from adapters.hl7.movements import Movement
 from adapters.hl7.results import Report
 from adapters.hl7.tokens import Segment
 from adapters.hl7.wanted import Wanted as Wanted
+
+Key: TypeAlias = tuple[str, str]
+"""System and value of an identifier."""
 
 
 class Kind(NamedTuple):
@@ -31,11 +36,13 @@ class Kind(NamedTuple):
 class Visit:
     """A stay as a message tells it."""
 
-    key: tuple[str, str]  # system and value of its number
+    key: Key  # system and value of its number
     segment: Segment
     stated: tuple[Stated, ...] = ()
     trigger: str = ""
-    ended: str = ""  # when the stay ended where PV1-45 is empty, as FHIR writes it
+    movement: Movement | None = None  # ZBE: what happened in the stay, of which its places and statuses are made
+    prior: Key | None = None  # the number it had before (A50)
+    moves: bool = False  # whether it comes from another patient (A45)
 
     @property
     def patient_class(self) -> str:
@@ -43,17 +50,39 @@ class Visit:
         return self.segment.text(2)
 
 
+class Prior(NamedTuple):
+    """A number that a patient had: MRG-1."""
+
+    key: Key
+    segment: Segment
+    identifiers: tuple[Json, ...]  # all of MRG-1
+
+
+class Link(NamedTuple):
+    """Another patient who is the same person as this one, or is no longer thought to be (A24, A37)."""
+
+    key: Key
+    is_same: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A patient as a message tells it, with all that is said about them."""
 
-    key: tuple[str, str]
+    key: Key
     segment: Segment
     stated: tuple[Stated, ...]
     leads: bool  # whether the feed leads on identity (ADT) or only names the patient (results)
     visit: Visit | None = None
     reports: tuple[Report, ...] = ()
     wanted: tuple[Wanted, ...] = ()
+    prior: tuple[Prior, ...] = ()
+    link: Link | None = None
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All numbers by which the message is about patients: its lanes."""
+        return (self.key, *(one.key for one in self.prior), *((self.link.key,) if self.link else ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,9 +52,14 @@ def complete(current: Resource, stated: Sequence[Stated]) -> tuple[Resource, lis
 
 
 def united(current: list[Any], stated: list[Any]) -> list[Any]:
-    """Return identifiers by system and value: those stated renew the stored ones, none is lost."""
+    """Return identifiers by system and value: those stated renew the stored ones, none is lost.
+
+    One that is stored as old stays old: a merge or a change of number made it so.
+    """
     made = {(item.get("system"), item.get("value")): item for item in current}
-    made |= {(item.get("system"), item.get("value")): item for item in stated}
+    for item in stated:
+        key = item.get("system"), item.get("value")
+        made[key] = {**item, "use": "old"} if made.get(key, {}).get("use") == "old" else item
     return list(made.values())
 
 

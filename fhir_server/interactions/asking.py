@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from fhir_server import gate
@@ -12,6 +12,7 @@ from fhir_server.errors import BadRequest, TooCostly
 from fhir_server.identity.merge import plan_merge
 from fhir_server.model import EVERYTHING, Actor, Entry, Outcome, Record, Resource
 from fhir_server.search.query import Query
+from fhir_server.security.scopes import ALL
 from fhir_server.store.protocol import Transaction, View
 
 MOST_FOUND = 10_000  # resources that one `find` gives
@@ -116,21 +117,14 @@ class RoomTransaction(RoomView):
         """Apply entries as one FHIR transaction; validated, audited."""
         return await self._apply(self._tx, entries, actor, interaction, enrich)
 
-    async def merge(self, source: str, target: str, *, actor: Actor) -> list[str]:
-        """Make two Patients one; return what changed.
+    async def merge(self, source: str, target: str, *, by: str) -> list[str]:
+        """Make two Patients one, as a room named `by`; return what changed.
 
         Raises:
             FhirError: As `$merge`; TooCostly where more than 10,000 resources would change.
         """
-        plan = await plan_merge(
-            self._tx,
-            EVERYTHING,
-            source,
-            target,
-            result=None,
-            most=MOST_MERGED,
-            base_url=self._base_url,
-            is_judged=False,
-        )
+        limits: dict[str, Any] = {"most": MOST_MERGED, "base_url": self._base_url, "is_judged": False}
+        plan = await plan_merge(self._tx, EVERYTHING, source, target, result=None, **limits)
+        actor = Actor(self.tenant, by, ALL)
         await self._apply(self._tx, plan.entries(actor, self.now), actor, "$merge", False)
         return [version.reference for version, _ in plan.changes]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.hl7.convert import kind
-from adapters.hl7.maps.pv1 import status
+from adapters.hl7.maps.pv1 import status, status_of_class
 from adapters.hl7.tokens import tokenize
 from fhir_server.validation import validate
 from tests.hl7_messages import (
@@ -189,27 +189,44 @@ def test_a_national_number_counts_as_much_as_the_identity_is_reliable(
 
 
 def test_unused_segments_and_fields_are_listed_and_local_segments_too() -> None:
-    found = arrive(adt(person=pid(f10="X", f22="Y")) + "ZZZ|1|secret\rNK1|1|MARTIN\r")
-    assert found.unused == ("PID-10", "PID-22", "ZZZ", "NK1")
+    found = arrive(adt(person=pid(f10="X", f22="Y")) + "ZZZ|1|secret\rDB1|1|PT\r")
+    assert found.unused == ("PID-10", "PID-22", "ZZZ", "DB1")
     assert ("ZZZ[1]", "segment-local") in [(p.path, p.rule) for p in found.problems]
 
 
 # --- stays -----------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("trigger", "cls", "ended", "current", "expected"),
+    ("trigger", "cls", "ended", "expected"),
     [
-        pytest.param("A01", "I", False, "", "in-progress", id="admitted"),
-        pytest.param("A04", "O", False, "", "in-progress", id="registered"),
-        pytest.param("A04", "P", False, "", "planned", id="registered beforehand"),
-        pytest.param("A03", "I", False, "in-progress", "finished", id="discharged"),
-        pytest.param("A08", "I", False, "onleave", "onleave", id="an update changes no status"),
-        pytest.param("A08", "I", False, "", "in-progress", id="an update of an unknown stay: by its class"),
-        pytest.param("A08", "U", False, "", "unknown", id="of unknown class"),
-        pytest.param("A08", "I", True, "in-progress", "finished", id="an update that says when it ended"),
+        pytest.param("A01", "I", False, "in-progress", id="admitted"),
+        pytest.param("A04", "O", False, "in-progress", id="registered"),
+        pytest.param("A04", "P", False, "planned", id="registered beforehand"),
+        pytest.param("A03", "I", False, "finished", id="discharged"),
+        pytest.param("A08", "I", False, "", id="an update says nothing of the status"),
+        pytest.param("A08", "I", True, "finished", id="an update that says when it ended"),
+        pytest.param("A11", "I", True, "cancelled", id="a cancelled admission, whatever it says of an end"),
+        pytest.param("A13", "I", True, "in-progress", id="a cancelled discharge, though it repeats the end"),
+        pytest.param("A05", "I", False, "planned", id="pre-admitted"),
+        pytest.param("A14", "I", False, "planned", id="expected"),
+        pytest.param("A21", "I", False, "onleave", id="on leave"),
+        pytest.param("A22", "I", False, "in-progress", id="back from leave"),
+        pytest.param("A23", "I", False, "entered-in-error", id="a deleted visit"),
+        pytest.param("A27", "I", False, "cancelled", id="a cancelled expected admission"),
+        pytest.param("A38", "I", False, "cancelled", id="a cancelled pre-admission"),
+        pytest.param("A52", "I", False, "in-progress", id="no leave after all"),
+        pytest.param("A53", "I", False, "onleave", id="no return after all"),
+        pytest.param("A54", "I", False, "", id="another attending doctor says nothing of the status"),
     ],
 )
-def test_the_status_of_a_stay(trigger: str, cls: str, ended: bool, current: str, expected: str) -> None:
-    assert status(trigger, cls, ended=ended, current=current) == expected
+def test_the_status_of_a_stay(trigger: str, cls: str, ended: bool, expected: str) -> None:
+    assert status(trigger, cls, ended=ended) == expected
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"), [("IMP", "in-progress"), ("PRENC", "planned"), ("U", "unknown"), ("UNK", "unknown")]
+)
+def test_a_stay_of_which_no_event_is_known_has_the_status_of_its_class(cls: str, expected: str) -> None:
+    assert status_of_class(cls) == expected
 
 
 @pytest.mark.parametrize(
@@ -234,9 +251,19 @@ def test_a_stay_without_number_is_not_stored_and_that_is_told() -> None:
 
 
 def test_a_discharge_without_its_time_ends_when_it_was_recorded() -> None:
-    assert draft(adt("A03")).people[0].visit.ended == "2026-11-20T08:30:00+01:00"
+    assert ends(adt("A03")) == ["2026-11-20T08:30:00+01:00"]
     assert rules(adt("A03"))["end-from-EVN-2"] == "PV1[1]-45"
-    assert draft(adt("A03", stay=pv1(f45="20261121"))).people[0].visit.ended == ""
+    assert ends(adt("A03", stay=pv1(f45="20261121"))) == ["2026-11-21"]
+
+
+def test_a_cancelled_discharge_takes_the_end_away_though_it_repeats_it() -> None:
+    assert ends(adt("A13", stay=pv1(f45="20261121")))[-1] is None
+
+
+def ends(text: str) -> list[str | None]:
+    """Return what a message says of the end of the stay, in order."""
+    visit = draft(text).people[0].visit
+    return [one.value for one in visit.stated if one.row.element == "period.end"]
 
 
 # --- results ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any, Final
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import code_of, coded, identifier, mapped
 from adapters.hl7.demography import address, contact_point, human_name, text_name
+from adapters.hl7.maps.french import insee
 from adapters.hl7.maps.rows import GONE, Owns, Row, repeated, single
 from adapters.hl7.tokens import Parts, Segment, part
 
@@ -43,6 +44,7 @@ def _addresses(context: Context, segment: Segment, number: int) -> Any:
 def _birth_places(context: Context, segment: Segment, number: int) -> Any:
     found = [p for p in segment.repetitions(number) if part(p, 7) == BIRTH_PLACE]
     made = address(context, segment, number, found[0]) if found else None
+    made = insee(made, found[0]) if made else None
     return [{"url": EXTENSIONS + "patient-birthPlace", "valueAddress": made}] if made else None
 
 
@@ -136,12 +138,16 @@ def _none(item: dict[str, Any]) -> bool:
     return False
 
 
+def _all(item: dict[str, Any]) -> bool:
+    return True
+
+
 PID_TO_PATIENT: Final = (
     Row(2, "identifier", repeated(identifier), "PID-2"),
     Row(3, "identifier", repeated(identifier), "PID-3"),
     Row(4, "identifier", repeated(identifier), "PID-4"),
-    Row(5, "name", repeated(human_name), "PID-5"),
-    Row(9, "name", repeated(human_name), "PID-9; ours: an alias is added to the names", _none),
+    Row(5, "name", repeated(human_name), "PID-5", _all),
+    Row(9, "name", repeated(human_name), "PID-9; ours: an alias is added to the names", _none, 5),
     Row(
         6,
         "extension",
@@ -153,10 +159,10 @@ PID_TO_PATIENT: Final = (
     Row(7, "_birthDate", _birth_time, "PID-7 where longer than 8"),
     Row(8, "gender", _gender, "PID-8, AdministrativeSex"),
     Row(11, "address", _addresses, "PID-11, PID-12"),
-    Row(11, "extension", _birth_places, "ours: PID-11.7 BDL is no address of the patient", _is("patient-birthPlace")),
+    Row(11, "extension", _birth_places, "ours: PID-11.7 BDL: no address of theirs", _is("patient-birthPlace"), 23),
     Row(13, "telecom", _telecom("home"), "PID-13", _is_not_work),
     Row(14, "telecom", _telecom("work"), "PID-14", _is_work),
-    Row(40, "telecom", repeated(contact_point), "PID-40", _none),
+    Row(40, "telecom", repeated(contact_point), "PID-40", _none, 13),
     Row(15, "communication", _languages, "PID-15"),
     Row(16, "maritalStatus", single(mapped("MaritalStatus")), "PID-16, MaritalStatus"),
     Row(

@@ -16,6 +16,7 @@ from adapters.hl7.tokens import Parts, Segment, part
 
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 PREADMIT = "P"  # table 0004
+TEMPORARY = "urn:predmp:StructureDefinition:temporary-location"
 
 
 def _class(context: Context, segment: Segment, number: int) -> Any:
@@ -47,7 +48,18 @@ def _places(status: str) -> Any:
 
 
 def _stands(*statuses: str) -> Owns:
-    return lambda item: item.get("status") in statuses
+    return lambda item: item.get("status") in statuses and not _is_temporary(item)
+
+
+def _is_temporary(item: dict[str, Any]) -> bool:
+    return any(one.get("url") == TEMPORARY for one in item.get("extension", ()))
+
+
+def _temporary(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    where = place(context, segment, number, parts)
+    if where is None:
+        return None
+    return {"extension": [{"url": TEMPORARY, "valueBoolean": True}], "location": where, "status": "active"}
 
 
 def _visit(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
@@ -80,6 +92,12 @@ def _time(context: Context, segment: Segment, number: int) -> Any:
     return moment.text if moment else None
 
 
+def patient_class(context: Context, segment: Segment) -> Json | None:
+    """Return PV1-2 as Encounter.class; None where it is empty or has no map."""
+    made: Json | None = _class(context, segment, 2) if segment.is_valued(2) else None
+    return made
+
+
 PV1_TO_ENCOUNTER: Final = (
     Row(2, "class", _class, "PV1-2, PatientClass[EncounterClass]"),
     Row(3, "location", _places("active"), "PV1-3", _stands("active", "planned")),
@@ -90,6 +108,13 @@ PV1_TO_ENCOUNTER: Final = (
     Row(8, "participant", _participants("REF"), "PV1-8", _plays("REF")),
     Row(9, "participant", _participants("CON"), "PV1-9", _plays("CON")),
     Row(10, "serviceType", single(mapped("HospitalService")), "PV1-10, HospitalService"),
+    Row(
+        11,
+        "location",
+        repeated(_temporary),
+        "PV1-11; ours: the extension that the guide names is no extension of R4",
+        _is_temporary,
+    ),
     Row(13, "hospitalization.reAdmission", single(mapped("ReadmissionIndicator")), "PV1-13, ReadmissionIndicator"),
     Row(14, "hospitalization.admitSource", single(coded), "PV1-14"),
     Row(15, "hospitalization.specialArrangement", _listed(mapped("AmbulatoryStatus")), "PV1-15, AmbulatoryStatus"),
@@ -110,22 +135,43 @@ USED: Final = frozenset({1} | {row.field for row in PV1_TO_ENCOUNTER})
 """Fields that count as used: 1 is a running number."""
 
 
-def status(trigger: str, patient_class: str, *, ended: bool, current: str) -> str:
-    """Return Encounter.status: by the end of the stay, else the event, else what it was, else the class.
+STATUS: Final = "status"
+STATUS_ROW: Final = Row(2, STATUS, _class, "ours: the event tells it, see `status`")
+END_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 45)
+NUMBER_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 19)
+
+CANCELLED: Final = {
+    "A11": "cancelled", "A27": "cancelled", "A38": "cancelled", "A23": "entered-in-error", "A13": "in-progress",
+    "A52": "in-progress", "A53": "onleave",
+}  # fmt: skip
+"""Events that take another back: they tell the status whatever PV1-45 says. Source: the guide's Event[EncounterStatus]
+for A11 A13 A23 A27 A38; ours: A52 (no leave after all) and A53 (no return after all)."""
+
+
+def status(trigger: str, patient_class: str, *, ended: bool) -> str:
+    """Return what an event says about Encounter.status, "" where it says nothing of it.
 
     Args:
         trigger: MSH-9.2, e.g. "A08".
         patient_class: PV1-2.
         ended: Whether PV1-45 is valued.
-        current: The stored status, "" where there is no Encounter yet.
     Source: the guide's tables Event[EncounterStatus] and PatientClass[EncounterStatus]; ours: A08 does not
         change it (the guide says unknown), A04 of class P is planned.
     """
+    if trigger in CANCELLED:
+        return CANCELLED[trigger]
     if ended:
         return "finished"
-    by_class = table("PatientClass[EncounterStatus]").get(patient_class)
     if trigger == "A04" and patient_class == PREADMIT:
         return "planned"
     if trigger != "A08" and trigger in table("Event[EncounterStatus]"):
         return table("Event[EncounterStatus]")[trigger].code
-    return current or (by_class.code if by_class else "unknown")
+    return ""
+
+
+def status_of_class(code: str) -> str:
+    """Return the status of a stay of which no event told one, by Encounter.class.
+
+    Source: the guide's table PatientClass[EncounterStatus].
+    """
+    return {"PRENC": "planned", "UNK": "unknown", "U": "unknown"}.get(code, "in-progress")

@@ -23,6 +23,17 @@ class Row(NamedTuple):
     convert: Callable[[Context, Segment, int], Any]  # None: could not be read, the element stays as it is
     guide: str  # the row of the guide it follows, or "ours" with the reason
     owns: Owns | None = None  # of a list: which items stem from this field; None: all of them
+    with_field: int = 0  # of a list: the field whose row it is said with, where both own the same items
+
+    @property
+    def clock(self) -> str:
+        """What is newer or older as a whole: the element, or what one field says of a list."""
+        return self.element if self.owns is None else f"{self.element}#{self.with_field or self.field}"
+
+
+def whole(field: int, element: str, guide: str, owns: Owns | None = None, with_field: int = 0) -> Row:
+    """Return a row whose value is made of several fields or segments: its reader states it, `state` does not."""
+    return Row(field, element, lambda context, segment, number: None, guide, owns, with_field)
 
 
 class Stated(NamedTuple):

@@ -2,44 +2,100 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from adapters.hl7.context import Context
 from adapters.hl7.draft import Kind, Person, Visit
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
+from adapters.hl7.maps import french, zbe
 from adapters.hl7.maps import pv1 as pv1_map
+from adapters.hl7.maps.pv2 import PV2_TO_ENCOUNTER
+from adapters.hl7.maps.pv2 import USED as PV2_USED
 from adapters.hl7.maps.rows import Stated, state
+from adapters.hl7.messages import patient_parts
 from adapters.hl7.messages.person import read_person, visit_key
-from adapters.hl7.tokens import Segment
+from adapters.hl7.tokens import NULL, Segment
+
+IDENTITY: Final = frozenset({"A28", "A31"})
+"""Events about the person alone: a PV1 in them is there for form's sake (class N)."""
+
+
+def segments_of(root: Group, name: str) -> list[Segment]:
+    """Return all segments of a name, wherever they stand."""
+    return [one for one in root.walk() if one.name == name]
+
+
+def only_patient(root: Group) -> Segment:
+    """Return the one PID of a message.
+
+    Raises:
+        Refused: There is none, or more than one.
+    """
+    found = segments_of(root, "PID")
+    if len(found) != 1:
+        raise Refused(Fault("100", Place("PID"), "The message is about one patient: it has one PID."))
+    return found[0]
 
 
 def read_admission(context: Context, root: Group, what: Kind, message: str) -> tuple[Person, ...]:
-    """Read an ADT message about one patient and one stay."""
-    found = {name: [s for s in root.walk() if s.name == name] for name in ("PID", "PV1", "EVN")}
-    if len(found["PID"]) != 1:
-        raise Refused(Fault("100", Place("PID"), "The message is about one patient: it has one PID."))
-    pid = found["PID"][0]
+    """Read an ADT message about one patient and, but for identity messages, one stay."""
+    return (read_stay(context, list(root.walk()), only_patient(root), what),)
+
+
+def read_identity(context: Context, root: Group, what: Kind, message: str) -> tuple[Person, ...]:
+    """Read an ADT message about a person (A28, A31): no stay is touched, also where it has a PV1."""
+    person = read_person(context, only_patient(root), leads=True)
+    for pv1 in segments_of(root, "PV1"):
+        context.take(pv1, frozenset({1, 2}))
+    return (patient_parts.with_parts(context, list(root.walk()), person, None),)
+
+
+def read_stay(context: Context, segments: list[Segment], pid: Segment, what: Kind) -> Person:
+    """Read a patient with all that the segments say of them and of their stay."""
     person = read_person(context, pid, leads=True)
-    if not found["PV1"]:
-        return (person,)
-    pv1 = found["PV1"][0]
+    visit = read_visit(context, segments, pid, what)
+    return patient_parts.with_parts(context, segments, person, visit)
+
+
+def read_visit(context: Context, segments: list[Segment], pid: Segment, what: Kind) -> Visit | None:
+    """Read the stay: PV1, PV2, ZBE and the other segments about it; None where it has no number."""
+    pv1 = next((one for one in segments if one.name == "PV1"), None)
+    if pv1 is None:
+        return None
     key = visit_key(context, pid, pv1)
     if key is None:
         context.note(pv1, 19, "visit-number-missing")
-        return (person,)
+        return None
     context.take(pv1, pv1_map.USED)
-    stated = tuple(state(pv1_map.PV1_TO_ENCOUNTER, context, pv1))
+    stated = state(pv1_map.PV1_TO_ENCOUNTER, context, pv1)
     if not pv1.is_valued(19):
-        row = next(r for r in pv1_map.PV1_TO_ENCOUNTER if r.field == 19)
-        stated = (*stated, Stated(row, [{"system": key[0], "value": key[1]}]))
-    ended = _end(context, found["EVN"], pv1) if what.trigger == "A03" else ""
-    return (Person(person.key, pid, person.stated, True, Visit(key, pv1, stated, what.trigger, ended)),)
+        stated.append(Stated(pv1_map.NUMBER_ROW, [{"system": key[0], "value": key[1]}]))
+    stated += _ending(context, segments, pv1, what.trigger)
+    if said := pv1_map.status(what.trigger, pv1.text(2), ended=pv1.is_valued(45)):
+        stated.append(Stated(pv1_map.STATUS_ROW, said))
+    for pv2 in (one for one in segments if one.name == "PV2"):
+        context.take(pv2, PV2_USED)
+        stated += state(PV2_TO_ENCOUNTER, context, pv2)
+    stated += french.state_extensions(context, segments, french.ENCOUNTER)
+    movement = zbe.read_movement(context, segments, pv1, what.trigger)
+    return Visit(key, pv1, tuple(stated), what.trigger, movement)
 
 
-def _end(context: Context, events: list[Segment], pv1: Segment) -> str:
-    """Return when a discharge happened where PV1-45 does not say it: EVN-6, else EVN-2."""
-    if pv1.is_valued(45) or not events:
-        return ""
+def _ending(context: Context, segments: list[Segment], pv1: Segment, trigger: str) -> list[Stated]:
+    """Return what an event says about the end of the stay beside PV1-45.
+
+    A discharge without PV1-45 ends it when it happened (EVN-6), else when it was recorded (EVN-2). A cancelled
+    discharge (A13) takes the end away, whatever PV1-45 repeats of it. A deleted end (PV1-45 `""`) opens the stay again.
+    """
+    if trigger == "A13":
+        return [Stated(pv1_map.END_ROW, None)]
+    if pv1.raw(45) == NULL:
+        return [Stated(pv1_map.STATUS_ROW, "in-progress")]
+    events = [one for one in segments if one.name == "EVN"]
+    if trigger != "A03" or pv1.is_valued(45) or not events:
+        return []
     number = 6 if events[0].is_valued(6) else 2
     moment = context.moment(events[0], number, events[0].text(number))
     context.note(pv1, 45, f"end-from-EVN-{number}")
-    return moment.text if moment else ""
+    return [Stated(pv1_map.END_ROW, moment.text)] if moment else []

@@ -38,11 +38,28 @@ def read_person(context: Context, pid: Segment, *, leads: bool) -> Person:
     if codes & DOUBTED:
         stated = [_without_ins(context, pid, one) for one in stated]
     known = next((one.value for one in stated if one.row.field == 3), None) or []
-    fit = [i for i in known if i["system"] not in INS_TYPES or (TRUSTED in codes and not codes & DOUBTED)]
+    trusted = TRUSTED in codes and not codes & DOUBTED
+    return Person(own_key(context, pid, 3, known, ins=trusted), pid, tuple(stated), leads)
+
+
+def own_key(context: Context, segment: Segment, field: int, known: list[Json], *, ins: bool = False) -> tuple[str, str]:
+    """Return the identifier that tells who it is: the first with an authority.
+
+    Args:
+        context: The message's.
+        segment: Where the identifiers stand.
+        field: In which field.
+        known: The identifiers.
+        ins: Whether a national number (INS) counts.
+
+    Raises:
+        Refused: None has an authority.
+    """
+    fit = [i for i in known if i["system"] not in INS_TYPES or ins]
     own = [i for i in fit if i["system"] != context.facility_system] or (fit if context.facility != UNKNOWN else [])
     if not own:
-        raise Refused(Fault("101", pid.place(3), "The patient's identifier has no assigning authority."))
-    return Person((own[0]["system"], own[0]["value"]), pid, tuple(stated), leads)
+        raise Refused(Fault("101", segment.place(field), "The patient's identifier has no assigning authority."))
+    return own[0]["system"], own[0]["value"]
 
 
 def _without_ins(context: Context, pid: Segment, one: Stated) -> Stated:

@@ -1,0 +1,73 @@
+"""Which of what a message says is newer than what the same sender said before, element by element.
+
+A message that comes late changes only what no newer one spoke of: so the events of a patient or a stay end in the
+same state whatever order they come in. What each element was last said is kept beside the resource, under its
+first identifier, which never goes away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from adapters.hl7.maps.rows import Stated
+from adapters.hl7.planned import CLOCK
+from adapters.hl7.times import micros
+from fhir_server import gate
+from fhir_server.interface import Writing
+from fhir_server.model import Resource
+
+
+class Heard(NamedTuple):
+    """What of a message counts."""
+
+    stated: tuple[Stated, ...]
+    said: frozenset[str]  # all clocks that this sender ever set on the resource
+    is_outdated: bool  # some of it was older than what is stored
+
+
+def name_of(resource: Resource, sender: str) -> str:
+    """Return under which name the clocks of a resource are kept."""
+    first = (resource.get("identifier") or [{}])[0]
+    return "|".join((resource["resourceType"], first.get("system", ""), first.get("value", ""), sender, "said"))
+
+
+async def hear(
+    writing: Writing, name: str, at: datetime | None, stated: Sequence[Stated], current: Resource | None, mark: str = ""
+) -> Heard:
+    """Return what of a message is not older than what its sender said before; its time is kept.
+
+    Args:
+        writing: The transaction.
+        name: See `name_of`.
+        at: When the event was recorded (datetime); None: unknown, then all of it counts.
+        stated: What the message says.
+        current: The stored resource; None: it is not there, so nothing of it is known. Its identifiers stay as they are
+            where an older message names them too.
+        mark: A clock that is set beside those of what is said; "" for none.
+    """
+    before = await writing.record(CLOCK, name) if current is not None else None
+    clocks: dict[str, int] = gate.load(before.body) if before is not None else {}
+    if at is None:
+        return Heard(tuple(stated), frozenset(clocks), False)
+    now = micros(at)
+    fresh = [_fitting(one, current, clocks.get(one.row.clock, now) > now) for one in stated]
+    kept = tuple(one for one in fresh if one is not None)
+    late = any(clocks.get(one.row.clock, now) > now for one in stated)
+    names = [one.row.clock for one in kept] + ([mark] if mark else [])
+    made = clocks | {each: max(now, clocks.get(each, now)) for each in names}
+    if made != clocks:
+        await writing.put_record(CLOCK, name, "", gate.write(dict(sorted(made.items()))))
+    return Heard(kept, frozenset(made), late)
+
+
+def _fitting(one: Stated, current: Resource | None, is_late: bool) -> Stated | None:
+    """Return a late statement where it still counts: identifiers are never lost, the newer one of a number stays."""
+    if not is_late:
+        return one
+    if one.row.element != "identifier":
+        return None
+    known = {(item.get("system"), item.get("value")) for item in (current or {}).get("identifier", ())}
+    new = [item for item in one.value or () if (item.get("system"), item.get("value")) not in known]
+    return one._replace(value=new) if new else None
