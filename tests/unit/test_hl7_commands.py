@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.hl7.commands import COMMANDS, messages, read_answer
+from adapters.hl7.commands import COMMANDS, messages
 from adapters.hl7.log.entry import read_entry
 from adapters.hl7.mllp import END, VT
+from adapters.hl7.send import read_answer
 from fhir_server import gate
 from fhir_server.model import Record
 from tests.hl7_messages import adt, oru

@@ -1,0 +1,197 @@
+"""`predmp hl7 send`: messages and batches to an MLLP listener, over TCP or TLS; a line for each answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import ssl
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from adapters.hl7 import batch
+from adapters.hl7.faults import Refused
+from adapters.hl7.framing import END, VT
+
+GOOD = frozenset({"AA", "CA"})
+BATCH = (b"FHS", b"BHS")
+
+
+def configure(actions: Any) -> None:
+    """Add the action and its options."""
+    send = actions.add_parser("send", help="send messages by MLLP and print what they are answered")
+    send.add_argument("files", nargs="+", type=Path, metavar="FILE", help="messages, or a batch (FHS or BHS)")
+    send.add_argument("--to", default="127.0.0.1:2575", metavar="HOST:PORT", help="where to (default 127.0.0.1:2575)")
+    send.add_argument("--json", action="store_true", help="one JSON object an answer")
+    send.add_argument("--each", action="store_true", help="send the messages of a batch one by one")
+    send.add_argument(
+        "--repeat", type=int, default=1, metavar="N", help="send all N times; each time with control ids of their own"
+    )
+    send.add_argument("--timeout", type=float, default=30.0, metavar="S", help="seconds an answer may take (30)")
+    send.add_argument("--tls", action="store_true", help="TLS; the options below imply it")
+    send.add_argument("--ca", type=Path, metavar="FILE", help="PEM file: who signs the listener's certificate")
+    send.add_argument("--cert", type=Path, metavar="FILE", help="PEM file: the certificate to show")
+    send.add_argument("--key", type=Path, metavar="FILE", help="PEM file: its key, where it is not in the same file")
+    send.add_argument("--server-name", metavar="NAME", help="name in the listener's certificate (that of --to)")
+
+
+def messages(data: bytes) -> Iterator[bytes]:
+    """Yield the messages of a file: MLLP frames, or messages one after the other, each beginning with MSH."""
+    if VT in data:
+        for frame in data.split(VT)[1:]:
+            yield frame.partition(END[:1])[0]
+        return
+    text = data.replace(b"\r\n", b"\r").replace(b"\n", b"\r")
+    if batch.is_batch(text):
+        yield from (message.rstrip(b"\r ") + b"\r" for message in batch.split(text).messages)
+    elif text.strip(b"\r "):
+        yield text.strip(b"\r ") + b"\r"
+
+
+def frames(data: bytes, *, each: bool) -> Iterator[bytes]:
+    """Yield what is sent of a file: a batch as it is, unless its messages are to be sent one by one."""
+    text = data.replace(b"\r\n", b"\r").replace(b"\n", b"\r").lstrip(b"\r ")
+    if not each and VT not in data and text.startswith(BATCH):
+        yield text
+    else:
+        yield from messages(data)
+
+
+def _renamed(frame: bytes, number: int) -> bytes:
+    """Return a frame whose messages have control ids of their own in a repetition."""
+    if number == 1:
+        return frame
+    lines = frame.split(b"\r")
+    for at, line in enumerate(lines):
+        if line.startswith(b"MSH") and (cells := line.split(line[3:4])) and len(cells) > 9:
+            cells[9] += b"-%d" % number
+            lines[at] = line[3:4].join(cells)
+    return b"\r".join(lines)
+
+
+class Due(NamedTuple):
+    """Which answers are waited for."""
+
+    controls: tuple[str, ...]  # MSH-10 of the messages, once for each answer
+
+    @classmethod
+    def of(cls, frame: bytes) -> Due:
+        """Tell by MSH-15 and MSH-16: AL is waited for; in original mode there is one answer."""
+        controls: list[str] = []
+        for line in frame.split(b"\r"):
+            if not line.startswith(b"MSH"):
+                continue
+            cells = [*line.split(line[3:4]), *[b""] * 17]
+            accept, respond = cells[14], cells[15]
+            answers = 1 if not accept and not respond else (accept == b"AL") + (respond == b"AL")
+            controls += [cells[9].decode("utf-8", "replace")] * answers
+        return cls(tuple(controls))
+
+
+def _context(args: argparse.Namespace) -> ssl.SSLContext | None:
+    if not (args.tls or args.ca or args.cert or args.key or args.server_name):
+        return None
+    context = ssl.create_default_context(cafile=args.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if args.cert:
+        context.load_cert_chain(args.cert, args.key)
+    return context
+
+
+def _connected(args: argparse.Namespace) -> socket.socket:
+    host, _, port = args.to.rpartition(":")
+    plain = socket.create_connection((host.strip("[]"), int(port)), timeout=args.timeout)
+    if (context := _context(args)) is None:
+        return plain
+    try:
+        return context.wrap_socket(plain, server_hostname=args.server_name or host.strip("[]"))
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _bad(text: str) -> int:
+    print(f"predmp hl7: {text}", file=sys.stderr)
+    return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Send, print a line for each answer; 1 where one is not accepted, 2 where nothing could be sent."""
+    host, _, port = args.to.rpartition(":")
+    if not host or not port.isdigit() or args.repeat < 1 or args.timeout <= 0:
+        return _bad("--to is HOST:PORT, --repeat at least 1, --timeout more than 0")
+    try:
+        files = [(path, list(frames(path.read_bytes(), each=args.each))) for path in args.files]
+    except OSError as error:
+        return _bad(f"{error.filename}: {error.strerror}")
+    except Refused as refused:
+        return _bad(f"the batch cannot be parted at {refused.fault.place.path}: {refused.fault.detail}")
+    problems = 0
+    try:
+        with _connected(args) as line:
+            exchange = _Exchange(line)
+            for number in range(1, args.repeat + 1):
+                for path, found in files:
+                    for frame in found:
+                        for answer in exchange.send(_renamed(frame, number)):
+                            problems += answer["code"] not in GOOD
+                            print(json.dumps({"file": str(path), **answer}) if args.json else _line(path, answer))
+    except OSError as error:  # ssl.SSLError is one
+        reason = getattr(error, "reason", "") if isinstance(error, ssl.SSLError) else error.strerror
+        return _bad(f"{args.to}: {reason or type(error).__name__}")
+    return 1 if problems else 0
+
+
+class _Exchange:
+    """Sends frames on a connection and reads what answers them."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line, self._buffer = line, b""
+
+    def send(self, frame: bytes) -> Iterator[dict[str, str]]:
+        """Send one frame and yield its answers; an answer to none of its messages is the only one."""
+        self._line.sendall(VT + frame + END)
+        due = list(Due.of(frame).controls)
+        while due:
+            for answer in read_answers(self._receive()):
+                yield answer
+                if answer["control_id"] not in due:
+                    return
+                due.remove(answer["control_id"])
+                if answer["code"] in ("CE", "CR") and answer["control_id"] in due:
+                    due.remove(answer["control_id"])
+
+    def _receive(self) -> str:
+        while END not in self._buffer:
+            part = self._line.recv(65_536)
+            if not part:
+                raise ConnectionResetError
+            self._buffer += part
+        frame, _, self._buffer = self._buffer.partition(END)
+        return frame.lstrip(VT).decode("utf-8", "replace")
+
+
+def read_answers(text: str) -> list[dict[str, str]]:
+    """Return code, control id and error of each acknowledgement in a frame."""
+    parts = text.split("\rMSH")
+    heads = [parts[0], *("MSH" + part for part in parts[1:])]
+    found = [read_answer(part) for part in heads if "\rMSA" in part]
+    return found or [read_answer(text)]
+
+
+def read_answer(text: str) -> dict[str, str]:
+    """Return code, control id and error of an acknowledgement."""
+    field = text[3:4] or "|"
+    lines = [line.split(field) for line in text.split("\r") if line]
+    msa: Sequence[str] = next((cells for cells in lines if cells[0] == "MSA"), [])
+    errors = [" ".join(cell for cell in cells[1:] if cell) for cells in lines if cells[0] == "ERR"]
+    made = {"code": msa[1] if len(msa) > 1 else "", "control_id": msa[2] if len(msa) > 2 else ""}
+    return {**made, "error": "; ".join(errors)} if errors else made
+
+
+def _line(path: Path, answer: dict[str, str]) -> str:
+    return "  ".join(
+        text for text in (str(path), answer["control_id"], answer["code"], answer.get("error", "")) if text
+    )
