@@ -166,6 +166,9 @@ class Settings:
     mllp_tls_client_ca: str = _var(
         "", str, "PEM file: who may sign MLLP clients' certificates; then they must have one"
     )
+    device_watch: int = _var(
+        60, _positive, "Seconds between two looks for expected measurements and devices that are missing"
+    )
     mqtt: str = _var("", _broker, "MQTT 5 broker of devices: mqtt://HOST[:1883] or mqtts://HOST[:8883]; empty: none")
     mqtt_client: str = _var("predmp", str, "Client identifier at the broker; of several hubs each has its own")
     mqtt_user: str = _var("", str, "User name at the broker")

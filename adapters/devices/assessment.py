@@ -2,55 +2,173 @@
 
 from __future__ import annotations
 
-from adapters.devices import reason
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from adapters.devices import measures, reason
 from adapters.devices.instant import exact
-from adapters.devices.measure import Measure, Panel, fitting, measures_of, panel_of
+from adapters.devices.measure import Panel, fitting, measures_of, panel_of
+from adapters.devices.measures import Measure
 from adapters.devices.reading import Measured, Part, Reading, Sample
 from adapters.devices.reason import Reason
-from adapters.devices.unit import UNITS, convert, unit_of
+from adapters.devices.unit import UNITS, Unit, convert, unit_of
+
+PANEL: Final = "panel"
+SHAPES: Final[Mapping[str, frozenset[frozenset[str]]]] = MappingProxyType(
+    {
+        kind: frozenset(frozenset(shape.split()) for shape in shapes)
+        for kind, shapes in {
+            PANEL: ("number",),
+            measures.QUANTITY: ("number", "absent"),
+            measures.CODED: ("coded", "absent"),
+            measures.WAVE: ("wave", "absent"),
+            measures.MEDIA: ("media",),
+            measures.EVENT: ("", "coded"),
+            measures.MEDICATION: ("", "number", "coded", "medication", "number medication", "coded medication"),
+        }.items()
+    }
+)
+"""What a reading of each kind holds: one of these sets."""
+MOST_DOSE: Final = 10_000
+LONGEST: Final = 31 * 86_400_000_000  # microseconds that a reading may last
+
+
+class Span(NamedTuple):
+    """When, by the device's own clock; None where it has none."""
+
+    instant: int | None
+    end: int | None
+
+    @property
+    def lasted(self) -> int | None:
+        """Microseconds that it took."""
+        return self.end - self.instant if self.end is not None and self.instant is not None else None
 
 
 def assess(reading: Reading) -> Measured | Reason:
     """Return the reading in canonical units, or the first reason why it stays out of the record."""
     panel = panel_of(reading.system, reading.code)
-    if panel is None and not measures_of(reading.system, reading.code):
+    candidates = measures_of(reading.system, reading.code)
+    if panel is None and not candidates:
         return reason.CODE_UNKNOWN
-    if (panel is not None) != reading.is_panel or not reading.samples:
+    if panel is None and candidates[0].kind == measures.CONTROL:
+        return reason.CONTROL_SOLUTION
+    if not _has_shape(reading, panel, candidates):
         return reason.MALFORMED
+    span = _span(reading)
+    if isinstance(span, Reason):
+        return span
+    return _of_panel(reading, panel, span) if panel else _of_kind(reading, candidates, span)
+
+
+def _has_shape(reading: Reading, panel: Panel | None, candidates: Sequence[Measure]) -> bool:
+    """Whether the reading has what its code asks for, and nothing else."""
+    kind = PANEL if panel else candidates[0].kind
+    return _given(reading) in SHAPES[kind] and (kind == PANEL) == reading.is_panel
+
+
+def _given(reading: Reading) -> frozenset[str]:
+    is_absent = len(reading.samples) == 1 and bool(reading.samples[0].absent) and not reading.is_panel
+    there = {
+        "number": bool(reading.samples) and not is_absent,
+        "absent": is_absent,
+        "coded": reading.coded is not None,
+        "wave": reading.wave is not None,
+        "media": reading.media is not None,
+        "medication": reading.medication is not None,
+    }
+    return frozenset(name for name, is_there in there.items() if is_there)
+
+
+def _span(reading: Reading) -> Span | Reason:
+    instant = exact(reading.at) if reading.at else None
+    end = exact(reading.end) if reading.end else None
+    if (reading.at and instant is None) or (reading.end and (end is None or instant is None)):
+        return reason.TIME_UNREADABLE
+    if instant is not None and end is not None and not 0 <= end - instant <= LONGEST:
+        return reason.TIME_UNREADABLE
+    if instant is None and not reading.id:
+        return reason.UNTRACEABLE
+    return Span(instant, end)
+
+
+def _of_panel(reading: Reading, panel: Panel, span: Span) -> Measured | Reason:
     parts: list[Part] = []
-    category = "vital-signs"
     for sample in reading.samples:
-        judged = _judge(reading.system, sample)
+        judged = _judge(reading.system, sample, span)
         if isinstance(judged, Reason):
             return judged
-        measure, part = judged
-        category = measure.category if panel is None else category
-        parts.append(part)
-    if panel is not None and (missing := _incomplete(panel, parts)):
+        parts.append(judged[1])
+    if missing := _incomplete(panel, parts):
         return missing
-    instant = exact(reading.at) if reading.at else None
-    if reading.at and instant is None:
-        return reason.TIME_UNREADABLE
-    if not reading.at and not reading.id:
-        return reason.UNTRACEABLE
     mdc = reading.code if reading.system == "mdc" else ""
-    loinc = (panel.loinc,) if panel else parts[0].loinc
-    text = panel.fr if panel else parts[0].text
-    return Measured(loinc, mdc, text, category, tuple(parts), panel is not None, reading.at, instant)
+    made = _made(reading, span, (panel.loinc,), panel.fr, "vital-signs", tuple(parts))
+    return replace(made, mdc=mdc, is_panel=True)
 
 
-def _judge(system: str, sample: Sample) -> tuple[Measure, Part] | Reason:
+def _of_kind(reading: Reading, candidates: tuple[Measure, ...], span: Span) -> Measured | Reason:
+    measure, parts = candidates[0], tuple[Part, ...]()
+    wave = reading.wave
+    if measure.kind == measures.QUANTITY or (measure.kind == measures.MEDICATION and reading.samples):
+        judged = _judge(reading.system, reading.samples[0], span)
+        if isinstance(judged, Reason):
+            return judged
+        measure, parts = judged[0], (judged[1],)
+    elif reading.samples:
+        parts = (_absent(reading.system, reading.samples[0], measure),)
+    elif wave is not None:
+        unit = unit_of(wave.unit)
+        if unit is None:
+            return reason.UNIT_UNKNOWN
+        if unit.dimension != UNITS[measure.unit].dimension:
+            return reason.UNIT_MISMATCH
+        wave = wave._replace(unit=unit.code)
+    made = _made(reading, span, measure.loinc, measure.fr, measure.category, parts)
+    return replace(
+        made,
+        mdc=reading.code if reading.system == "mdc" else str(measure.mdc[0]) if measure.kind == measures.EVENT else "",
+        kind=measure.kind,
+        local=measure.local,
+        snomed=measure.snomed,
+        wave=wave,
+        alert=measure.alert,
+        jump=measure.jump,
+    )
+
+
+def _made(
+    reading: Reading, span: Span, loinc: tuple[str, ...], text: str, category: str, parts: tuple[Part, ...]
+) -> Measured:
+    return Measured(
+        loinc, "", text, category, parts, False, reading.at, span.instant, end=reading.end, end_instant=span.end,
+        coded=reading.coded, media=reading.media, medication=reading.medication, statuses=reading.statuses,
+        types=reading.types,
+    )  # fmt: skip
+
+
+def _judge(system: str, sample: Sample, span: Span) -> tuple[Measure, Part] | Reason:
     candidates = measures_of(system, sample.code)
     if not candidates:
         return reason.CODE_UNKNOWN
-    if sample.value is None:
-        return reason.VALUE_UNREADABLE
+    if sample.value is None and not sample.unit:
+        return candidates[0], _absent(system, sample, candidates[0])
     unit = unit_of(sample.unit)
     if unit is None:
         return reason.UNIT_UNKNOWN
-    measure = fitting(candidates, unit)
+    if candidates[0].kind == measures.MEDICATION:
+        return _dose(system, sample, candidates[0], unit)
+    measure = fitting(candidates, unit, lasted=span.lasted)
     if measure is None:
         return reason.UNIT_MISMATCH
+    if sample.value is None:
+        return measure, _absent(system, sample, measure)
+    return _converted(system, sample, measure, unit)
+
+
+def _converted(system: str, sample: Sample, measure: Measure, unit: Unit) -> tuple[Measure, Part] | Reason:
+    assert sample.value is not None
     wanted = UNITS[measure.unit]
     value = convert(sample.value, unit, wanted, decimals=measure.decimals)
     if not measure.low <= value <= measure.high:
@@ -58,16 +176,30 @@ def _judge(system: str, sample: Sample) -> tuple[Measure, Part] | Reason:
     same = (unit.factor, unit.offset, unit.dimension) == (wanted.factor, wanted.offset, wanted.dimension)
     mdc = sample.code if system == "mdc" else ""
     shown = sample.unit.strip() if same and not sample.unit.strip().isdigit() else wanted.code
-    part = Part(measure.loinc, mdc, measure.fr, value, shown, wanted.code, None if same else sample)
-    return measure, part
+    return measure, Part(measure.loinc, mdc, measure.fr, value, shown, wanted.code, None if same else sample)
+
+
+def _dose(system: str, sample: Sample, measure: Measure, unit: Unit) -> tuple[Measure, Part] | Reason:
+    """Return a dose in the unit it was given in: doses are not converted."""
+    if sample.value is None:
+        return measure, _absent(system, sample, measure)
+    if not 0 < sample.value <= MOST_DOSE:
+        return reason.VALUE_IMPLAUSIBLE
+    return measure, Part((), sample.code, measure.fr, sample.value, unit.code, unit.code, None)
+
+
+def _absent(system: str, sample: Sample, measure: Measure) -> Part:
+    mdc = sample.code if system == "mdc" else ""
+    return Part(measure.loinc, mdc, measure.fr, None, "", measure.unit, None, sample.absent)
 
 
 def _incomplete(panel: Panel, parts: list[Part]) -> Reason | None:
     """Return why the components do not make the panel: one missing, twice or foreign, or a pressure upside down."""
-    values = {part.loinc[0]: part.value for part in parts}
+    values = {part.key: part.value for part in parts}
     if len(values) != len(parts) or not values.keys() <= {*panel.required, *panel.optional}:
         return reason.MALFORMED
     if not values.keys() >= set(panel.required):
         return reason.COMPONENT_MISSING
     systolic, diastolic = (values[code] for code in panel.required)
-    return reason.VALUE_IMPLAUSIBLE if systolic <= diastolic else None
+    upside_down = systolic is not None and diastolic is not None and systolic <= diastolic
+    return reason.VALUE_IMPLAUSIBLE if upside_down else None

@@ -6,7 +6,9 @@ moments after the last period that ended. Source: FHIR R4 4.0.1, https://hl7.org
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import tzinfo
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -34,6 +36,7 @@ class Assigned(NamedTuple):
     device: str  # Device/ID
     owner: str  # Device.patient, "" none
     uses: tuple[Use, ...]
+    names: Mapping[str, tuple[DeviceName, ...]] = MappingProxyType({})  # identifiers of each Patient/ID
 
 
 async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assigned | Reason:
@@ -49,8 +52,16 @@ async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assig
     uses = [use for statement in statements if (use := use_of(statement, zone)) is not None]
     owner = patient_of(found[0].get("patient"))
     known = {patient for patient in {owner, *(use.patient for use in uses)} if patient}
-    present = {patient for patient in known if await asking.resource(patient) is not None}
-    return Assigned(reference, owner if owner in present else "", tuple(use for use in uses if use.patient in present))
+    names = {patient: _names(person) for patient in sorted(known) if (person := await asking.resource(patient))}
+    held = tuple(use for use in uses if use.patient in names)
+    return Assigned(reference, owner if owner in names else "", held, names)
+
+
+async def find_device(asking: Asking, name: DeviceName) -> str:
+    """Return `Device/ID` of the one device in service that has an identifier; "" where there is none, or several."""
+    token = quote(f"{_escaped(name.system)}|{_escaped(name.value)}", safe="")
+    found = [device for device in await asking.find(f"Device?identifier={token}") if _is_in_service(device)]
+    return f"Device/{found[0]['id']}" if len(found) == 1 else ""
 
 
 def patient_at(assigned: Assigned, instant: int) -> str | Reason:
@@ -93,6 +104,11 @@ def patient_of(reference: Any) -> str:
     text = reference.get("reference", "") if isinstance(reference, dict) else ""
     type, _, id = text.partition("/")
     return f"Patient/{id.partition('/')[0]}" if type == "Patient" and id else ""
+
+
+def _names(person: Resource) -> tuple[DeviceName, ...]:
+    pairs = ((item.get("system", ""), item.get("value", "")) for item in person.get("identifier", ()))
+    return tuple(DeviceName(system, value) for system, value in pairs if value)
 
 
 def _covers(use: Use, instant: int) -> bool:

@@ -1,88 +1,98 @@
-"""`POST /devices` and `GET /devices/quarantine` over HTTP."""
+"""`POST /devices`, `POST /devices/sessions` and `GET /devices/quarantine` over HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.devices import quarantine
-from adapters.devices.arrival import arrival_key, first_arrival
-from adapters.devices.format import JSON, SOURCES, Given, check, read_body
-from adapters.devices.intake import Intake, Result
-from adapters.devices.message import MAX_READINGS
-from adapters.devices.reading import DeviceName
-from adapters.devices.reading_json import is_text
+from adapters.devices import quarantine, schema
+from adapters.devices.intake import ROOM, Intake, Result
+from adapters.devices.message import Message, bounded, read_message, read_messages
+from adapters.devices.session import Opening, Session, close_session, open_session, read_opening
 from fhir_server import gate
-from fhir_server.errors import BadParameter, BadRequest, Forbidden, TooLarge
-from fhir_server.interface import Asking, Core
+from fhir_server.errors import (
+    BadParameter,
+    BadRequest,
+    FhirError,
+    Forbidden,
+    NotFound,
+    TooLarge,
+    Unprocessable,
+    UnsupportedMediaType,
+)
+from fhir_server.interface import Asking, Core, Writing
 from fhir_server.model import Actor, Record
+from fhir_server.pages.form import read_body
 
 MAX_BODY: Final = 2_097_152  # bytes: 1,000 readings of 2 kB
-
-_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": 256}
-_NUMBER: Final = {
-    "description": "a decimal number or the text of one; its digits are kept",
-    "type": ["number", "string"],
-}
-_READING: Final = {
-    "type": "object",
-    "required": ["code"],
-    "additionalProperties": False,
-    "properties": {
-        "system": {"enum": ["loinc", "mdc"], "default": "loinc"},
-        "code": _TEXT,
-        "value": _NUMBER,
-        "unit": _TEXT,
-        "components": {
-            "description": "of a panel such as 85354-9, in place of value and unit",
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["code", "value", "unit"],
-                "properties": {"code": _TEXT, "value": _NUMBER, "unit": _TEXT},
-            },
-        },
-        "at": {"type": "string", "description": "FHIR dateTime with seconds and offset"},
-        "id": {**_TEXT, "description": "the sender's own id of the reading"},
-    },
-}
-BODY: Final = {
-    "type": "object",
-    "required": ["device", "readings"],
-    "additionalProperties": False,
-    "properties": {
-        "device": {"type": "object", "required": ["system", "value"], "properties": {"system": _TEXT, "value": _TEXT}},
-        "readings": {"type": "array", "minItems": 1, "maxItems": MAX_READINGS, "items": _READING},
-    },
-}
-"""JSON Schema of the request, shown in OpenAPI; `message` is what reads it."""
+MAX_MEDIA_BODY: Final = 33_554_432  # bytes, where it holds pictures, sounds or waves
+NDJSON: Final = ("application/x-ndjson", "application/ndjson")
 
 
 def make_router(core: Core, intake: Intake) -> APIRouter:
     """Return the routes of the device feed."""
     router = APIRouter(tags=["devices"])
+    feed = Feed(core, intake)
+    json = {"application/json": {"schema": schema.BODY}, NDJSON[0]: {"schema": schema.MESSAGE}}
+    session = {"application/json": {"schema": schema.SESSION}}
+    for path, run, content in (
+        ("/devices", feed.post_readings, json),
+        ("/devices/sessions", feed.post_session, session),
+    ):
+        router.add_api_route(
+            path,
+            run,
+            methods=["POST"],
+            response_class=Response,
+            openapi_extra={"requestBody": {"required": True, "content": content}},
+        )
+    router.add_api_route("/devices/quarantine", feed.get_quarantine, methods=["GET"], response_class=Response)
+    return router
 
-    async def post_readings(request: Request) -> Response:
-        """Take readings, in any of the formats; answers one result each, in order, device after device.
 
-        `device` (system|value) names the device of Open mHealth data points in place of their `user_id`.
-        """
-        actor = await core.authenticate(request.headers.get("authorization", ""))
-        if not actor.may("c", "Observation"):
-            raise Forbidden("The token's scopes do not allow creating an Observation.")
-        given = await _given(core, request, actor)
-        results: list[Result] = []
-        for message in given.messages:
-            results += await intake.take(message, actor=actor, source=given.format)
-        language = core.pages.language(request)
-        return _json({"results": [result_json(result, language) for result in results]})
+class Feed:
+    """The HTTP feed."""
 
-    async def get_quarantine(request: Request) -> Response:
+    def __init__(self, core: Core, intake: Intake) -> None:
+        self._core, self._intake = core, intake
+
+    async def post_readings(self, request: Request) -> Response:
+        """Take readings of one device or of many; answers one result each, in order."""
+        actor = await self._sender(request)
+        kind, body = await _read(request, json_only=False)
+        messages = _lines(body) if kind in NDJSON else read_messages(gate.parse(body))
+        results = await self._intake.take_all(messages, actor=actor)
+        return self._answer(request, results)
+
+    async def post_session(self, request: Request) -> Response:
+        """Take a cart's session: one Encounter, its readings and media; answers the Encounter and one result each."""
+        actor = await self._sender(request)
+        if not actor.may("c", "Encounter"):
+            raise Forbidden("The token's scopes do not allow creating an Encounter.")
+        _, body = await _read(request, json_only=True)
+        opening = read_opening(gate.parse(body))
+        bounded(list(opening.messages))
+        patient = await self._patient(opening, actor)
+        own = self._core.internal(actor.tenant, ROOM)
+
+        async def begin(writing: Writing) -> Session:
+            return await open_session(writing, opening, patient, actor=actor, own=own)
+
+        session: Session = await self._core.transact(actor.tenant, begin)
+        results = await self._intake.take_all(opening.messages, actor=actor)
+        if not opening.stays_open:
+            await self._core.transact(actor.tenant, lambda writing: close_session(writing, opening, own=own))
+        status = "in-progress" if opening.stays_open else "finished"
+        return self._answer(request, results, session=opening.id, encounter=session.encounter, status=status)
+
+    async def get_quarantine(self, request: Request) -> Response:
         """List readings that were kept aside, oldest first; for the operator. `after` is the `seq` of the last one."""
-        actor = await core.authenticate(request.headers.get("authorization", ""))
+        actor = await self._core.authenticate(request.headers.get("authorization", ""))
         if not actor.is_operator or not actor.may("r", "Observation"):
             raise Forbidden("Only the operator sees what was kept aside.")
         after = _after(request)
@@ -90,19 +100,32 @@ def make_router(core: Core, intake: Intake) -> APIRouter:
         async def work(asking: Asking) -> list[Record]:
             return await quarantine.kept(asking, after=after)
 
-        rows: list[Record] = await core.ask(actor.tenant, work)
-        return _json({"quarantined": [{"seq": row.seq, "at": row.at, **gate.load(row.body)} for row in rows]})
+        rows: list[Record] = await self._core.ask(actor.tenant, work)
+        return _json({"quarantined": [quarantine.shown(row) for row in rows]})
 
-    content = {"application/json": {"schema": BODY}, **{name: {"schema": {}} for name in SOURCES if name != JSON}}
-    router.add_api_route(
-        "/devices",
-        post_readings,
-        methods=["POST"],
-        response_class=Response,
-        openapi_extra={"requestBody": {"required": True, "content": content}},
-    )
-    router.add_api_route("/devices/quarantine", get_quarantine, methods=["GET"], response_class=Response)
-    return router
+    async def _sender(self, request: Request) -> Actor:
+        actor = await self._core.authenticate(request.headers.get("authorization", ""))
+        if not actor.may("c", "Observation"):
+            raise Forbidden("The token's scopes do not allow creating an Observation.")
+        return actor
+
+    async def _patient(self, opening: Opening, actor: Actor) -> str:
+        """Return Patient/ID of a session's patient, whom the caller may see; raise Unprocessable."""
+        try:
+            if isinstance(opening.patient, str):
+                return (await self._core.read(opening.patient, actor=actor)).reference
+            token = quote(f"{_escaped(opening.patient.system)}|{_escaped(opening.patient.value)}", safe="")
+            found = (await self._core.search(f"Patient?identifier={token}&_count=2", actor=actor)).resources
+        except NotFound:
+            found = []
+        if len(found) != 1:
+            raise Unprocessable("The session's patient is not known here, or not to this caller.")
+        return f"Patient/{found[0]['id']}"
+
+    def _answer(self, request: Request, results: Sequence[Sequence[Result]], **more: str) -> Response:
+        language = self._core.pages.language(request)
+        flat = [result_json(result, language) for of_device in results for result in of_device]
+        return _json({**more, "results": flat})
 
 
 def result_json(result: Result, language: str) -> dict[str, Any]:
@@ -115,46 +138,34 @@ def result_json(result: Result, language: str) -> dict[str, Any]:
     return made
 
 
-async def _given(core: Core, request: Request, actor: Actor) -> Given:
-    """Read the body; relative times of one sent again under its Idempotency-Key stay what they were.
-
-    Raises:
-        BadRequest, Malformed, TooLarge, UnsupportedMediaType: It cannot be taken.
-    """
-    media_type, device = request.headers.get("content-type", JSON), _device(request)
-    check(media_type)
-    body = await _body(request)
-    given = read_body(media_type, body, now=core.now(), device=device)
-    name = request.headers.get("idempotency-key", "")
-    if given.is_relative and name:
-        first = await first_arrival(core, actor.tenant, arrival_key("http", actor.subject, name))
-        given = read_body(media_type, body, now=first, device=device)
-    return given
+async def _read(request: Request, *, json_only: bool) -> tuple[str, bytes]:
+    """Read the body within its bound; raise TooLarge, BadRequest, UnsupportedMediaType."""
+    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if kind != "application/json" and (json_only or kind not in NDJSON):
+        raise UnsupportedMediaType("Readings are posted as application/json or application/x-ndjson.")
+    body = await read_body(request, MAX_MEDIA_BODY, "A message of readings has at most 33,554,432 bytes.")
+    # A message of numbers alone is small; what is longer must hold media or waves.
+    if len(body) > MAX_BODY and b'"media"' not in body and b'"samples"' not in body:
+        raise TooLarge("A message of readings has at most 2,097,152 bytes, unless it holds media or samples.")
+    return kind, body
 
 
-def _device(request: Request) -> DeviceName | None:
-    text = request.query_params.get("device")
-    if text is None:
-        return None
-    system, separator, value = text.partition("|")
-    if not (separator and is_text(system) and is_text(value)):
-        raise BadParameter("device is an identifier: system|value.")
-    return DeviceName(system, value)
-
-
-async def _body(request: Request) -> bytes:
-    """Read the body within its bound; raise TooLarge, BadRequest."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BODY:
-                raise TooLarge("A message of readings has at most 2,097,152 bytes.")
-            parts.append(part)
-    except ClientDisconnect:
-        raise BadRequest("The body was cut off.") from None
-    return b"".join(parts)
+def _lines(body: bytes) -> list[Message]:
+    """Read NDJSON: one message a line; raise BadRequest that names the line."""
+    messages: list[Message] = []
+    for number, line in enumerate(body.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            messages.append(read_message(gate.parse(line)))
+            bounded(messages)
+        except FhirError as error:
+            if isinstance(error, TooLarge):
+                raise
+            raise BadRequest(f"Line {number}: {error.text} Nothing of the body was taken.") from None
+    if not messages:
+        raise BadRequest("The body holds no message.")
+    return messages
 
 
 def _after(request: Request) -> int:
@@ -162,6 +173,12 @@ def _after(request: Request) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise BadParameter("after is a number that a row was listed with.")
     return int(text)
+
+
+def _escaped(text: str) -> str:
+    for character in "\\,|$":
+        text = text.replace(character, "\\" + character)
+    return text
 
 
 def _json(value: Any) -> Response:

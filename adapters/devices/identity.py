@@ -1,12 +1,14 @@
 """What makes a reading the same reading: the keys by which a copy is known.
 
-A sender's own id names the reading of its device. Without one, device, code and instant do, as in the identifier of
-the Personal Health Device guide (https://hl7.org/fhir/uv/phd/), which holds device, type and timestamp.
+A sender's own id names the reading of its device. Device, patient, type and the device's own time do too: that is the
+identifier for conditional creates of the Personal Health Device guide (https://hl7.org/fhir/uv/phd/), the same through
+whichever gateway a reading comes. Where one sender gives two ids to readings of one moment, it means two readings.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
@@ -16,24 +18,85 @@ from fhir_server import gate
 
 READING: Final = "urn:predmp:devices:reading"  # identifier system: which reading of which device
 CONTENT: Final = "urn:predmp:devices:content"  # identifier system: digest of what it says
+PHD: Final = "http://hl7.org/fhir/uv/phd/StructureDefinition/PhdBaseObservation"  # identifier system
+EUI_64: Final = "urn:oid:1.2.840.10004.1.1.1.0.0.1.0.0.1.2680"  # identifier system of a PHD's system id
+
+_START: Final = 946_684_800_000_000  # 2000-01-01T00:00Z, microseconds since 1970
+_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]{2}(?:[-:]?[0-9A-Fa-f]{2}){5}(?:(?:[-:]?[0-9A-Fa-f]{2}){2})?", re.ASCII)
+_FRACTION: Final = re.compile(r"\.(\d+)", re.ASCII)
 
 
 def key_of(device: DeviceName, reading: Reading, measured: Measured) -> str:
     """Return the key of a reading: equal for a copy, whichever gateway brings it and in whatever zone it writes."""
-    if reading.id:
-        return _digest("id", *device, reading.id)
-    return _digest("time", *device, "+".join(measured.loinc), str(measured.instant))
+    return _digest("id", *device, reading.id) if reading.id else moment_of(device, measured)
+
+
+def moment_of(device: DeviceName, measured: Measured) -> str:
+    """Return the key of what a device measures at a moment of its own clock; "" where it has none."""
+    if measured.instant is None:
+        return ""
+    # Sleep and steps may begin at the same instant and last one hour, or the day.
+    lasted = [str(measured.lasted)] if measured.lasted else []
+    return _digest("time", *device, _type(measured), str(measured.instant), *lasted, *measured.types)
 
 
 def content_of(measured: Measured) -> str:
     """Return a digest of what a reading says, in canonical units: another value under the same key differs."""
-    parts = sorted((part.loinc[0], part.ucum, str(Fraction(part.value))) for part in measured.parts)
-    return _digest("+".join(measured.loinc), str(measured.instant), *(text for part in parts for text in part))
+    parts = sorted((part.key, part.ucum, _number(part.value, part.absent)) for part in measured.parts)
+    more = [repr(item) for item in (measured.coded, measured.medication) if item is not None]
+    if measured.wave is not None:
+        wave = measured.wave
+        more += [wave.unit, *(str(n) for n in (wave.origin, wave.period, wave.factor)), " ".join(wave.data)]
+    if measured.media is not None:
+        more += [measured.media.content_type, hashlib.sha256(measured.media.data).hexdigest()]
+    return _digest(_type(measured), str(measured.instant), *(text for part in parts for text in part), *more)
+
+
+def phd_identifier(device: DeviceName, patient: str, measured: Measured) -> str:
+    """Return `device-patient-type-timestamp[..duration][-types]`; "" for a reading without the device's own time.
+
+    Args:
+        device: As it is named: a system id without dashes, or whatever else names it.
+        patient: `value-system` of the Patient's identifier, or its id.
+        measured: With the device's own time, never the corrected one.
+    """
+    if measured.instant is None:
+        return ""
+    name = device.value
+    if device.system == EUI_64 or "eui-" in device.system:
+        name = re.sub(r"[-:]", "", name).upper() if _HEXADECIMAL.fullmatch(name) else name
+    return "-".join((name, patient, measured.code, _timestamp(measured), *measured.types))
+
+
+def _timestamp(measured: Measured) -> str:
+    """Return seconds since 2000 at the device's resolution, its offset in quarters of an hour, and the duration.
+
+    The seconds are those of UTC, so that two gateways that write one instant in two zones name one reading; the
+    guide's offset is left out for the same reason.
+    """
+    assert measured.instant is not None
+    fraction = _FRACTION.search(measured.at)
+    decimals = min(len(fraction[1].rstrip("0")), 6) if fraction else 0
+    text = _seconds(measured.instant - _START, decimals)
+    return f"{text}..{_seconds(measured.lasted, decimals)}" if measured.lasted else text
+
+
+def _seconds(microseconds: int, decimals: int) -> str:
+    whole, rest = divmod(microseconds, 1_000_000)
+    return f"{whole}.{rest:06}"[: len(str(whole)) + 1 + decimals].rstrip(".")
 
 
 def raw_key(device: DeviceName, raw: Mapping[str, Any]) -> str:
     """Return the key of a reading as it was sent: a copy of one that was kept aside finds its place again."""
     return _digest("raw", *device, gate.write(dict(sorted(raw.items()))).decode())
+
+
+def _type(measured: Measured) -> str:
+    return "+".join(measured.loinc) or measured.mdc or measured.local
+
+
+def _number(value: Any, absent: str) -> str:
+    return absent if value is None else str(Fraction(value))
 
 
 def _digest(*texts: str) -> str:

@@ -6,7 +6,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/datatypes.html#dateTime
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,3 +63,32 @@ def written(at: int) -> str:
     """Return a FHIR instant in UTC to the millisecond: `2026-11-20T07:00:00.000Z`."""
     moment = _EPOCH + timedelta(microseconds=at)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{at // 1000 % 1000:03}Z"
+
+
+def moved(text: str, by: int, like: str = "") -> str:
+    """Return an exact dateTime moved by microseconds, with as many decimals of a second as it had or as it needs.
+
+    Args:
+        text: A dateTime with time of day and offset.
+        by: Microseconds; may be negative.
+        like: A dateTime whose zone offset the result has; its own where it is empty.
+    """
+    instant = exact(text)
+    assert instant is not None
+    zone = datetime.fromisoformat(like or text).utcoffset() or timedelta()
+    spoken = (_EPOCH + timedelta(microseconds=instant + by)).astimezone(timezone(zone))
+    decimals = _decimals(text)
+    if spoken.microsecond % 10 ** (6 - decimals):
+        decimals = 3 if not spoken.microsecond % 1000 and decimals < 3 else 6
+    fraction = f".{spoken.microsecond:06}"[: decimals + 1] if decimals else ""
+    return f"{spoken:%Y-%m-%dT%H:%M:%S}{fraction}{_offset(zone)}"
+
+
+def _decimals(text: str) -> int:
+    found = _EXACT.fullmatch(text)
+    return min(len(found[1]) - 1, 6) if found is not None and found[1] else 0
+
+
+def _offset(zone: timedelta) -> str:
+    minutes = round(zone.total_seconds() / 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"

@@ -1,37 +1,48 @@
 """The way of a reading into the record: assessed, given to its patient, stored once, or kept aside with a reason.
 
 Every feed comes here. Each reading is its own transaction, so that a bad one does not hurt others, and passes the
-ordinary door, so that triage runs in that same transaction.
+ordinary door, so that triage runs in that same transaction. Events (a fall, an alarm) go before all else.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from datetime import tzinfo
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from adapters.devices import reason
+from adapters.devices import quarantine, reason
+from adapters.devices.alarm import told
+from adapters.devices.artefact import Memory, Suspicion
 from adapters.devices.assessment import assess
-from adapters.devices.assignment import Assigned, find_assigned, patient_at
-from adapters.devices.identity import CONTENT, READING, content_of, key_of
-from adapters.devices.message import Message, Received
-from adapters.devices.observation import build_observation
-from adapters.devices.quarantine import is_kept, keep, release
-from adapters.devices.reading import DeviceName, Measured
+from adapters.devices.assignment import Assigned, find_assigned, find_device, patient_at
+from adapters.devices.correction import COINCIDENT, Effective, build_coincident, coincident, effective
+from adapters.devices.filing import Name, build, match, name_of, type_of
+from adapters.devices.measure import measures_of
+from adapters.devices.message import Message, Received, context_of
+from adapters.devices.metric import missing_metric
+from adapters.devices.observation import Filing
+from adapters.devices.reading import DeviceName, Measured, Reading
 from adapters.devices.reason import Reason
+from adapters.devices.release import WAITING, overtaken
+from adapters.devices.session import Session, find_session
+from adapters.devices.watch import hear, is_watched
 from fhir_server.errors import FhirError
 from fhir_server.interface import Asking, Core, Writing
-from fhir_server.model import Actor, Entry, Resource
+from fhir_server.model import Actor, Entry, Resource, Scope
 
 PARALLEL: Final = 32  # readings of one message under way at once
+ROOM: Final = "devices"  # who this room is when it acts by itself
 
 
 class Result(NamedTuple):
     """What became of a reading."""
 
     status: str  # stored duplicate quarantined
-    reference: str = ""  # Observation/ID
+    reference: str = ""  # Type/ID of its first resource
     reason: Reason | None = None
 
 
@@ -39,7 +50,29 @@ class Known(NamedTuple):
     """What the hub knows before it takes a message."""
 
     assigned: Assigned | Reason
-    kept: tuple[bool, ...]  # for each reading: whether it is kept aside
+    gateway: dict[str, Any] | None  # a Reference
+    session: Session | None
+    watched: tuple[str, ...]  # Device/ID of those whose silence somebody waits to hear of
+    kept: tuple[bool, ...]  # for each reading: whether it is, or was, kept aside
+
+
+class Sending(NamedTuple):
+    """A message under way."""
+
+    message: Message
+    known: Known
+    actor: Actor
+    source: str
+
+
+class Fit(NamedTuple):
+    """A reading that may be filed."""
+
+    measured: Measured
+    patient: str  # Patient/ID
+    device: str  # Device/ID
+    when: Effective
+    name: Name
 
 
 class Intake:
@@ -53,6 +86,8 @@ class Intake:
     def __init__(self, core: Core, zone: tzinfo) -> None:
         self._core = core
         self._zone = zone
+        self._memory = Memory()
+        self._metrics: set[tuple[str, str, str]] = set()  # (tenant, Device/ID, code) whose DeviceMetric is there
         self.counts: Counter[tuple[str, str]] = Counter()  # (status, reason code or "") -> readings
 
     async def take(self, message: Message, *, actor: Actor, source: str = "http") -> list[Result]:
@@ -66,52 +101,67 @@ class Intake:
         Raises:
             FhirError: The store cannot answer now; what was stored stays, sending again doubles nothing.
         """
-        device, readings = message.device, message.readings
-
-        async def look(asking: Asking) -> Known:
-            assigned = await find_assigned(asking, device, self._zone)
-            return Known(assigned, tuple([await is_kept(asking, device, item.raw) for item in readings]))
-
-        known: Known = await self._core.ask(actor.tenant, look)
+        known: Known = await self._core.ask(actor.tenant, lambda asking: self._look(asking, message))
         room = asyncio.Semaphore(PARALLEL)
 
         async def one(number: int) -> Result:
-            async with room:
-                return await self._take_one(device, readings[number], known, known.kept[number], actor)
+            item = message.readings[number]
+            place: AbstractAsyncContextManager[Any] = nullcontext() if is_urgent(item) else room
+            async with place:
+                return await self._take_one(message, item, known, known.kept[number], actor, source)
 
-        answers = await asyncio.gather(*(one(n) for n in range(len(readings))), return_exceptions=True)
-        results = []
-        for answer in answers:
+        order = sorted(range(len(message.readings)), key=lambda number: not is_urgent(message.readings[number]))
+        answers = await asyncio.gather(*(one(number) for number in order), return_exceptions=True)
+        results = {}
+        for number, answer in zip(order, answers, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
             self.counts[answer.status, answer.reason.code if answer.reason else ""] += 1
-            results.append(answer)
-        return results
+            results[number] = answer
+        if known.watched:
+            await self._core.transact(actor.tenant, lambda writing: hear(writing, known.watched))
+        return [results[number] for number in range(len(message.readings))]
 
-    async def _take_one(self, device: DeviceName, item: Received, known: Known, was_kept: bool, actor: Actor) -> Result:
-        judged = self._judge(item, known.assigned, actor)
-        if isinstance(judged, Reason):
-            return await self._keep(device, item, judged, actor)
-        measured, patient, place = judged
-        assert not isinstance(item.reading, Reason)
-        key, content = key_of(device, item.reading, measured), content_of(measured)
-        resource = build_observation(
-            measured, key=key, content=content, patient=patient, device=place, received=self._core.now()
-        )
+    async def take_all(self, messages: Sequence[Message], *, actor: Actor, source: str = "http") -> list[list[Result]]:
+        """Take messages of several devices; those with an event go first."""
+        order = sorted(range(len(messages)), key=lambda n: not any(is_urgent(item) for item in messages[n].readings))
+        results = {number: await self.take(messages[number], actor=actor, source=source) for number in order}
+        return [results[number] for number in range(len(messages))]
+
+    async def _look(self, asking: Asking, message: Message) -> Known:
+        assigned = await find_assigned(asking, message.device, self._zone)
+        gateway, devices = None, [] if isinstance(assigned, Reason) else [assigned.device]
+        if message.gateway is not None:
+            reference = await find_device(asking, message.gateway)
+            devices += [reference] if reference else []
+            gateway = {"reference": reference} if reference else {"identifier": message.gateway._asdict()}
+        session = await find_session(asking, message.session) if message.session else None
+        watched = tuple([device for device in devices if await is_watched(asking, device)])
+        aside = [await quarantine.state_of(asking, message.device, item.raw) for item in message.readings]
+        return Known(assigned, gateway, session, watched, tuple(state != "" for state in aside))
+
+    async def _take_one(
+        self, message: Message, item: Received, known: Known, was_kept: bool, actor: Actor, source: str
+    ) -> Result:
+        sending = Sending(message, known, actor, source)
+        fit = self._judge(sending, item)
+        if isinstance(fit, Reason):
+            return await self._came_before(sending, item, fit) or await self._keep(sending, item, fit)
+        suspicion = self._memory.suspect(_line(actor, fit), fit.measured, fit.when.instant)
 
         async def store(writing: Writing) -> Result:
-            found = await writing.find(f"Observation?identifier={READING}|{key}&_count=1")
-            if found and _content(found[0]) != content:
+            found = match(await writing.find(fit.name.query(type_of(fit.measured))), fit.name)
+            if found is not None and not found.is_same:
                 return Result("quarantined", reason=reason.CONFLICT)
-            if not found:
-                entry = Entry("POST", "Observation", resource)
-                made = await writing.submit([entry], actor=actor, interaction="device")
-                assert made[0].version is not None
-                result = Result("stored", made[0].version.reference)
+            state = await quarantine.state_of(writing, message.device, item.raw) if found or was_kept else ""
+            if found is None:
+                result = Result("stored", await self._file(writing, message, fit, known, suspicion, actor))
             else:
-                result = Result("duplicate", f"Observation/{found[0]['id']}")
-            if was_kept:
-                await release(writing, device, item.raw)
+                # One that was released by itself is news to its sender, once.
+                result = Result("stored" if state == quarantine.RELEASED else "duplicate", found.reference)
+            if state in (quarantine.OPEN, quarantine.RELEASED):
+                is_told = source != quarantine.RELEASE
+                await quarantine.release(writing, message.device, item.raw, is_told=is_told)
             return result
 
         try:
@@ -119,40 +169,134 @@ class Intake:
         except FhirError as error:
             if error.status >= 500 or error.status == 429:
                 raise
-            return await self._keep(device, item, reason.REFUSED, actor, detail=_codes(error))
+            return await self._keep(sending, item, reason.REFUSED, detail=_codes(error))
         if result.reason is not None:
-            return await self._keep(device, item, result.reason, actor)
+            return await self._keep(sending, item, result.reason)
+        if result.status == "stored":
+            self._memory.remember(_line(actor, fit), fit.measured, fit.when.instant)
+            self._metrics.add((actor.tenant, fit.device, fit.measured.code))
         return result
 
-    def _judge(self, item: Received, assigned: Assigned | Reason, actor: Actor) -> tuple[Measured, str, str] | Reason:
+    async def _file(
+        self, writing: Writing, message: Message, fit: Fit, known: Known, suspicion: Suspicion | None, actor: Actor
+    ) -> str:
+        """Write a reading and what goes with it; return the reference of its first resource."""
+        own = self._core.internal(actor.tenant, ROOM)
+        filing = Filing(
+            fit.measured, fit.name.identifiers, fit.patient, fit.device, fit.when, self._core.now(), known.gateway,
+            encounter=known.session.encounter if known.session else "", is_test=message.is_test,
+        )  # fmt: skip
+        if fit.when.offset and message.clock is not None:
+            filing = replace(filing, coincident=await _clocked(writing, message, filing, own))
+        is_new = (actor.tenant, fit.device, fit.measured.code) not in self._metrics
+        if is_new and (made := await missing_metric(writing, fit.device, fit.measured)):
+            await writing.submit(made, actor=own, interaction="device")
+        resources = build(filing)
+        entries = [Entry("POST", resource["resourceType"], resource) for resource in resources]
+        acting = replace(actor, scopes=tuple(Scope("system", entry.url, "c") for entry in entries))
+        outcomes = await writing.submit(entries, actor=acting, interaction="device", enrich=not filing.is_of_test)
+        references = [outcome.version.reference for outcome in outcomes if outcome.version is not None]
+        if alarms := await told(writing, filing, references, suspicion):
+            await writing.submit(alarms, actor=own, interaction="device")
+        return references[0]
+
+    def _judge(self, sending: Sending, item: Received) -> Fit | Reason:
         """Return what was measured, of whom, by which device, or why the reading stays aside."""
+        message, known, actor, _ = sending
         if isinstance(item.reading, Reason):
             return item.reading
         measured = assess(item.reading)
         if isinstance(measured, Reason):
             return measured
-        if isinstance(assigned, Reason):
-            return assigned
-        at = measured.instant if measured.instant is not None else self._core.now()
-        patient = patient_at(assigned, at)
+        when = effective(measured, message.clock, self._core.now())
+        if isinstance(when, Reason):
+            return when
+        if isinstance(known.assigned, Reason):
+            return known.assigned
+        patient = patient_at(known.assigned, when.instant)
         if isinstance(patient, Reason):
             return patient
         if actor.patient and patient != f"Patient/{actor.patient}":
             return reason.DEVICE_UNKNOWN  # a patient's own token learns nothing of others' devices
-        return measured, patient, assigned.device
+        names = known.assigned.names.get(patient, ())
+        if message.patient is not None and message.patient not in names:
+            return reason.PATIENT_MISMATCH
+        if message.session and (known.session is None or known.session.patient != patient):
+            return reason.SESSION_UNKNOWN
+        name = self._name(sending, item.reading, measured, patient, names)
+        return Fit(measured, patient, known.assigned.device, when, name)
 
-    async def _keep(self, device: DeviceName, item: Received, why: Reason, actor: Actor, *, detail: str = "") -> Result:
+    def _name(
+        self, sending: Sending, reading: Reading, measured: Measured, patient: str, names: Sequence[DeviceName]
+    ) -> Name:
+        message = sending.message
+        person = f"{names[0].value}-{names[0].system}" if names else patient.partition("/")[2]
+        sender = message.gateway.value if message.gateway is not None else sending.actor.subject
+        return name_of(message.device, reading, measured, patient=person, sender=sender)
+
+    async def _came_before(self, sending: Sending, item: Received, why: Reason) -> Result | None:
+        """Return what became of a reading without a time that came before, when its device was in other hands.
+
+        Such a reading has the time it came: sent again, it would be judged by a later assignment.
+        """
+        if why not in (reason.UNASSIGNED, reason.PATIENT_AMBIGUOUS) or isinstance(item.reading, Reason):
+            return None
+        measured = assess(item.reading)
+        if isinstance(measured, Reason) or measured.instant is not None or sending.actor.patient:
+            return None
+        name = self._name(sending, item.reading, measured, "", ())
+
+        async def look(asking: Asking) -> list[Resource]:
+            return await asking.find(name.query(type_of(measured)))
+
+        found = match(await self._core.ask(sending.actor.tenant, look), name)
+        return Result("duplicate", found.reference) if found is not None and found.is_same else None
+
+    async def _keep(self, sending: Sending, item: Received, why: Reason, *, detail: str = "") -> Result:
+        message, actor, source = sending.message, sending.actor, sending.source
+
         async def work(writing: Writing) -> None:
-            await keep(writing, device, item.raw, why, sender=actor.subject, detail=detail)
+            await quarantine.keep(
+                writing,
+                message.device,
+                item.raw,
+                why,
+                sender=actor.subject,
+                patient=actor.patient,
+                detail=detail,
+                source=source,
+                context=context_of(message),
+            )
+            if why.code in WAITING and source != quarantine.RELEASE:
+                await overtaken(writing, message.device, sending.known.assigned, self._zone)
 
         await self._core.transact(actor.tenant, work)
         return Result("quarantined", reason=why)
 
 
-def _content(observation: Resource) -> str:
-    """Return the digest that a stored Observation keeps of its reading."""
-    found = (i.get("value", "") for i in observation.get("identifier", ()) if i.get("system") == CONTENT)
-    return next(found, "")
+def is_urgent(item: Received) -> bool:
+    """Whether a reading is an event that somebody waits for."""
+    if isinstance(item.reading, Reason):
+        return False
+    return any(measure.alert for measure in measures_of(item.reading.system, item.reading.code))
+
+
+async def _clocked(writing: Writing, message: Message, filing: Filing, own: Actor) -> str:
+    """Return the reference of the Observation that tells of a clock, made once for each reading of it."""
+    assert message.clock is not None
+    key = coincident(message.clock, message.device)
+    found: list[Resource] = await writing.find(f"Observation?identifier={COINCIDENT}%7C{key}&_count=1&_total=none")
+    if found:
+        return f"Observation/{found[0]['id']}"
+    gateway = (filing.gateway or {}).get("reference", "")
+    resource = build_coincident(message.clock, key=key, device=filing.device, gateway=gateway, issued=filing.received)
+    made = await writing.submit([Entry("POST", "Observation", resource)], actor=own, interaction="device")
+    assert made[0].version is not None
+    return made[0].version.reference
+
+
+def _line(actor: Actor, fit: Fit) -> tuple[str, ...]:
+    return (actor.tenant, fit.patient, fit.device, fit.measured.code)
 
 
 def _codes(error: FhirError) -> str:

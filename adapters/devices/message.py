@@ -97,6 +97,17 @@ def read_message(body: Any) -> Message:
     )
 
 
+def context_of(message: Message) -> dict[str, Any]:
+    """Return what stands beside the readings, as JSON that `read_message` takes again."""
+    made: dict[str, Any] = {"device": message.device._asdict()}
+    for field, value in (("gateway", message.gateway), ("clock", message.clock), ("patient", message.patient)):
+        if value is not None:
+            made[field] = {key: text for key, text in value._asdict().items() if text}
+    if message.session:
+        made["session"] = message.session
+    return {**made, "test": True} if message.is_test else made
+
+
 def received(readings: Sequence[Mapping[str, Any]]) -> tuple[Received, ...]:
     """Return readings of the canonical JSON with what they say."""
     return tuple(Received(item, read_reading(item)) for item in readings)

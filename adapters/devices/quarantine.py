@@ -1,10 +1,13 @@
-"""Readings that are kept aside: durable rows that say why, until the reading comes again and is taken.
+"""Readings that are kept aside: durable rows that say why, until the reading is taken or a person sets it aside.
 
-A row's body is JSON: reason, device, reading as it was sent, sender, first and times.
+A row's body is JSON: reason, detail, device, reading as it was sent, context (gateway, clock …), sender, patient (whom
+the sender's token was bound to), source, first and times. Its lane is its device, so that what an assignment frees is
+found at once.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,16 +15,34 @@ from adapters.devices.identity import raw_key
 from adapters.devices.reading import DeviceName
 from adapters.devices.reason import Reason
 from fhir_server import gate
-from fhir_server.interface import Asking, Writing
+from fhir_server.interface import Asking, Erasure, Writing
 from fhir_server.model import Record
 
 KIND: Final = "device-quarantine"
 OPEN: Final = "open"
+RELEASED: Final = "released"  # it was tried again and is in the record; its sender has not been told yet
 TAKEN: Final = "taken"  # the reading came again and is in the record
+DISMISSED: Final = "dismissed"  # a person said that it stays out
+RELEASE: Final = "release"  # the source of a reading that is tried again
+MOST_SHOWN: Final = 2_000  # characters of a media or a wave in a list
+
+
+def lane_of(device: DeviceName) -> str:
+    """Return the lane of a device's rows."""
+    return hashlib.sha256(f"{len(device.system)}:{device.system}{device.value}".encode()).hexdigest()[:32]
 
 
 async def keep(
-    writing: Writing, device: DeviceName, raw: Mapping[str, Any], why: Reason, *, sender: str, detail: str = ""
+    writing: Writing,
+    device: DeviceName,
+    raw: Mapping[str, Any],
+    why: Reason,
+    *,
+    sender: str,
+    detail: str = "",
+    patient: str = "",
+    source: str = "",
+    context: Mapping[str, Any] | None = None,
 ) -> None:
     """Keep a reading aside; one that is there already counts once more.
 
@@ -32,35 +53,76 @@ async def keep(
         why: The reason.
         sender: Subject of the caller.
         detail: Issue codes of a refusal by the record; no value.
+        patient: Id of the Patient whom the sender's token is bound to.
+        source: Which feed; RELEASE where it was tried again and not sent again.
+        context: `message.context_of` what it came in; without it, it is not tried again by itself.
     """
     key = raw_key(device, raw)
     before = await writing.record(KIND, key)
     known = gate.load(before.body) if before is not None else {}
+    again = source == RELEASE and before is not None
     body = {
         "reason": why.code,
         "detail": detail,
         "device": {"system": device.system, "value": device.value},
         "reading": dict(raw),
+        "context": known.get("context") if again else context and dict(context),
         "sender": sender,
+        "patient": patient,
+        "source": known.get("source", "") if again else source,
         "first": known.get("first", writing.now),
-        "times": known.get("times", 0) + 1,
+        "times": known.get("times", 0) + (not again),
     }
-    await writing.put_record(KIND, key, OPEN, gate.write(body), lane=why.code)
+    if again and body == known:
+        return
+    was_dismissed = before is not None and before.state == DISMISSED and known["reason"] == why.code
+    await writing.put_record(KIND, key, DISMISSED if was_dismissed else OPEN, gate.write(body), lane=lane_of(device))
 
 
-async def is_kept(asking: Asking, device: DeviceName, raw: Mapping[str, Any]) -> bool:
-    """Whether this very reading is kept aside."""
+async def state_of(asking: Asking, device: DeviceName, raw: Mapping[str, Any]) -> str:
+    """Return what became of this very reading since it was kept aside; "" where it never was."""
     record = await asking.record(KIND, raw_key(device, raw))
-    return record is not None and record.state == OPEN
+    return record.state if record is not None else ""
 
 
-async def release(writing: Writing, device: DeviceName, raw: Mapping[str, Any]) -> None:
-    """Mark a reading that was kept aside as taken into the record."""
-    record = await writing.record(KIND, raw_key(device, raw))
-    if record is not None:
-        await writing.put_record(KIND, record.key, TAKEN, record.body, lane=record.lane)
+async def release(writing: Writing, device: DeviceName, raw: Mapping[str, Any], *, is_told: bool) -> None:
+    """Mark a reading that was kept aside as in the record; `is_told`: its sender is there to hear of it."""
+    await settle(writing, raw_key(device, raw), TAKEN if is_told else RELEASED)
 
 
-async def kept(asking: Asking, *, after: int = 0, limit: int = 100) -> list[Record]:
-    """Return open rows with seq > after, oldest first."""
-    return await asking.records(KIND, state=OPEN, after=after, limit=limit)
+async def settle(writing: Writing, key: str, state: str) -> None:
+    """Take a row off the list, as taken, released or dismissed."""
+    record = await writing.record(KIND, key)
+    if record is not None and record.state in (OPEN, RELEASED):
+        await writing.put_record(KIND, key, state, record.body, lane=record.lane)
+
+
+async def kept(asking: Asking, *, device: DeviceName | None = None, after: int = 0, limit: int = 100) -> list[Record]:
+    """Return open rows with seq > after, oldest first; those of a device, or all."""
+    lane = lane_of(device) if device is not None else None
+    return await asking.records(KIND, state=OPEN, lane=lane, after=after, limit=limit)
+
+
+def names(record: Record, erasure: Erasure) -> bool:
+    """Whether a row names the Patient that is erased (`interface.Eraser`)."""
+    body = gate.load(record.body)
+    if erasure.patient and body.get("patient") == erasure.patient:
+        return True
+    text = record.body.decode()
+    return any(gate.write(identifier).decode() in text for identifier in erasure.identifiers)
+
+
+def shown(record: Record) -> dict[str, Any]:
+    """Return a row as it is listed: long data by their length."""
+    body: dict[str, Any] = gate.load(record.body)
+    return {"seq": record.seq, "at": record.at, "key": record.key, **body, "reading": _short(body["reading"])}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    if isinstance(value, str) and len(value) > MOST_SHOWN:
+        return f"({len(value)} characters)"
+    if isinstance(value, list) and len(value) > MOST_SHOWN:
+        return f"({len(value)} items)"
+    return [_short(item) for item in value] if isinstance(value, list) else value

@@ -85,10 +85,16 @@ class Part(NamedTuple):
     loinc: tuple[str, ...]
     mdc: str  # as the sender coded it, "" where it did not
     text: str  # what is measured, in French
-    value: Decimal
+    value: Decimal | None
     unit: str  # as it is shown
     ucum: str
     original: Sample | None  # what the device sent, where it was converted
+    absent: str = ""  # why there is no value (data-absent-reason)
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other parts of its reading."""
+        return self.loinc[0] if self.loinc else self.mdc
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +108,27 @@ class Measured:
     parts: tuple[Part, ...]
     is_panel: bool
     at: str  # as written, "" where the device has no clock
-    instant: int | None  # microseconds since 1970, None where `at` is ""
+    instant: int | None  # microseconds since 1970 by the device's own clock, None where `at` is ""
+    kind: str = "quantity"
+    local: str = ""  # the hub's own code
+    snomed: str = ""
+    end: str = ""
+    end_instant: int | None = None
+    coded: Coded | None = None
+    wave: Wave | None = None  # its unit is UCUM
+    media: Media | None = None
+    medication: Coded | None = None
+    statuses: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    alert: str = ""  # the FRENCH level of the alert that an event opens
+    jump: Decimal | None = None  # see `measures.Measure`
+
+    @property
+    def code(self) -> str:
+        """The code that names its type: MDC where it is known, else LOINC, else the hub's own."""
+        return self.mdc or (self.loinc[-1] if self.loinc else self.local)
+
+    @property
+    def lasted(self) -> int | None:
+        """Microseconds that it took; None where it is of a moment."""
+        return self.end_instant - self.instant if self.end_instant is not None and self.instant is not None else None

@@ -46,6 +46,7 @@ _TYPE: Final = re.compile(r"(audio|image|video)/[a-z0-9.+-]{1,60}", re.ASCII)
 _COMMON: Final = frozenset({"system", "code", "at", "end", "id", "status", "types"})
 _NUMBER: Final = ("value", "absent", "sfloat", "float")
 _ONE: Final = frozenset({*_NUMBER, "unit", "components", "coded", "samples", "media", "medication"})
+FIELDS: Final = _COMMON | _ONE  # of a reading
 _WAVE: Final = frozenset({"origin", "unit", "period", "data", "factor", "low", "high", "dimensions"})
 _SYSTEMS: Final[Mapping[str, str]] = MappingProxyType({"mdc": MDC, "loinc": LOINC, "snomed": SNOMED})
 
@@ -68,7 +69,7 @@ def read_reading(raw: Mapping[str, Any]) -> Reading | Reason:
 
 def _read(raw: Mapping[str, Any]) -> Reading:
     system = raw.get("system", "loinc")
-    _need(not raw.keys() - _COMMON - _ONE and system in ("loinc", "mdc") and is_text(raw.get("code")))
+    _need(not raw.keys() - FIELDS and system in ("loinc", "mdc", "local") and is_text(raw.get("code")))
     _need("id" not in raw or is_text(raw["id"]))
     for key in ("at", "end"):
         _need(key not in raw or (isinstance(raw[key], str) and bool(raw[key])), reason.TIME_UNREADABLE)

@@ -67,6 +67,31 @@ CONFLICT: Final = Reason(
     "Une autre mesure a déjà été reçue sous la même identité.",
     "Another reading was received under the same identity before.",
 )
+TIME_FUTURE: Final = Reason(
+    "time-future",
+    "L'heure est dans le futur : l'horloge de l'appareil est à régler, ou son décalage à transmettre.",
+    "The time is in the future: the device's clock is to be set, or its offset to be sent.",
+)
+TIME_IMPLAUSIBLE: Final = Reason(
+    "time-implausible",
+    "L'heure est celle d'une horloge qui n'a jamais été réglée.",
+    "The time is that of a clock that was never set.",
+)
+CONTROL_SOLUTION: Final = Reason(
+    "control-solution",
+    "Mesure d'une solution de contrôle : elle n'est celle d'aucun patient.",
+    "A measurement of control solution: it is no patient's.",
+)
+PATIENT_MISMATCH: Final = Reason(
+    "patient-mismatch",
+    "L'envoi nomme une autre personne que celle à qui l'appareil est attribué.",
+    "The message names another person than the one whom the device is assigned to.",
+)
+SESSION_UNKNOWN: Final = Reason(
+    "session-unknown",
+    "La séance n'est pas connue, ou elle est celle d'un autre patient.",
+    "The session is not known, or it is another patient's.",
+)
 DEVICE_UNKNOWN: Final = Reason(
     "device-unknown",
     "Aucun appareil en service ne porte cet identifiant.",
@@ -150,6 +175,11 @@ ALL: Final = (
     TIME_UNREADABLE,
     UNTRACEABLE,
     CONFLICT,
+    TIME_FUTURE,
+    TIME_IMPLAUSIBLE,
+    CONTROL_SOLUTION,
+    PATIENT_MISMATCH,
+    SESSION_UNKNOWN,
     DEVICE_UNKNOWN,
     DEVICE_AMBIGUOUS,
     UNASSIGNED,

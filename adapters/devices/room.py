@@ -1,21 +1,30 @@
-"""Composition of the device room: `POST /devices`, and for the operator what was kept aside."""
+"""Composition of the device room: its feeds, what is tried again, what is waited for, and what was kept aside."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from adapters.devices import quarantine
 from adapters.devices.feed import make_router
-from adapters.devices.intake import Intake
+from adapters.devices.intake import ROOM, Intake
+from adapters.devices.pages import PATH, QuarantinePages
+from adapters.devices.release import TYPES as RELEASING
+from adapters.devices.release import Release
 from adapters.devices.transport import open_mqtt
-from fhir_server.interface import Core, Room
+from adapters.devices.watch import TYPES as WATCHED
+from adapters.devices.watch import WATCH, Watch, watches
+from fhir_server.interface import Core, Enricher, Eraser, Listener, Room, Task
 
 
 def open(core: Core, settings: Any) -> Room:
-    """Return the room; of the settings it uses `zone`, `mqtt` and `mqtt_*`."""
-    intake = Intake(core, ZoneInfo(settings.zone))
-
+    """Return the room; of the settings it uses `zone`, `device_watch`, `mqtt` and `mqtt_*`."""
+    zone = ZoneInfo(settings.zone)
+    intake = Intake(core, zone)
+    release = Release(core, intake, ROOM)
+    watch = Watch(core, zone, ROOM, settings.device_watch)
     mqtt = open_mqtt(core, intake, settings)
 
     def metrics() -> Mapping[str, float]:
@@ -25,4 +34,17 @@ def open(core: Core, settings: Any) -> Room:
         }
         return {**readings, **mqtt.metrics()}
 
-    return Room("devices", router=make_router(core, intake), metrics=metrics, tasks=mqtt.tasks, starts=mqtt.starts)
+    router = make_router(core, intake)
+    router.include_router(QuarantinePages(core, release).router())
+    return Room(
+        "devices",
+        router=router,
+        metrics=metrics,
+        enrichers=(Enricher(RELEASING, release.enrich), Enricher(WATCHED, watch.enrich)),
+        listeners=(Listener(RELEASING, release.listen),),
+        tasks=(*mqtt.tasks, Task("devices-release", release.run), Task("devices-watch", watch.run)),
+        starts=mqtt.starts,
+        erasers=(Eraser(quarantine.KIND, quarantine.names), Eraser(WATCH, watches)),
+        templates=Path(__file__).parent / "templates",
+        menu=((PATH, "Mesures de côté", "Readings aside"),),
+    )

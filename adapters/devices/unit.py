@@ -1,8 +1,8 @@
 """Units: what senders write, as UCUM, and exact conversion between those of one dimension.
 
 Factors are the definitions of UCUM (https://ucum.org/ucum): `[lb_av]` 453.59237 g, `[in_i]` 2.54 cm,
-`m[Hg]` 133.3220 kPa, `[degF]` 5/9 K from 459.67. Nothing is converted between dimensions but glucose, whose
-molar mass gives 18.016 mg/dL for 1 mmol/L.
+`m[Hg]` 133.3220 kPa, `[degF]` 5/9 K from 459.67, `cal` 4.184 J. Nothing is converted between dimensions but glucose,
+whose molar mass gives 18.016 mg/dL for 1 mmol/L.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _UNITS: Final = (
     Unit("[degF]", "temperature", Fraction(5, 9), Fraction(-160, 9)),
     Unit("mm[Hg]", "pressure"),
     Unit("kPa", "pressure", Fraction(1) / Fraction("0.1333220")),
+    Unit("cm[Hg]", "pressure", Fraction(10)),
     Unit("kg", "mass"),
     Unit("g", "mass", Fraction(1, 1000)),
     Unit("[lb_av]", "mass", Fraction("0.45359237")),
@@ -45,11 +46,33 @@ _UNITS: Final = (
     Unit("[ft_i]", "length", Fraction("30.48")),
     Unit("kg/m2", "body-mass-index"),
     Unit("mg/dL", "mass-concentration"),
+    Unit("g/L", "mass-concentration", Fraction(100)),
     Unit("mmol/L", "molar-concentration"),
     Unit("L/min", "flow"),
     Unit("L/s", "flow", Fraction(60)),
     Unit("L", "volume"),
     Unit("mL", "volume", Fraction(1, 1000)),
+    Unit("mmol/mol", "molar-fraction"),
+    Unit("ms", "time", Fraction(1, 1000)),
+    Unit("s", "time"),
+    Unit("min", "time", Fraction(60)),
+    Unit("h", "time", Fraction(3600)),
+    Unit("d", "time", Fraction(86_400)),
+    Unit("km", "length", Fraction(100_000)),
+    Unit("{steps}", "steps"),
+    Unit("{dose}", "dose"),
+    Unit("J", "energy", Fraction(1, 4184)),
+    Unit("kJ", "energy", Fraction(1000, 4184)),
+    Unit("cal", "energy", Fraction(1, 1000)),
+    Unit("kcal", "energy"),
+    Unit("W", "power"),
+    Unit("m/s", "speed"),
+    Unit("mV", "voltage"),
+    Unit("uV", "voltage", Fraction(1, 1000)),
+    Unit("V", "voltage", Fraction(1000)),
+    Unit("{steps}/min", "cadence"),
+    Unit("[iU]", "arbitrary"),
+    Unit("mg", "mass", Fraction(1, 1_000_000)),
 )
 UNITS: Final = MappingProxyType({unit.code: unit for unit in _UNITS})
 
@@ -77,6 +100,17 @@ _SYNONYMS: Final = {
     "L/s": ("l/s",),
     "L": ("l", "litre", "liter"),
     "mL": ("ml",),
+    "cm[Hg]": ("cmHg", "cm Hg"),
+    "g/L": ("g/l", "G/L"),
+    "ms": ("msec",),
+    "s": ("sec",),
+    "min": ("mn", "minutes", "minute"),
+    "h": ("hr", "hours", "hour", "heures"),
+    "d": ("day", "days"),
+    "{steps}": ("steps", "step", "{step}", "pas"),
+    "{dose}": ("dose", "doses"),
+    "kcal": ("Cal", "kcals"),
+    "uV": ("µV", "μV"),
 }
 
 MDC_UNITS: Final = MappingProxyType(
@@ -94,16 +128,30 @@ MDC_UNITS: Final = MappingProxyType(
         "263904": "[lb_av]",
         "264096": "kg/m2",
         "264274": "mg/dL",
+        "264320": "s",
+        "264338": "ms",
+        "264352": "min",
+        "264384": "h",
         "264864": "/min",
         "264928": "/min",
+        "264960": "m/s",
         "265184": "L/s",
         "265216": "L/min",
         "265987": "kPa",
         "266016": "mm[Hg]",
+        "266112": "J",
+        "266176": "W",
+        "266418": "mV",
+        "266419": "uV",
         "266560": "[degF]",
         "266866": "mmol/L",
+        "267616": "[iU]",
         "268192": "Cel",
         "268752": "{INR}",
+        "268800": "{steps}",
+        "268896": "{steps}/min",
+        "268928": "cal",
+        "270528": "kcal",
     }
 )
 """Unit codes of ISO/IEEE 11073-10101 as UCUM; they are numbers, so they cannot be taken for another unit."""

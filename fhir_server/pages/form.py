@@ -1,4 +1,4 @@
-"""Posted forms: read within a bound, strictly."""
+"""Posted bodies and forms: read within a bound, strictly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def read_form(request: Request) -> dict[str, str]:
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != _TYPE:
         raise UnsupportedMediaType(f"A form is posted as {_TYPE}.")
-    body = await _body(request)
+    body = await read_body(request, MAX_FORM, "A form has at most 65,536 bytes.")
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS, separator="&"
@@ -38,15 +38,21 @@ async def read_form(request: Request) -> dict[str, str]:
     return fields
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request, most: int, too_large: str) -> bytes:
+    """Return a body of at most `most` bytes.
+
+    Raises:
+        TooLarge: It is longer; `too_large` is what the caller is told.
+        BadRequest: The connection ended before the body did.
+    """
     parts: list[bytes] = []
     size = 0
     try:
         async for part in request.stream():
             size += len(part)
-            if size > MAX_FORM:
-                raise TooLarge("A form has at most 65,536 bytes.")
+            if size > most:
+                raise TooLarge(too_large)
             parts.append(part)
     except ClientDisconnect:
-        raise BadRequest("The form was cut off.") from None
+        raise BadRequest("The body was cut off.") from None
     return b"".join(parts)

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from adapters.devices.assessment import assess
-from adapters.devices.feed import BODY
+from adapters.devices.correction import Effective, effective
+from adapters.devices.filing import name_of
 from adapters.devices.identity import content_of, key_of, raw_key
 from adapters.devices.message import MAX_READINGS, Message, read_message
-from adapters.devices.observation import TRANSLATION, build_observation
+from adapters.devices.observation import TRANSLATION, Filing, build_observation
 from adapters.devices.reading import DeviceName, Measured, Reading
-from adapters.devices.reading_json import read_reading
+from adapters.devices.reading_json import FIELDS, read_reading
+from adapters.devices.schema import READING
 from fhir_server import gate
 from fhir_server.errors import BadRequest, TooLarge
 
@@ -51,8 +53,7 @@ def test_a_bad_reading_does_not_hurt_its_neighbours() -> None:
 
 
 def test_the_schema_names_the_fields_that_are_read() -> None:
-    fields = BODY["properties"]["readings"]["items"]["properties"]  # type: ignore[index]
-    assert set(fields) == {"system", "code", "value", "unit", "components", "at", "id"}
+    assert set(READING["properties"]) == FIELDS
 
 
 def measured(raw: dict[str, Any]) -> tuple[Reading, Measured]:
@@ -95,16 +96,15 @@ def test_the_order_of_fields_does_not_make_another_raw_reading() -> None:
     assert raw_key(NAME, PULSE) != raw_key(NAME, {**PULSE, "value": 72})
 
 
+RECEIVED = 1_795_158_030_000_000
+
+
 def observation(raw: dict[str, Any]) -> dict[str, Any]:
     reading, made = measured(raw)
-    return build_observation(
-        made,
-        key=key_of(NAME, reading, made),
-        content=content_of(made),
-        patient="Patient/1",
-        device="Device/2",
-        received=1_795_158_030_000_000,
-    )
+    when = effective(made, None, RECEIVED)
+    assert isinstance(when, Effective)
+    name = name_of(NAME, reading, made, patient="1", sender="s")
+    return build_observation(Filing(made, name.identifiers, "Patient/1", "Device/2", when, RECEIVED))
 
 
 def test_the_observation_of_a_reading() -> None:
