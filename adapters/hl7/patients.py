@@ -92,9 +92,9 @@ async def settle(writing: Writing, draft: Draft, sender: str, person: Person, ma
     current = made.planned(reference) if reference else None
     for key in (person.key, *(prior.key for prior in person.prior)):
         current = current or await find(writing, key)
-    resource = await _said(writing, draft, sender, person, current, made)
+    resource, is_newest = await _said(writing, draft, sender, person, current, made)
     for prior in person.prior:
-        resource = _with_old(resource, person.key, prior)
+        resource = _with_old(resource, person.key, prior, is_newest=is_newest)
     reference = _planned(made, resource, person.key, current, reference)
     for key in (person.key, *(prior.key for prior in person.prior)):
         made.references["Patient", *key] = reference
@@ -103,27 +103,28 @@ async def settle(writing: Writing, draft: Draft, sender: str, person: Person, ma
 
 async def _said(
     writing: Writing, draft: Draft, sender: str, person: Person, current: Resource | None, made: Plan
-) -> Resource:
-    """Return the Patient as the message says it is, laid over what is stored."""
+) -> tuple[Resource, bool]:
+    """Return the Patient as the message says it is, laid over what is stored; and whether nothing newer is known."""
     if not person.leads:
         resource, differing = complete(current or {"resourceType": "Patient"}, person.stated)
         made.problems += [Problem(person.segment.place(one.row.field).path, "identity-differs") for one in differing]
-        return resource
+        return resource, True
     empty: Resource = {"resourceType": "Patient"}
     name = name_of(current or replace(empty, person.stated), sender)
     heard = await hear(writing, name, draft.at, person.stated, current)
     if heard.is_outdated:
         made.outdated = True
         made.problems.append(Problem(person.segment.place().path, "older-than-stored"))
-    return order.arranged(replace(current or empty, heard.stated), order.PATIENT)
+    return order.arranged(replace(current or empty, heard.stated), order.PATIENT), not heard.is_outdated
 
 
-def _with_old(resource: Resource, key: Key, prior: Prior) -> Resource:
+def _with_old(resource: Resource, key: Key, prior: Prior, *, is_newest: bool) -> Resource:
     """Return the Patient with the numbers that it had before marked as old, and the one it has now no longer so."""
     old = [{**one, "use": "old"} for one in prior.identifiers if _key(one) != key]
     known = united(resource.get("identifier", []), old)
-    now = [{k: v for k, v in one.items() if k != "use" or v != "old" or _key(one) != key} for one in known]
-    return {**resource, "identifier": now}
+    if is_newest:
+        known = [{k: v for k, v in one.items() if k != "use" or v != "old" or _key(one) != key} for one in known]
+    return {**resource, "identifier": known}
 
 
 def _key(identifier: dict[str, Any]) -> Key:
