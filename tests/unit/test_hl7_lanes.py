@@ -1,86 +1,88 @@
-"""One patient's messages go one after the other, other patients' beside them."""
+"""What must wait keeps the later messages of its patients; nobody else's."""
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.hl7.lanes import Lanes
 
 
-async def play(lanes: Lanes, name: str, keys: tuple[str, ...], log: list[str], gate: asyncio.Event) -> None:
-    turn = lanes.enter(keys)
-    try:
-        await turn.come()
-        log.append(f"{name} in")
-        await gate.wait()
-        log.append(f"{name} out")
-    finally:
-        turn.leave()
+@dataclass(frozen=True, eq=False)
+class One:
+    name: str
+    lanes: tuple[str, ...]
 
 
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
+def names(several: list[One]) -> list[str]:
+    return [one.name for one in several]
 
 
-async def test_order_in_a_lane_and_freedom_between_lanes() -> None:
-    lanes, log = Lanes(), list[str]()
-    gates = {name: asyncio.Event() for name in "abcd"}
-    plans = {"a": ("p1",), "b": ("p1",), "c": ("p2",), "d": ("p1", "p2")}
-    tasks = []
-    for name, keys in plans.items():
-        tasks.append(asyncio.create_task(play(lanes, name, keys, log, gates[name])))
-        await settle()
-    assert log == ["a in", "c in"]
-    for name in "cabd":
-        gates[name].set()
-        await settle()
-    await asyncio.gather(*tasks)
-    assert log == ["a in", "c in", "c out", "a out", "b in", "b out", "d in", "d out"]
-    assert len(lanes) == 0
+def test_what_is_tried_again_keeps_the_later_ones_of_its_patient_and_no_other() -> None:
+    lanes: Lanes[One] = Lanes()
+    first, second, other = One("first", ("p",)), One("second", ("p",)), One("other", ("q",))
+    lanes.put_off(first, until=10.0)
+    assert (lanes.keeps(second), lanes.keeps(other), len(lanes), lanes.next_due()) == (True, False, 2, 10.0)
+    assert (names(lanes.take(9.0)), names(lanes.take(10.0)), len(lanes)) == ([], ["first", "second"], 0)
+    assert lanes.next_due() is None
 
 
-async def test_a_failure_lets_the_next_one_in() -> None:
-    lanes, log = Lanes(), list[str]()
-    gate = asyncio.Event()
-    gate.set()
-
-    async def fail() -> None:
-        turn = lanes.enter(("p",))
-        try:
-            await turn.come()
-            raise RuntimeError
-        finally:
-            turn.leave()
-
-    failing = asyncio.create_task(fail())
-    await settle()
-    await play(lanes, "next", ("p",), log, gate)
-    with pytest.raises(RuntimeError):
-        await failing
-    assert log == ["next in", "next out"]
+def test_a_message_about_two_patients_waits_for_both_and_keeps_both() -> None:
+    lanes: Lanes[One] = Lanes()
+    lanes.put_off(One("p", ("p",)), until=1.0)
+    assert lanes.keeps(One("merge", ("p", "q")))
+    assert lanes.keeps(One("q", ("q",))), "what comes after the merge waits for it"
+    assert names(lanes.take(1.0)) == ["p", "merge", "q"]
 
 
-async def test_who_gives_up_waiting_does_not_open_the_lane_early() -> None:
-    lanes, log = Lanes(), list[str]()
-    gates = {name: asyncio.Event() for name in "abc"}
-    tasks = {name: asyncio.create_task(play(lanes, name, ("p",), log, gates[name])) for name in "abc"}
-    await settle()
-    tasks["b"].cancel()
-    await settle()
-    assert log == ["a in"]
-    for name in "ac":
-        gates[name].set()
-    await asyncio.gather(*tasks.values(), return_exceptions=True)
-    assert log == ["a in", "a out", "c in", "c out"]
+def test_a_lane_that_is_held_back_is_free_once_it_is_let_go() -> None:
+    lanes: Lanes[One] = Lanes(held={"p": "some message"})
+    assert lanes.keeps(One("later", ("p",)))
+    assert not lanes.keeps(One("other", ("q",)))
+    assert names(lanes.take(1e9)) == []
+    lanes.held = {}
+    assert names(lanes.take(1e9)) == ["later"]
 
 
-async def test_the_same_lane_twice_is_one_lane() -> None:
-    lanes = Lanes()
-    turn = lanes.enter(("p", "p"))
-    await turn.come()
-    turn.leave()
-    turn.leave()
-    assert len(lanes) == 0
+@pytest.mark.parametrize("again", [pytest.param(1, id="once"), pytest.param(3, id="three times")])
+def test_what_fails_again_is_first_again(again: int) -> None:
+    lanes: Lanes[One] = Lanes()
+    first = One("first", ("p",))
+    lanes.put_off(first, until=1.0)
+    lanes.keeps(One("second", ("p",)))
+    for number in range(again):
+        free = lanes.take(1.0 + number)
+        assert names(free) == ["first", "second"]
+        lanes.put_off(free[0], until=2.0 + number)
+        assert lanes.keeps(free[1])
+    assert names(lanes.take(100.0)) == ["first", "second"]
+
+
+@given(st.lists(st.tuples(st.sets(st.sampled_from("pqr"), min_size=1), st.booleans()), max_size=12), st.integers(1, 4))
+def test_each_lane_keeps_its_order_whatever_fails(plan: list[tuple[set[str], bool]], tries: int) -> None:
+    """Messages that fail some times end in the order in which they came, in each lane."""
+    lanes: Lanes[One] = Lanes()
+    ready = [One(str(number), tuple(sorted(of))) for number, (of, _) in enumerate(plan)]
+    left = {str(number): tries if fails else 0 for number, (_, fails) in enumerate(plan)}
+    done: list[One] = []
+    for now in range(1_000):
+        ready = [*lanes.take(float(now)), *ready]
+        if not ready:
+            break
+        one, ready = ready[0], ready[1:]
+        if lanes.keeps(one):
+            continue
+        if left[one.name]:
+            left[one.name] -= 1
+            lanes.put_off(one, until=now + 2.0)
+        else:
+            done.append(one)
+    while (freed := lanes.take(1e9)) or len(lanes):
+        done += freed
+    for lane in "pqr":
+        order = [int(one.name) for one in done if lane in one.lanes]
+        assert order == sorted(order)
+    assert len(done) == len(plan)
