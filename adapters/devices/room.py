@@ -13,38 +13,48 @@ from adapters.devices.intake import ROOM, Intake
 from adapters.devices.pages import PATH, QuarantinePages
 from adapters.devices.release import TYPES as RELEASING
 from adapters.devices.release import Release
-from adapters.devices.transport import open_mqtt
+from adapters.devices.transport import open_mqtt, open_webhooks
 from adapters.devices.watch import TYPES as WATCHED
 from adapters.devices.watch import WATCH, Watch, watches
 from fhir_server.interface import Core, Enricher, Eraser, Listener, Room, Task
 
 
 def open(core: Core, settings: Any) -> Room:
-    """Return the room; of the settings it uses `zone`, `device_watch`, `mqtt` and `mqtt_*`."""
+    """Return the room; of the settings it uses `zone`, `device_watch`, `mqtt`, `mqtt_*` and `webhooks`."""
     zone = ZoneInfo(settings.zone)
     intake = Intake(core, zone)
     release = Release(core, intake, ROOM)
     watch = Watch(core, zone, ROOM, settings.device_watch)
-    mqtt = open_mqtt(core, intake, settings)
+    ways = (open_mqtt(core, intake, settings), open_webhooks(core, intake, settings))
 
     def metrics() -> Mapping[str, float]:
         readings = {
             f'predmp_device_readings_total{{status="{status}",reason="{why}"}}': float(count)
             for (status, why), count in sorted(intake.counts.items())
         }
-        return {**readings, **mqtt.metrics()}
+        return {**readings, **{name: value for way in ways for name, value in way.metrics().items()}}
 
     router = make_router(core, intake)
     router.include_router(QuarantinePages(core, release).router())
+    for part in (part for way in ways for part in way.routers):
+        router.include_router(part)
     return Room(
         "devices",
         router=router,
         metrics=metrics,
         enrichers=(Enricher(RELEASING, release.enrich), Enricher(WATCHED, watch.enrich)),
         listeners=(Listener(RELEASING, release.listen),),
-        tasks=(*mqtt.tasks, Task("devices-release", release.run), Task("devices-watch", watch.run)),
-        starts=mqtt.starts,
-        erasers=(Eraser(quarantine.KIND, quarantine.names), Eraser(WATCH, watches)),
+        tasks=(
+            *(task for way in ways for task in way.tasks),
+            Task("devices-release", release.run),
+            Task("devices-watch", watch.run),
+        ),
+        starts=tuple(start for way in ways for start in way.starts),
+        erasers=(
+            Eraser(quarantine.KIND, quarantine.names),
+            Eraser(WATCH, watches),
+            *(eraser for way in ways for eraser in way.erasers),
+        ),
         templates=Path(__file__).parent / "templates",
         menu=((PATH, "Mesures de côté", "Readings aside"),),
     )

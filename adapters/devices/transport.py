@@ -1,4 +1,4 @@
-"""Composition of the ways that device feeds come in beside HTTP: MQTT."""
+"""Composition of the ways that device feeds come in beside HTTP: MQTT, and vendors' webhooks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fastapi import APIRouter
+
+from adapters.devices import account, webhook
 from adapters.devices.broker import broker_of
 from adapters.devices.intake import Intake
 from adapters.devices.publication import Publications
+from adapters.devices.pull import Puller
 from adapters.devices.topic import EVT, OBS, STATUS, WAVE
+from adapters.devices.vendor import Vendor, read_vendors
+from adapters.devices.webhook import Webhooks
 from fhir_server.errors import Unavailable
-from fhir_server.interface import Core, Task
+from fhir_server.interface import Core, Eraser, Task
 
 GROUP: Final = "hub"  # of shared subscriptions: several hubs share the work
 EVENTS: Final = "events"
@@ -22,6 +28,8 @@ class Transports:
     """What the ways in hand in."""
 
     tasks: tuple[Task, ...] = ()
+    routers: tuple[APIRouter, ...] = ()
+    erasers: tuple[Eraser, ...] = ()
     starts: tuple[Callable[[], Awaitable[None]], ...] = ()
     metrics: Callable[[], Mapping[str, float]] = dict
 
@@ -65,7 +73,36 @@ def open_mqtt(core: Core, intake: Intake, settings: Any) -> Transports:
         return made
 
     tasks = tuple(Task(f"mqtt-{session.name or 'readings'}", session.run) for session in sessions)
-    return Transports(tasks, (start,), metrics)
+    return Transports(tasks, starts=(start,), metrics=metrics)
+
+
+def open_webhooks(core: Core, intake: Intake, settings: Any) -> Transports:
+    """Return what webhooks hand in: their routes are there without a vendor too, and answer 404."""
+    vendors: dict[str, Vendor] = {}
+    puller = Puller(core, intake, vendors)
+    webhooks = Webhooks(core, vendors, puller.wake)
+
+    async def start() -> None:
+        vendors.update(read_vendors(settings.webhooks))
+
+    def metrics() -> Mapping[str, float]:
+        made = {
+            f'predmp_webhook_notifications_total{{vendor="{vendor}",outcome="{outcome}"}}': float(count)
+            for (vendor, outcome), count in sorted(webhooks.counts.items())
+        }
+        made |= {
+            f'predmp_webhook_pulls_total{{vendor="{vendor}",outcome="{outcome}"}}': float(count)
+            for (vendor, outcome), count in sorted(puller.counts.items())
+        }
+        return made | ({"predmp_webhook_pending": float(puller.pending)} if vendors else {})
+
+    return Transports(
+        (Task("device-webhooks", puller.run),),
+        (webhook.make_router(core, webhooks),),
+        (Eraser(webhook.KIND, webhook.holds), Eraser(account.KIND, account.holds)),
+        (start,),
+        metrics,
+    )
 
 
 def _shared(kind: str) -> str:
