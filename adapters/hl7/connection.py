@@ -23,6 +23,8 @@ from adapters.hl7.tls import peer_names
 if TYPE_CHECKING:
     from adapters.hl7.mllp import Listener
 
+LINGER_S = 2.0  # seconds that a peer which sent too much has to read its answer
+
 log = logging.getLogger("predmp.hl7")
 
 
@@ -88,6 +90,8 @@ class Connection(asyncio.Protocol):
         self._since = self._last = 0.0  # when the frame began, and when its last part came
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = self._is_choked = self._is_ending = self._is_busy = False
+        self._is_closed = False  # for writing
+        self._is_draining = False  # what still comes is read and left: a reset would take the answer away
         self._gone: asyncio.Future[None] | None = None
         self.peer = Peer("")
 
@@ -129,7 +133,7 @@ class Connection(asyncio.Protocol):
         """Answer what is under way, then close."""
         if (last := self._deframer.close()) and not self._is_ending:
             self._next = self._next or last
-        self._is_ending = True
+        self._is_ending, self._is_draining = True, False
         self._pump()
         self._loop.call_later(self._limits.stall_s, self._transport.abort)
         return bool(self._waiting or self._later) and self._transport.get_extra_info("ssl_object") is None
@@ -176,7 +180,15 @@ class Connection(asyncio.Protocol):
             self._is_busy = False
         self._throttle()
         if self._is_ending and not self._waiting and not self._later and self._next is None:
+            self._close()
+
+    def _close(self) -> None:
+        if not self._is_draining or not self._transport.can_write_eof():
             self._transport.close()
+        elif not self._is_closed:
+            self._is_closed = True
+            self._transport.write_eof()
+            self._loop.call_later(LINGER_S, self._transport.abort)
 
     def _take_some(self) -> bool:
         """Hand on what is complete; whether there was any."""
@@ -194,7 +206,8 @@ class Connection(asyncio.Protocol):
             self._counts["too-long"] += 1
             log.warning("connection from %s ended: too long", self.peer.address)
             self._hand_on(Frame(self._deframer.head(), TOO_LONG))
-            self._is_ending, self._deframer = True, Deframer(0, 0)
+            self._is_ending = self._is_draining = True
+            self._deframer = Deframer(0, 0)
             return True
         finally:
             self._account()
@@ -295,7 +308,7 @@ class Connection(asyncio.Protocol):
 
     def _throttle(self) -> None:
         """Read no more than there is room for."""
-        full = self._is_choked or self._is_ending or self._next is not None
+        full = self._is_choked or (self._is_ending and not self._is_draining) or self._next is not None
         if full != self._is_paused and not self._transport.is_closing():
             self._is_paused = full
             (self._transport.pause_reading if full else self._transport.resume_reading)()

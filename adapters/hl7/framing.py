@@ -119,7 +119,7 @@ class Deframer:
         end = buffer.find(END, self._searched)
         begin = self._next(self._searched, end if end >= 0 else len(buffer))
         if begin < 0 and end < 0:
-            if len(buffer) > self._max_message + 1:
+            if len(buffer) > self._max_message + buffer.endswith(FS):  # FS may be the end's first byte
                 raise TooLong
             self._searched = max(len(buffer) - _LOOK, 0)
             return None
