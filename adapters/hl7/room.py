@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from adapters.hl7 import continuation, grammar, sequence
 from adapters.hl7.authorities import Authorities
+from adapters.hl7.channels import Channel
 from adapters.hl7.commands import COMMANDS
 from adapters.hl7.disk import Disk
 from adapters.hl7.feed import make_router
 from adapters.hl7.inbox import KIND, Inbox, holds
 from adapters.hl7.local import Locals
 from adapters.hl7.log.collector import Collector
+from adapters.hl7.log.pages import Pages
+from adapters.hl7.log.replaying import Runs
+from adapters.hl7.log.router import add_routes
 from adapters.hl7.reception import holds as holds_part
 from adapters.hl7.ways import Channels, Ways
 from fhir_server.interface import Core, Eraser, Room, Task
@@ -35,7 +41,17 @@ def open(core: Core, settings: Any) -> Room:
     )
     inbox.use_hook(sequence.check)
     ways = Ways(core, settings, channels, inbox)
-    collector = Collector(core, ZoneInfo(settings.zone), locals_)
+    zone = ZoneInfo(settings.zone)
+    collector = Collector(core, zone, locals_)
+
+    async def channels_of(tenant: str) -> Callable[[str], Channel]:
+        await authorities.of(tenant)
+        await locals_.of(tenant)
+        return partial(channels.named, tenant)
+
+    runs = Runs(core, channels_of)
+    router = make_router(core, ways, max_message=settings.max_message)
+    add_routes(router, Pages(core, channels_of, zone), runs)
 
     async def start() -> None:
         grammar.preload(*USUAL_VERSIONS)
@@ -48,15 +64,17 @@ def open(core: Core, settings: Any) -> Room:
 
     return Room(
         "hl7",
-        router=make_router(core, ways, max_message=settings.max_message),
+        router=router,
         listeners=(
             ChangeListener(authorities.types, authorities.changed),
             ChangeListener(locals_.types, locals_.changed),
         ),
         tasks=(Task("hl7-inbox", inbox.watch), Task("hl7-collector", collector.run), *ways.tasks),
         starts=(start,),
-        stops=(inbox.let_in, ways.stop, inbox.stop),
+        stops=(runs.stop, inbox.let_in, ways.stop, inbox.stop),
         settled=inbox.settled,
         metrics=metrics,
+        templates=Path(__file__).parent / "log" / "templates",
+        menu=(("/admin/messages", "Messages", "Messages"),),
         erasers=(Eraser(KIND, holds), Eraser(continuation.KIND, holds_part)),
     )
