@@ -41,7 +41,7 @@ def read_request(
     notes = [*made.pop("note", []), *nte_map.comments(context, ordered.notes)]
     if notes:
         made["note"] = notes
-    if reasons := _reasons(context, ordered.diagnoses):
+    if reasons := read_reasons(context, ordered.diagnoses):
         made["reasonCode"] = [*made.get("reasonCode", []), *reasons]
     if orc is not None:
         context.take(orc, orc_map.ORC_USED)
@@ -80,8 +80,8 @@ def _lay_timing(context: Context, ordered: Ordered, made: Json) -> None:
     made.update(found)
 
 
-def _reasons(context: Context, diagnoses: Sequence[Segment]) -> list[Json]:
-    """Return DG1 of an order as its reasons. Ours: the guide makes a Condition of each."""
+def read_reasons(context: Context, diagnoses: Sequence[Segment]) -> list[Json]:
+    """Return DG1 of an order or an appointment as its reasons. Ours: the guide makes a Condition of each."""
     made = []
     for dg1 in diagnoses:
         context.take(dg1, DG1_USED)

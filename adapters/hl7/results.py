@@ -66,7 +66,8 @@ def read_order(context: Context, group: Group, patient: tuple[str, str], message
     specimens = requesting.read_specimens(context, ordered, key, whose)
     made.further += specimens
     forms = _documents(context, ordered, key, made)
-    made.observations = read_observations(context, ordered, key, observed, specimens)
+    section = obr.text(24) if obr is not None else ""
+    made.observations = read_observations(context, ordered, key, observed, section, specimens)
     request = ""
     if orc is not None or "PLAC" in numbers:
         wanted = requesting.read_request(context, ordered, numbers, whose, message)
@@ -98,8 +99,9 @@ def _documents(context: Context, ordered: Ordered, key: tuple[str, ...], made: R
 
 
 def read_observations(
-    context: Context, ordered: Ordered, key: tuple[str, ...], observed: str, specimens: Sequence[Wanted]
-) -> list[Json]:
+    context: Context, ordered: Ordered, key: tuple[str, ...], observed: str, section: str = "",
+    specimens: Sequence[Wanted] = (),
+) -> list[Json]:  # fmt: skip
     """Convert the results of an order, with their ids.
 
     Args:
@@ -107,11 +109,11 @@ def read_observations(
         ordered: The order group.
         key: What tells the order from others.
         observed: When, where OBX-14 is empty; "" where it is not known.
+        section: OBR-24: the diagnostic service; `obx.ANSWERS` for none.
         specimens: Of the order; an only one is that of each result.
     """
-    section = ordered.obr.segment.text(24) if ordered.obr else ""
     results = [_result(context, told, observed, section) for told in ordered.results]
-    _lay_specimens(results, specimens)
+    _lay_specimens(results, specimens, is_result=section != obx_map.ANSWERS)
     for sample, wanted in zip(ordered.samples, specimens, strict=False):
         about = [_result(context, told, observed, section) for told in sample.results]
         for one in about:
@@ -120,15 +122,18 @@ def read_observations(
     return _identified(context, paired(results), key)
 
 
-def _lay_specimens(results: Sequence[Result], specimens: Sequence[Wanted]) -> None:
-    """Say of which specimen each result is: the one that OBX-33 names, else the only one of the order."""
+def _lay_specimens(results: Sequence[Result], specimens: Sequence[Wanted], *, is_result: bool) -> None:
+    """Say of which specimen each result is: the one that OBX-33 names, else the only one of the order.
+
+    What is told with an order (no result) is of the patient, unless OBX-33 names a specimen.
+    """
     if not specimens:
         return
     numbers = {(n["system"], n["value"]): w for w in specimens for n in w.resource.get("identifier", ())}
     for one in results:
         named = one.observation.get("specimen", {}).get("identifier")
         wanted = numbers.get((named["system"], named["value"])) if named else None
-        if wanted is None and named is None and len(specimens) == 1:
+        if wanted is None and named is None and is_result and len(specimens) == 1:
             wanted = specimens[0]
         if wanted is not None:
             one.observation["specimen"] = _reference(wanted.resource)

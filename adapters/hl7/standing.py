@@ -10,6 +10,7 @@ from typing import Final
 
 from adapters.hl7.draft import Draft, Person, Wanted
 from adapters.hl7.faults import Problem
+from adapters.hl7.maps import sch as sch_map
 from adapters.hl7.merge import united
 from adapters.hl7.planned import LINKS, SUBJECT, Plan, entry, identified, is_outdated
 from adapters.hl7.results import Report
@@ -121,7 +122,10 @@ async def _of_wanted(
         return []
     laid = _filled if wanted.how == "fill" else _over
     found = [own] if wanted.how == "put" or not stored else [laid(one, own) for one in stored]
-    return [await _related(writing, {**wanted.otherwise, **one}) for one in found]
+    whole = [{**wanted.otherwise, **one} for one in found]
+    if type == "Appointment":
+        return [sch_map.settled(one) for one in whole]
+    return [await _related(writing, one) for one in whole]
 
 
 async def _stored(writing: Writing, wanted: Wanted, patient: str, made: Plan) -> list[Resource]:

@@ -99,6 +99,17 @@ def read(text: str, zone: Zone) -> Moment | None:
     return Moment(f"{year}-{month}-{day}{clock}{_offset_text(found, at)}", at, rule)
 
 
+def shifted(moment: Moment, by: timedelta) -> str:
+    """Return a full time moved on, with the same offset, as FHIR writes it; itself at the end of the calendar."""
+    clock, offset = moment.text[:-6], moment.text[-6:]
+    fraction = clock.partition(".")[2]
+    naive = moment.at.replace(tzinfo=None)
+    if naive > datetime.max - by:
+        return moment.text
+    naive += by
+    return f"{naive.isoformat(timespec='seconds')}{'.' + fraction if fraction else ''}{offset}"
+
+
 def read_clock(text: str) -> str | None:
     """Read a TM as a FHIR time (hh:mm:ss); None where it is none. A zone is left out: FHIR's time has none."""
     match = _CLOCK.fullmatch(text.strip())

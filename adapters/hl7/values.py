@@ -30,9 +30,9 @@ _UNITS: Final = frozenset({UCUM})
 _POWER = re.compile(r"\d+/\w+", re.ASCII)
 
 
-def unit(context: Context, obx: Segment) -> Json:
+def unit(context: Context, obx: Segment, number: int = 6) -> Json:
     """Return unit, system and code of OBX-6. Source: CWE[Quantity]; ours: known spellings become UCUM codes."""
-    parts = obx.first(6)
+    parts = obx.first(number)
     code, text, system = part(parts, 1).strip(), part(parts, 2).strip(), part(parts, 3)
     if code == "10" and _POWER.fullmatch(text):  # 10^9/L written without escaping its ^
         code, text = f"10*{text}", f"10^{text}"
@@ -42,7 +42,7 @@ def unit(context: Context, obx: Segment) -> Json:
     found = code if system == "UCUM" and code else _own_unit(context, obx, code, system) or ucum(code) or ucum(text)
     if found:
         return {**made, "system": UCUM, "code": found}
-    context.note(obx, 6, "unit-unknown", code or text)
+    context.note(obx, number, "unit-unknown", code or text)
     context.miss(obx, 6, system, code or text)
     return made
 
@@ -135,7 +135,7 @@ MEDIA: Final = {
 """ED.3 (subtype) -> media type. Ours."""
 
 
-def _readable(obx: Segment) -> str:
+def readable(obx: Segment) -> str:
     """Return OBX-5 as text, delimiters of components written as spaces."""
     marks = obx.syntax.delimiters
     words = [text.replace(marks.component, " ").replace(marks.subcomponent, " ") for text in obx.texts(5)]
@@ -174,7 +174,7 @@ def value(context: Context, obx: Segment) -> Json:
 def _text(context: Context, obx: Segment, kind: str) -> Json:
     if kind not in TEXTS and kind not in CONVERTERS:
         context.note(obx, 2, "value-type-as-text", kind)
-    text = "\n".join(obx.texts(5)) if kind in TEXTS else _readable(obx)
+    text = "\n".join(obx.texts(5)) if kind in TEXTS else readable(obx)
     return {"valueString": text} if text.strip() else absent(obx)
 
 

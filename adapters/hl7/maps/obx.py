@@ -129,6 +129,9 @@ SECTIONS: Final = {
 }
 """OBR-24 (table 0074) -> category of its results, where they are not of the laboratory. Ours."""
 
+ANSWERS: Final = "-"
+"""In place of OBR-24: what is observed is said with an order or an injection, and is no result of a laboratory."""
+
 
 def observation(context: Context, obx: Segment, notes: Sequence[Segment], observed: str, section: str = "") -> Json:
     """Return one OBX as an Observation without subject and identity.
@@ -151,9 +154,11 @@ def observation(context: Context, obx: Segment, notes: Sequence[Segment], observ
     if "code" not in made:
         context.note(obx, 3, "code-missing")
         made["code"] = missing_code()
-    made["category"] = [{"coding": [{"system": CATEGORY, "code": category(made["code"], section)}]}]
+    if kind := category(made["code"], section):
+        made["category"] = [{"coding": [{"system": CATEGORY, "code": kind}]}]
     if obx.is_valued(29):
-        made["category"].append({"coding": [{"system": TABLE_0936, "code": obx.text(29)}]})
+        own = {"coding": [{"system": TABLE_0936, "code": obx.text(29)}]}
+        made["category"] = [*made.get("category", []), own]
     moment = context.moment(obx, 14, obx.text(14))
     if time := moment.text if moment else observed:
         made["effectiveDateTime"] = time
@@ -200,11 +205,14 @@ def loinc(code: Json) -> str:
 
 
 def category(code: Json, section: str = "") -> str:
-    """Return vital-signs for the codes that R4 names so, else what the diagnostic service says, else laboratory."""
+    """Return vital-signs for the codes that R4 names so, else what the diagnostic service says, else laboratory.
+
+    "" where there is no diagnostic service (`ANSWERS`).
+    """
     found = loinc(code)
     if found in VITAL_SIGNS or found in MORE_VITAL_SIGNS:
         return "vital-signs"
-    return SECTIONS.get(section, "laboratory")
+    return "" if section == ANSWERS else SECTIONS.get(section, "laboratory")
 
 
 def _reference_range(obx: Segment, found: Json) -> list[Json]:

@@ -1,0 +1,39 @@
+"""Messages about one patient, read segment by segment: who it is, and which stay is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapters.hl7.context import Context
+from adapters.hl7.draft import Person, Visit
+from adapters.hl7.faults import Fault, Place, Refused
+from adapters.hl7.messages.person import VISIT_LINK, read_person, visit_key
+from adapters.hl7.tokens import Segment
+
+
+def named(segments: Sequence[Segment], name: str) -> list[Segment]:
+    """Return the segments of a name."""
+    return [segment for segment in segments if segment.name == name]
+
+
+def only_patient(context: Context, segments: Sequence[Segment]) -> Person:
+    """Return the patient whom a message is about; orders, documents and vaccinations have one.
+
+    Raises:
+        Refused: There is none, there are several, or no identifier tells who it is.
+    """
+    found = named(segments, "PID")
+    if len(found) != 1:
+        place = found[1].place() if found else Place("PID")
+        raise Refused(Fault("100", place, "The message is about one patient: it has one PID."))
+    return read_person(context, found[0], leads=False)
+
+
+def visit_of(context: Context, pid: Segment, segments: Sequence[Segment]) -> Visit | None:
+    """Return the stay that a message names; it says no more about it."""
+    found = named(segments, "PV1")
+    key = visit_key(context, pid, found[0]) if found else None
+    if key is None:
+        return None
+    context.take(found[0], VISIT_LINK)
+    return Visit(key, found[0])
