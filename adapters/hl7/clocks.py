@@ -15,8 +15,8 @@ from adapters.hl7.maps.rows import Stated
 from adapters.hl7.planned import CLOCK
 from adapters.hl7.times import micros
 from fhir_server import gate
-from fhir_server.interface import Writing
-from fhir_server.model import Resource
+from fhir_server.interface import Erasure, Writing
+from fhir_server.model import Record, Resource
 
 
 class Heard(NamedTuple):
@@ -71,3 +71,9 @@ def _fitting(one: Stated, current: Resource | None, is_late: bool) -> Stated | N
     known = {(item.get("system"), item.get("value")) for item in (current or {}).get("identifier", ())}
     new = [item for item in one.value or () if (item.get("system"), item.get("value")) not in known]
     return one._replace(value=new) if new else None
+
+
+def holds(record: Record, erasure: Erasure) -> bool:
+    """Whether a clock, or the movements of a stay, are of what is erased (`interface.Eraser`): by the record's key."""
+    type, *parts = record.key.split("|")
+    return any(part in erasure.identifiers or f"{type}/{part}" in erasure.references for part in parts)

@@ -51,8 +51,6 @@ def with_movement(known: Sequence[Movement], new: Movement) -> tuple[list[Moveme
     before = next((one for one in known if one.id == new.id), None)
     if before is not None and before.said > new.said:
         return list(known), True
-    if before is not None and new.action == CANCEL:
-        new = before._replace(action=CANCEL, said=new.said)
     return sorted([*(one for one in known if one.id != new.id), new], key=lambda one: (one.at, one.id)), False
 
 
@@ -74,7 +72,8 @@ def course(known: Sequence[Movement]) -> dict[str, Any]:
     """
     standing = [one for one in known if one.action != CANCEL]
     if not standing:
-        return {"status": "cancelled"}
+        last = next((one.patient_class for one in reversed(known) if one.patient_class), None)
+        return {"status": "cancelled"} | ({"class": last} if last else {})
     statuses = _changes((STATUS[one.trigger], one) for one in standing if one.trigger in STATUS)
     classes = _changes((one.patient_class, one) for one in standing if one.patient_class)
     made: dict[str, Any] = {"status": statuses[-1][0] if statuses else "unknown"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from adapters.hl7 import continuation, grammar, sequence
+from adapters.hl7 import clocks, continuation, grammar, sequence
 from adapters.hl7.authorities import Authorities
 from adapters.hl7.channels import Channel
 from adapters.hl7.commands import COMMANDS
@@ -20,7 +20,9 @@ from adapters.hl7.log.collector import Collector
 from adapters.hl7.log.pages import Pages
 from adapters.hl7.log.replaying import Runs
 from adapters.hl7.log.router import add_routes
+from adapters.hl7.planned import CLOCK
 from adapters.hl7.reception import holds as holds_part
+from adapters.hl7.stays import MOVEMENTS
 from adapters.hl7.ways import Channels, Ways
 from fhir_server.interface import Core, Eraser, Room, Task
 from fhir_server.interface import Listener as ChangeListener
@@ -76,5 +78,10 @@ def open(core: Core, settings: Any) -> Room:
         metrics=metrics,
         templates=Path(__file__).parent / "log" / "templates",
         menu=(("/admin/messages", "Messages", "Messages"),),
-        erasers=(Eraser(KIND, holds), Eraser(continuation.KIND, holds_part)),
+        erasers=(
+            Eraser(KIND, holds),
+            Eraser(continuation.KIND, holds_part),
+            Eraser(CLOCK, clocks.holds),
+            Eraser(MOVEMENTS, clocks.holds),
+        ),
     )

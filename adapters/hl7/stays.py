@@ -31,6 +31,9 @@ BY_CLASS: Final = "status by class"
 OF_MOVEMENTS: Final = frozenset({"status", "class", "location", "period.end"})
 """Elements of which movements decide alone, once a stay has some."""
 
+MADE_ANEW: Final = frozenset({"location", "statusHistory", "classHistory"})
+"""Elements that the movements make each time, as they are all known."""
+
 
 async def find(writing: Writing, key: Key) -> Resource | None:
     """Return the Encounter of a number; None where there is none.
@@ -121,6 +124,7 @@ def stay(
     counted = visit.stated if stated is None else stated
     resource = replace(current, counted)
     if course:
+        resource = {name: value for name, value in resource.items() if name not in MADE_ANEW}
         resource |= {name: value for name, value in course.items() if name != "end"}
         resource["period"] = {k: v for k, v in resource.get("period", {}).items() if k != "end"}
         if "end" in course:
