@@ -14,20 +14,31 @@ from adapters.hl7.faults import Fault, Place, Problem, Refused
 
 CODECS = {
     "ASCII": "ascii",
-    **{f"8859/{n}": f"iso8859-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
+    **{f"8859/{n}": f"iso8859-{n}" for n in (*range(1, 12), 13, 14, 15, 16)},  # there is no 12
     "UNICODE": "utf-16",
     "UNICODE UTF-8": "utf-8",
     "UNICODE UTF-16": "utf-16",
     "UNICODE UTF-32": "utf-32",
-    "UTF-8": "utf-8",  # no code of table 0211, but written by many senders
     "GB 18030-2000": "gb18030",
     "KS X 1001": "euc_kr",
     "BIG-5": "big5",
+    "ISO IR14": "iso2022_jp",
     "ISO IR87": "iso2022_jp",
+    "ISO IR159": "iso2022_jp_1",
 }
-"""MSH-18 -> Python's codec. The last four rows are from general knowledge, not checked against a feed."""
+"""MSH-18 -> Python's codec. The last six rows are from general knowledge, not checked against a feed."""
 
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_ALIAS = re.compile(
+    r"(?:ISO[ -]?)?8859[-/](\d{1,2})|(?:WINDOWS|CP)-?1252|UNICODE[ -]UTF-?(8|16|32)|UTF-?(8|16|32)", re.IGNORECASE
+)
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: it begins with that mark
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _HEADER_END = re.compile(rb"[\r\n]")
 _NOT_ASCII = re.compile(rb"[^\x20-\x7e]")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -51,6 +62,22 @@ def declared(raw: bytes) -> str:
     if len(fields) < 18:
         return ""
     return fields[17].split(header[5:6])[0].strip().decode("ascii", "replace")
+
+
+def codec_of(label: str) -> str:
+    """Return Python's name of a set that MSH-18 names, "" for an unknown one.
+
+    Names that table 0211 does not have, but senders write (`UTF-8`, `ISO-8859-1`, `windows-1252`), are known too.
+    """
+    if (known := CODECS.get(label) or CODECS.get(label.upper())) is not None:
+        return known
+    match = _ALIAS.fullmatch(label)
+    if match is None:
+        return ""
+    part, prefixed, bare = match.groups()
+    if part:
+        return CODECS.get(f"8859/{int(part)}", "")
+    return f"utf-{prefixed or bare}" if prefixed or bare else "cp1252"
 
 
 def header_line(raw: bytes) -> str:
@@ -98,9 +125,9 @@ def _read(raw: bytes, default: str) -> tuple[str, str, bool]:
     if codec := _wide(raw):
         return _strictly(raw, codec), codec, False
     label = declared(raw)
-    if label not in CODECS and label:
+    codec = codec_of(label) if label else "ascii"
+    if not codec:
         raise Refused(Fault("103", PLACE, "The character set is not known here."))
-    codec = CODECS[label] if label else "ascii"
     if codec != "ascii":
         return _strictly(raw, codec), codec, False
     if raw.isascii():

@@ -37,7 +37,7 @@ def _decoder(escape: str) -> re.Pattern[str]:
     mark = re.escape(escape)
     return re.compile(
         rf"{mark}(?:(?P<letter>[FSTREPHN])|X(?P<hex>(?:[0-9A-Fa-f]{{2}})+)"
-        rf"|\.(?P<command>br|sp|in|ti|fi|nf|ce|sk)[ +]?(?P<count>\d*))[ ]*{mark}"
+        rf"|\.(?P<command>(?i:br|sp|in|ti|fi|nf|ce|sk))[ ]?[+-]?(?P<count>[0-9]{{0,9}})[ ]*){mark}"
     )
 
 
@@ -56,6 +56,7 @@ def _formatted(command: str, count: str) -> str | None:
     number = int(count) if count else 1
     if number > MOST_LINES:
         return None
+    command = command.lower()
     if command in ("br", "ce"):
         return "\n"
     if command == "sp":

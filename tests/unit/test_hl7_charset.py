@@ -23,6 +23,11 @@ def raw(charset: str, codec: str, name: str = "LEFÈVRE") -> bytes:
         pytest.param("UNICODE", "utf-16", id="UTF-16 with a byte order mark"),
         pytest.param("UNICODE", "utf-16-le", id="UTF-16 without one"),
         pytest.param("UNICODE", "utf-16-be", id="UTF-16, big end first"),
+        pytest.param("UNICODE UTF-16", "utf-16", id="UTF-16 by its full name"),
+        pytest.param("UNICODE UTF-32", "utf-32", id="UTF-32 with a byte order mark"),
+        pytest.param("ISO-8859-15", "iso8859-15", id="a name that table 0211 does not have"),
+        pytest.param("utf-8", "utf-8", id="another, in small letters"),
+        pytest.param("windows-1252", "cp1252", id="a code page of Windows"),
     ],
 )
 def test_a_declared_character_set_is_used(charset: str, codec: str) -> None:
@@ -38,6 +43,27 @@ def test_text_that_is_not_ascii_is_read_and_the_guess_is_told(charset: str, code
     found = decode(raw(charset, codec))
     assert "LEFÈVRE" in found.text
     assert [(p.rule, p.code) for p in found.problems] == [("charset-guessed", codec)]
+
+
+@pytest.mark.parametrize("part", [n for n in range(1, 17) if n != 12])
+def test_every_part_of_8859_is_known(part: int) -> None:
+    text = bytes(range(0xA1, 0x100)).decode(f"iso8859-{part}", "ignore")
+    assert text in decode(raw(f"8859/{part}", f"iso8859-{part}", text)).text
+
+
+@pytest.mark.parametrize(
+    ("label", "codec", "name"),
+    [
+        pytest.param("GB 18030-2000", "gb18030", "王小明", id="GB 18030"),
+        pytest.param("KS X 1001", "euc_kr", "김철수", id="KS X 1001"),
+        pytest.param("BIG-5", "big5", "王小明", id="Big 5"),
+        pytest.param("ISO IR87", "iso2022_jp", "山田", id="ISO IR87"),
+        pytest.param("ISO IR159", "iso2022_jp_1", "山田", id="ISO IR159"),
+    ],
+)
+def test_sets_of_asia(label: str, codec: str, name: str) -> None:
+    found = decode(raw(label, codec, name))
+    assert (name in found.text, found.codec) == (True, codec)
 
 
 def test_ascii_needs_no_guess() -> None:

@@ -27,6 +27,10 @@ USUAL = Delimiters()
         pytest.param(r"\P\ ", "# ", id="truncation character"),
         pytest.param(r"\C2842\x\Zabc\ ", r"\C2842\x\Zabc\ ", id="other sets and local sequences stay as written"),
         pytest.param("\\", "\\", id="nothing but a backslash"),
+        pytest.param(r"a\.ti-4\b\.in+2\c\.fi\d\.nf\e", "a b cde", id="indents are a blank, filling is nothing"),
+        pytest.param(r"a\.BR\b\.ce\c", "a\nb\nc", id="a command in capitals; a centred line begins a line"),
+        pytest.param("\\.sp" + "9" * 5000 + "\\", "\\.sp" + "9" * 5000 + "\\", id="a number of five thousand digits"),
+        pytest.param(r"C:\N  \x", r"C:\N  \x", id="blanks end no sequence"),
     ],
 )
 def test_decoding(written: str, text: str) -> None:
