@@ -134,7 +134,7 @@ class Puller:
         return made
 
     def _is_poll_due(self, found: Account, now: int) -> bool:
-        every = self._vendors[found.vendor].poll_minutes * 60 * _SECOND
+        every = self._vendors[found.vendor].poll_s * _SECOND
         return bool(every) and now - found.polled >= every and found.next_at <= now
 
     async def _do(self, tenant: str, work: Work) -> None:
@@ -199,7 +199,7 @@ class Puller:
         if told and all(body["start"] and body["end"] for body in told):
             start = min(body["start"] for body in told) - MARGIN_S
             return withings.question(start=start, end=max(body["end"] for body in told) + MARGIN_S, offset=offset)
-        since = work.account.polled // _SECOND - work.vendor.overlap_hours * 3_600
+        since = work.account.polled // _SECOND - work.vendor.overlap_s
         return withings.question(since=max(since, 1), offset=offset)
 
     async def _page(self, vendor: Vendor, form: bytes, tokens: Tokens) -> withings.Answered:

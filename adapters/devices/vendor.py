@@ -25,7 +25,7 @@ ACCOUNT: Final = "urn:predmp:devices:account:"
 """With the vendor's name: identifier system of the Device that stands for an account; its value is the user's id."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
-_NUMBERS: Final = ("tolerance_s", "poll_minutes", "overlap_hours")
+_NUMBERS: Final = ("tolerance_s", "poll_s", "overlap_s")
 _TEXTS: Final = ("signature_header", "timestamp_header", "api", "client_id", "tenant")
 _SECRETS: Final = ("secret", "client_secret", "url_key")
 
@@ -35,7 +35,7 @@ class Vendor:
     """A vendor; its name stands in the address that it calls.
 
     `secret` signs its notifications. `url_key` is for one that does not sign: it stands at the end of the address.
-    `api` is where measurements are asked for. Times are in the unit of their name.
+    `api` is where measurements are asked for.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Vendor:
     api: str = "https://wbsapi.withings.net"
     client_id: str = ""
     client_secret: str = ""
-    poll_minutes: int = 60  # 0: no polling
-    overlap_hours: int = 24
+    poll_s: int = 3_600  # 0: no polling
+    overlap_s: int = 86_400
     tenant: str = ""  # "" the tenant of feeds that name none
 
     @property
