@@ -63,7 +63,7 @@ class MessagePages:
             "message.html",
             actor,
             entry=entry,
-            body=entry.body,
+            body=_whole(entry.body),
             lines=detail.lines_of(message, marks) if message else [],
             text="" if message else entry.raw[:4000].decode("latin-1"),
             tree=detail.tree_of(message, marks) if message else [],
@@ -183,6 +183,15 @@ class MessagePages:
         if run["state"] == RUNNING:
             answer.headers["Refresh"] = "2"
         return answer
+
+
+def _whole(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a message's body with all that the page asks of it."""
+    usual: dict[str, Any] = {"settled": "", "left_out": None, "error": None, "version": "", "attempts": 0}
+    made = {**usual, "issues": [], "unused": [], "unmapped": [], **body}
+    if made["error"]:
+        made["error"] = {"detail": "", "text": "", "issues": [], **made["error"]}
+    return made
 
 
 def _mode(text: str) -> Mode:
