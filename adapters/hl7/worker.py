@@ -32,7 +32,7 @@ from fhir_server.model import Record
 
 MOST: Final = 32  # messages of one transaction
 SLICE_S: Final = 0.004  # what one transaction may take while messages stream in
-LONG_SLICE_S: Final = 0.025  # and while none do
+LONG_SLICE_S: Final = 0.05  # and while none do
 SHARE: Final = 4  # times as long as it worked, the worker lets intake go first
 QUIET_S: Final = 0.002  # since the last message came: then none stream in
 FIRST_RETRY_S, LAST_RETRY_S, JITTER = 1.0, 300.0, 0.25
