@@ -18,6 +18,7 @@ SUBJECT = ("subject", "encounter")
 LINKS = {
     "AllergyIntolerance": ("patient", "encounter"),
     "Binary": ("securityContext", ""),
+    "Consent": ("patient", ""),
     "Coverage": ("beneficiary", ""),
     "DocumentReference": ("subject", ""),  # its stays are a list in context
     "Immunization": ("patient", "encounter"),

@@ -85,14 +85,14 @@ async def state(messages: list[str]) -> list[Any]:
         return sorted((settled(resource) for resource in found), key=str)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(streams(), st.randoms(use_true_random=False))
 def test_messages_of_a_patient_end_in_the_same_state_in_any_order(messages: list[str], random: Any) -> None:
     shuffled = random.sample(messages, len(messages))
     assert asyncio.run(state(shuffled)) == asyncio.run(state(messages))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(courses(), st.randoms(use_true_random=False))
 def test_movements_of_a_stay_end_in_the_same_course_in_any_order(messages: list[str], random: Any) -> None:
     shuffled = random.sample(messages, len(messages))
