@@ -111,10 +111,10 @@ def _strictly(raw: bytes, codec: str) -> str:
 
 
 def _wide(raw: bytes) -> str:
-    """Name the codec of a message in two-byte units without a byte order mark, else ""."""
-    if raw.startswith(b"M\x00S\x00H\x00"):
+    """Name the codec of a message or batch in two-byte units without a byte order mark, else ""."""
+    if raw.startswith((b"M\x00S\x00H\x00", b"B\x00H\x00S\x00", b"F\x00H\x00S\x00")):
         return "utf-16-le"
-    return "utf-16-be" if raw.startswith(b"\x00M\x00S\x00H") else ""
+    return "utf-16-be" if raw.startswith((b"\x00M\x00S\x00H", b"\x00B\x00H\x00S", b"\x00F\x00H\x00S")) else ""
 
 
 def _read(raw: bytes, default: str) -> tuple[str, str, bool]:

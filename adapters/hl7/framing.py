@@ -18,7 +18,8 @@ VT, FS, END = b"\x0b", b"\x1c", b"\x1c\r"
 _TOLERATED = b"\r\n\x00 \t"
 _LOOK = 12  # bytes around VT that tell whether it begins a frame
 _BEGIN = re.compile(
-    rb"\x1c[\x00\n]{0,4}\x0b|\x0b(?=MSH|FHS|BHS|\xef\xbb\xbf[MFB]|\xff\xfe[MFB]\x00|\xfe\xff\x00[MFB]|M\x00S\x00|\x00M\x00S)"
+    rb"\x1c[\x00\n]{0,4}\x0b"
+    rb"|\x0b(?=MSH|FHS|BHS|\xef\xbb\xbf[MFB]|\xff\xfe[MFB]\x00|\xfe\xff\x00[MFB]|[MFB]\x00[SH]\x00|\x00[MFB]\x00[SH])"
 )
 NO_END = Fault("100", Place("MSH"), "The frame has no end.")
 TOO_LONG = Fault("207", Place("MSH"), "The message is longer than this system takes.", reject=True)
