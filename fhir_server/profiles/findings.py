@@ -37,6 +37,8 @@ class Known:
 
     profiles: dict[str, Profile | None] = field(default_factory=dict)  # by canonical as written; None: not known here
     members: dict[Coded, bool | None] = field(default_factory=dict)  # None: cannot be decided here
+    # By canonical: what `quick` made of a profile; None: nothing.
+    questions: dict[str, Callable[[Any, Any], bool] | None] = field(default_factory=dict)
 
 
 class Budget:

@@ -16,6 +16,7 @@ from fhir_server.errors import Issue
 from fhir_server.fhirpath.nodes import Node
 from fhir_server.fhirpath.types import ancestors
 from fhir_server.model import Change, Resource
+from fhir_server.profiles import quick
 from fhir_server.profiles.advice import advise
 from fhir_server.profiles.check import check, entries_of
 from fhir_server.profiles.extensions import check_extensions
@@ -78,7 +79,7 @@ class Judge:
             required = self._policy.required.get(change.version.type, ())
             if change.version.is_deleted or not (required or declares(change.resource)):
                 continue
-            issues = await self._judged(tx, change.resource, required, keep)
+            issues = await self._judged(tx, change, required, keep)
             if any(issue.code == "not-found" and issue.severity == "warning" for issue in issues):
                 self._tell(change.version.type)
             if errors := [issue for issue in issues if issue.severity == "error"]:
@@ -91,13 +92,31 @@ class Judge:
             self._told.add(type)
             log.warning("a %s was stored that declares a profile which is not known here", type)
 
-    async def _judged(self, tx: Transaction, resource: Resource, required: tuple[str, ...], keep: bool) -> list[Issue]:
-        unknown = self._policy.unknown
-        if unknown != "refuse" and not required:
-            shelf = await self._library.shelf(tx, keep=keep)
-            if all(shelf.sources.get(canonical, ASK) is None for canonical in declared(resource)):
-                return []  # nothing to check it against, and said when the first was met
+    async def _judged(self, tx: Transaction, change: Change, required: tuple[str, ...], keep: bool) -> list[Issue]:
+        unknown, resource = self._policy.unknown, change.resource
+        shelf = await self._library.shelf(tx, keep=keep)
+        if self._conforms(shelf.known, change, required):
+            return []
+        if not required and unknown != "refuse" and all(shelf.sources.get(c, ASK) is None for c in declared(resource)):
+            return []  # nothing to check it against, and said when the first was met
         return await self.issues(tx, Task(resource, required, unknown), keep=keep)
+
+    def _conforms(self, known: Known, change: Change, required: tuple[str, ...]) -> bool:
+        """Whether a resource certainly conforms to all its profiles, and there is nothing to say of unknown ones."""
+        resource = change.resource
+        if not quick.is_plain(resource, change.version.body):
+            return False
+        meta = resource.get("meta")
+        given = meta.get("profile", []) if meta.__class__ is dict else []
+        if given.__class__ is not list or len(given) > MOST_DECLARED or not quick.conforms(known, resource, given):
+            return False
+        if any(known.profiles.get(canonical) is None for canonical in required):
+            return False
+        unknown = self._policy.unknown
+        is_said = unknown == "ignore" or (unknown == "warn" and change.version.type in self._told)
+        if not is_said and any(known.profiles[canonical] is None for canonical in given):
+            return False
+        return quick.conforms(known, resource, required)
 
 
 def declares(resource: Resource) -> bool:

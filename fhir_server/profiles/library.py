@@ -19,7 +19,7 @@ from fhir_server.profiles.findings import Coded, Known
 from fhir_server.profiles.part import Profile, bare
 from fhir_server.profiles.tree import BadProfile, base_of, build
 from fhir_server.search.query import Query
-from fhir_server.store.protocol import View
+from fhir_server.store.protocol import HistoryQuery, View
 
 DEFINITIONS: Final = frozenset({"StructureDefinition", "ValueSet", "CodeSystem"})
 MOST_CHAIN: Final = 20  # profiles on profiles
@@ -50,6 +50,7 @@ class _Shelf:
     """What is kept of one tenant."""
 
     epoch: int
+    state: tuple[tuple[int, int, int], ...] | None  # of the stored definitions; None: not asked for
     sources: dict[str, Source | None] = field(default_factory=dict)  # by canonical as written
     known: Known = field(default_factory=Known)  # the same, ready for checks
 
@@ -75,17 +76,17 @@ class Library:
             keep: Whether what is read now may serve later calls: not inside a transaction that writes definitions.
         """
         epoch = await view.epoch()
+        if not keep:
+            return _Shelf(epoch, None)
         kept = self._shelves.get(view.tenant)
-        if (
-            kept is not None
-            and kept.epoch == epoch
-            and keep
-            and len(kept.sources) + len(kept.known.members) < MOST_KEPT
-        ):
+        is_full = kept is not None and len(kept.sources) + len(kept.known.members) >= MOST_KEPT
+        if kept is not None and kept.epoch == epoch and not is_full:
             return kept
-        made = _Shelf(epoch)
-        if keep:
-            self._shelves[view.tenant] = made
+        state = await _state(view)
+        if kept is not None and kept.state == state and not is_full:
+            kept.epoch = epoch  # something else was written that moves the epoch
+            return kept
+        made = self._shelves[view.tenant] = _Shelf(epoch, state)
         return made
 
     async def learn(self, view: View, shelf: _Shelf, profiles: Sequence[str], questions: Sequence[Coded]) -> None:
@@ -135,6 +136,15 @@ class Library:
             return await self._terminology.contains(view, question.value_set, question.system, question.code)
         except FhirError:  # not known, or larger than it is worked out for
             return None
+
+
+async def _state(view: View) -> tuple[tuple[int, int, int], ...]:
+    """Return what changes with each write of a stored definition: how many versions there are, and the newest."""
+    made = []
+    for type in sorted(DEFINITIONS):
+        newest, total = await view.history(HistoryQuery(type, count=1))
+        made.append((total, newest[0].seq, newest[0].at) if newest else (0, 0, 0))
+    return tuple(made)
 
 
 def newest(versions: Sequence[Version], wanted: str) -> Source | None:
