@@ -121,6 +121,10 @@ def resolve(records: Any, *, now: int) -> list[Resolved]:
             raise BadRequest(f"The SenML pack is of a version that is not known here; the newest is {VERSION}.")
         if any(key in record for key in (*_VALUES, "s")) or "bv" in record or "bs" in record:
             made.append(_resolved(record, base, Decimal(now) / 1_000_000))
+        elif record.keys() & {"n", "u", "t"}:
+            raise BadRequest("A SenML record has no value.")
+    if not made:
+        raise BadRequest("The SenML pack has no value.")
     return made
 
 

@@ -1,0 +1,185 @@
+"""Open mHealth and IEEE 1752.1 data points to the canonical reading, and FHIR Observations of devices."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from adapters.devices import reason
+from adapters.devices.omh import ACCOUNT, read_points
+from adapters.devices.phd import read_resource
+from adapters.devices.reading import DeviceName
+from adapters.devices.reason import Reason
+from fhir_server.errors import FhirError
+
+AT = "2026-11-20T08:00:00+01:00"
+FRAME = {"date_time": AT}
+
+
+def point(schema: str, body: dict[str, Any], **header: Any) -> dict[str, Any]:
+    named = {"namespace": "omh", "name": schema, "version": "2.0"}
+    return {
+        "header": {"id": "p-1", "user_id": "u-1", "schema_id": named, **header},
+        "body": {"effective_time_frame": FRAME, **body},
+    }
+
+
+def only(value: Any) -> tuple[dict[str, Any], object]:
+    ((received,),) = [message.readings for message in read_points(value)]
+    return dict(received.raw), received.reading
+
+
+def quantity(value: Any, unit: str) -> dict[str, Any]:
+    return {"value": Decimal(str(value)) if isinstance(value, float) else value, "unit": unit}
+
+
+@pytest.mark.parametrize(
+    ("schema", "body", "code", "unit"),
+    [
+        pytest.param("heart-rate", {"heart_rate": quantity(72, "beats/min")}, "8867-4", "beats/min", id="heart rate"),
+        pytest.param("respiratory-rate", {"respiratory_rate": quantity(14, "breaths/min")}, "9279-1", "breaths/min", id="respiratory rate"),
+        pytest.param("oxygen-saturation", {"oxygen_saturation": quantity(97, "%")}, "2708-6", "%", id="oxygen saturation"),
+        pytest.param("oxygen-saturation", {"oxygen_saturation": quantity(97, "%"), "measurement_method": "pulse oximetry"}, "59408-5", "%", id="oxygen saturation by pulse oximetry"),
+        pytest.param("body-temperature", {"body_temperature": quantity(98.6, "F")}, "8310-5", "[degF]", id="F is no farad"),
+        pytest.param("body-temperature", {"body_temperature": quantity(37.1, "C"), "measurement_location": "oral"}, "8331-1", "Cel", id="C is no coulomb, and oral has a code"),
+        pytest.param("body-temperature", {"body_temperature": quantity(37.1, "C"), "measurement_location": "toe"}, "8310-5", "Cel", id="a site without a code"),
+        pytest.param("body-weight", {"body_weight": quantity(71, "kg")}, "29463-7", "kg", id="body weight"),
+        pytest.param("blood-glucose", {"blood_glucose": quantity(95, "mg/dL")}, "2339-0", "mg/dL", id="glucose"),
+        pytest.param("blood-glucose", {"blood_glucose": quantity(5.3, "mmol/L"), "specimen_source": "capillary blood"}, "14743-9", "mmol/L", id="capillary glucose in moles"),
+        pytest.param("blood-glucose", {"blood_glucose": quantity(5.3, "mmol/L"), "specimen_source": "interstitial fluid"}, "105272-9", "mmol/L", id="interstitial glucose in moles"),
+        pytest.param("step-count", {"step_count": 1200}, "55423-8", "{steps}", id="steps before version 3 are a bare number"),
+        pytest.param("step-count", {"step_count": quantity(1200, "steps")}, "55423-8", "{steps}", id="steps of version 3"),
+        pytest.param("sleep-duration", {"sleep_duration": quantity(430, "min")}, "93832-4", "min", id="sleep"),
+    ],
+)  # fmt: skip
+def test_schemas(schema: str, body: dict[str, Any], code: str, unit: str) -> None:
+    raw, reading = only(point(schema, body))
+    assert (raw["code"], raw["unit"], raw["at"], raw["id"]) == (code, unit, AT, "p-1")
+    assert not isinstance(reading, Reason)
+
+
+def test_a_pressure_is_a_panel() -> None:
+    body = {"systolic_blood_pressure": quantity(128, "mmHg"), "diastolic_blood_pressure": quantity(79, "mmHg")}
+    raw, _ = only(point("blood-pressure", body))
+    assert raw["code"] == "85354-9"
+    assert [(part["code"], part["value"]) for part in raw["components"]] == [("8480-6", 128), ("8462-4", 79)]
+
+
+@pytest.mark.parametrize(
+    ("frame", "at", "end"),
+    [
+        pytest.param({"start_date_time": AT, "end_date_time": "2026-11-20T09:00:00+01:00"}, AT, "2026-11-20T09:00:00+01:00", id="start and end"),
+        pytest.param({"start_date_time": AT, "duration": quantity(Decimal("1.5"), "h")}, AT, "2026-11-20T08:30:00.000Z", id="start and duration"),
+        pytest.param({"end_date_time": AT, "duration": quantity(30, "min")}, "2026-11-20T06:30:00.000Z", AT, id="end and duration"),
+    ],
+)  # fmt: skip
+def test_intervals_have_a_start_and_an_end(frame: dict[str, Any], at: str, end: str) -> None:
+    body = {"step_count": 900, "effective_time_frame": {"time_interval": frame}}
+    raw, _ = only(point("step-count", body))
+    assert (raw["at"], raw["end"]) == (at, end)
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        pytest.param(point("shoe-size", {"shoe_size": quantity(42, "1")}), reason.SCHEMA_UNKNOWN, id="an unknown schema"),
+        pytest.param(
+            point("heart-rate", {"heart_rate": quantity(72, "beats/min")}, schema_id={"namespace": "mine", "name": "heart-rate"}),
+            reason.SCHEMA_UNKNOWN, id="a known name of another namespace",
+        ),
+        pytest.param(
+            point("heart-rate", {"heart_rate": quantity(72, "beats/min"), "descriptive_statistic": "average"}),
+            reason.STATISTIC, id="a statistic is no plain reading",
+        ),
+        pytest.param(
+            point("heart-rate", {"heart_rate": quantity(72, "beats/min"), "effective_time_frame": {"time_interval": {"date": "2026-11-20", "part_of_day": "morning"}}}),
+            reason.TIME_UNREADABLE, id="a part of a day is no time",
+        ),
+        pytest.param(point("heart-rate", {"heart_rate": 72}), reason.MALFORMED, id="a value without unit"),
+        pytest.param(point("heart-rate", {}), reason.MALFORMED, id="a body without its value"),
+        pytest.param({"header": {"user_id": "u-1"}, "body": {}}, reason.MALFORMED, id="no schema at all"),
+    ],
+)  # fmt: skip
+def test_what_is_no_plain_reading_is_kept_aside_as_it_was_sent(odd: dict[str, Any], why: Reason) -> None:
+    raw, reading = only(odd)
+    assert reading == why and raw == odd
+
+
+def test_what_a_person_told_is_filed_as_entered_by_hand() -> None:
+    told = {"source_name": "app", "modality": "self-reported"}
+    raw, _ = only(point("body-weight", {"body_weight": quantity(71, "kg")}, acquisition_provenance=told))
+    assert raw["status"] == ["manual"]
+
+
+def test_the_account_is_the_device_unless_one_is_given() -> None:
+    one = point("body-weight", {"body_weight": quantity(71, "kg")})
+    other = point("body-weight", {"body_weight": quantity(71, "kg")}, user_id="u-2")
+    assert [message.device for message in read_points([one, other, one])] == [
+        DeviceName(ACCOUNT, "u-1"),
+        DeviceName(ACCOUNT, "u-2"),
+    ]
+    scale = DeviceName("urn:example", "scale")
+    assert [(m.device, len(m.readings)) for m in read_points([one, other], device=scale)] == [(scale, 2)]
+    with pytest.raises(FhirError):
+        read_points({"header": {}, "body": {}})
+
+
+DEVICE = {"identifier": {"system": "urn:example", "value": "SN-1"}}
+
+
+def observation(**more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": "urn:iso:std:iso:11073:10101", "code": "188736"}]},
+        "device": DEVICE,
+        "effectiveDateTime": AT,
+        "valueQuantity": {"value": Decimal("71.40"), "code": "kg", "unit": "kilo"},
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        pytest.param({}, {"system": "mdc", "code": "188736", "unit": "kg", "at": AT}, id="MDC, and the code of the unit"),
+        pytest.param({"status": "preliminary"}, {"status": ["early"]}, id="an early estimate"),
+        pytest.param({"identifier": [{"system": "urn:a", "value": "7"}]}, {"id": "urn:a|7"}, id="the sender's own id"),
+        pytest.param(
+            {"effectivePeriod": {"start": AT, "end": "2026-11-20T09:00:00+01:00"}, "effectiveDateTime": AT},
+            {"at": AT, "end": "2026-11-20T09:00:00+01:00"}, id="a period",
+        ),
+        pytest.param({"valueQuantity": {"value": 5, "comparator": "<", "code": "kg"}}, {"value": "<5"}, id="a comparator is no plain value"),
+    ],
+)  # fmt: skip
+def test_an_observation_is_read_as_a_reading(more: dict[str, Any], expected: dict[str, Any]) -> None:
+    (message,) = read_resource(observation(**more))
+    assert message.device == DeviceName("urn:example", "SN-1")
+    assert expected.items() <= dict(message.readings[0].raw).items()
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        pytest.param({"status": "amended"}, reason.FORMAT_UNKNOWN, id="a correction"),
+        pytest.param({"note": [{"text": "x"}]}, reason.FORMAT_UNKNOWN, id="what the canonical record cannot hold"),
+        pytest.param({"code": {"coding": [{"system": "urn:mine", "code": "1"}]}}, reason.CODE_UNKNOWN, id="a code of no system known here"),
+    ],
+)  # fmt: skip
+def test_an_observation_that_would_be_filed_in_part_is_kept_whole(more: dict[str, Any], why: Reason) -> None:
+    (message,) = read_resource(observation(**more))
+    assert message.readings[0].reading == why and message.readings[0].raw == observation(**more)
+
+
+def test_in_a_bundle_the_device_is_found_by_its_reference() -> None:
+    device = {"resourceType": "Device", "identifier": [DEVICE["identifier"]]}
+    entries = [
+        {"fullUrl": "urn:uuid:d", "resource": device},
+        {"resource": observation(device={"reference": "urn:uuid:d"})},
+    ]
+    (message,) = read_resource({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert message.device == DeviceName("urn:example", "SN-1")
+    with pytest.raises(FhirError):
+        read_resource(observation(device={"reference": "Device/unknown"}))
