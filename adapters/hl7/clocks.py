@@ -8,9 +8,9 @@ first identifier, which never goes away.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
+from adapters.hl7.draft import Draft
 from adapters.hl7.maps.rows import Stated
 from adapters.hl7.planned import CLOCK
 from adapters.hl7.times import micros
@@ -34,14 +34,14 @@ def name_of(resource: Resource, sender: str) -> str:
 
 
 async def hear(
-    writing: Writing, name: str, at: datetime | None, stated: Sequence[Stated], current: Resource | None, mark: str = ""
+    writing: Writing, name: str, draft: Draft, stated: Sequence[Stated], current: Resource | None, mark: str = ""
 ) -> Heard:
     """Return what of a message is not older than what its sender said before; its time is kept.
 
     Args:
         writing: The transaction.
         name: See `name_of`.
-        at: When the event was recorded (datetime); None: unknown, then all of it counts.
+        draft: Says when the event was recorded; where it does not, all of it counts.
         stated: What the message says.
         current: The stored resource; None: it is not there, so nothing of it is known. Its identifiers stay as they are
             where an older message names them too.
@@ -49,17 +49,17 @@ async def hear(
     """
     before = await writing.record(CLOCK, name) if current is not None else None
     clocks: dict[str, int] = gate.load(before.body) if before is not None else {}
-    if at is None:
+    if draft.at is None:
         return Heard(tuple(stated), frozenset(clocks), False)
-    now = micros(at)
-    fresh = [_fitting(one, current, clocks.get(one.row.clock, now) > now) for one in stated]
+    now = micros(draft.at)
+    late = {one.row.clock for one in stated if clocks.get(one.row.clock, now) > now + draft.doubt}
+    fresh = [_fitting(one, current, one.row.clock in late) for one in stated]
     kept = tuple(one for one in fresh if one is not None)
-    late = any(clocks.get(one.row.clock, now) > now for one in stated)
     names = [one.row.clock for one in kept] + ([mark] if mark else [])
     made = clocks | {each: max(now, clocks.get(each, now)) for each in names}
     if made != clocks:
         await writing.put_record(CLOCK, name, "", gate.write(dict(sorted(made.items()))))
-    return Heard(kept, frozenset(made), late)
+    return Heard(kept, frozenset(made), bool(late))
 
 
 def _fitting(one: Stated, current: Resource | None, is_late: bool) -> Stated | None:

@@ -10,6 +10,7 @@ from typing import Final
 from adapters.hl7 import grammar
 from adapters.hl7.context import Context
 from adapters.hl7.draft import Draft, Kind
+from adapters.hl7.event import recorded
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Tree, group
 from adapters.hl7.maps.tables import structures
@@ -75,7 +76,6 @@ def convert(message: Message, context: Context) -> Draft:
     event = next((s for s in message.segments if s.name == "EVN"), None)
     if event:
         context.take(event, EVN_USED)
-    recorded = (event.text(2) if event else "") or message.header.text(7)
-    moment = context.moment(event or message.header, 2 if event else 7, recorded)
+    when = recorded(context, message.segments, note=True)
     people = ROUTES[what.type, what.trigger](context, tree.root, what, message.header.text(10))
-    return Draft(people, moment.at if moment else None, context)
+    return Draft(people, when.at, context, when.doubt)

@@ -92,3 +92,4 @@ class Draft:
     people: tuple[Person, ...]
     at: datetime | None  # when the event was recorded: EVN-2, else MSH-7
     context: Context = field(repr=False)
+    doubt: int = 0  # microseconds by which it may be later, see `event`

@@ -111,7 +111,7 @@ async def _said(
         return resource, True
     empty: Resource = {"resourceType": "Patient"}
     name = name_of(current or replace(empty, person.stated), sender)
-    heard = await hear(writing, name, draft.at, person.stated, current)
+    heard = await hear(writing, name, draft, person.stated, current)
     if heard.is_outdated:
         made.outdated = True
         made.problems.append(Problem(person.segment.place().path, "older-than-stored"))

@@ -71,7 +71,7 @@ async def is_outdated(writing: Writing, draft: Draft, sender: str, type: str, ke
     name = "|".join((type, *key, sender))
     before = await writing.record(CLOCK, name)
     at = micros(draft.at)
-    if before is not None and int(before.body) > at:
+    if before is not None and int(before.body) > at + draft.doubt:
         return True
     if before is None or int(before.body) < at:
         await writing.put_record(CLOCK, name, "", str(at).encode())

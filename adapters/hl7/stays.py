@@ -64,7 +64,7 @@ async def settle(writing: Writing, draft: Draft, sender: str, visit: Visit, pati
     stated = [one for one in visit.stated if not course or one.row.element not in OF_MOVEMENTS]
     speaks = any(one.row.clock == pv1_map.STATUS for one in visit.stated)
     mark = BY_CLASS if current is None and not speaks else ""
-    heard = await hear(writing, name_of(base, sender), draft.at, stated, current, mark)
+    heard = await hear(writing, name_of(base, sender), draft, stated, current, mark)
     if heard.is_outdated or is_late:
         made.outdated = True
         made.problems.append(Problem(visit.segment.place().path, "older-than-stored"))

@@ -8,6 +8,7 @@ from typing import Final
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, authority
 from adapters.hl7.demography import place
+from adapters.hl7.event import recorded
 from adapters.hl7.faults import Fault, Refused
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.movements import CANCEL, EXPECTED, Movement
@@ -56,6 +57,7 @@ def read_movement(context: Context, segments: Sequence[Segment], pv1: Segment, t
         raise Refused(Fault("103", zbe.place(4), "The movement's action is INSERT, UPDATE or CANCEL."))
     original = zbe.text(6) or TAKEN_BACK.get(trigger, trigger)
     end = context.moment(zbe, 3, zbe.text(3))
+    when = recorded(context, segments)
     left = context.moment(pv1, 45, pv1.text(45)) if original == "A03" else None
     return Movement(
         id=_id(context, zbe),
@@ -69,7 +71,7 @@ def read_movement(context: Context, segments: Sequence[Segment], pv1: Segment, t
         nursing=_unit(zbe, 8),
         nature=zbe.text(9),
         patient_class=pv1_map.patient_class(context, pv1),
-        said=_recorded(context, segments),
+        said=micros(when.at) + when.doubt if when.at else 0,
         left=left.text if left else "",
     )
 
@@ -78,12 +80,3 @@ def _place(context: Context, pv1: Segment, trigger: str) -> Json | None:
     """Return where the patient is: PV1-3, of a pending transfer PV1-42."""
     field = 42 if trigger in EXPECTED and pv1.is_valued(42) else 3
     return place(context, pv1, field, pv1.first(field)) if pv1.is_valued(field) else None
-
-
-def _recorded(context: Context, segments: Sequence[Segment]) -> int:
-    """Return when the message was recorded: EVN-2, else MSH-7; 0 where neither says it."""
-    for name, field in (("EVN", 2), ("MSH", 7)):
-        for one in segments:
-            if one.name == name and (moment := context.moment(one, field, one.text(field))):
-                return micros(moment.at)
-    return 0

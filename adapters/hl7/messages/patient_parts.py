@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json
 from adapters.hl7.draft import Person, Visit, Wanted
+from adapters.hl7.event import recorded
 from adapters.hl7.ids import made_id
 from adapters.hl7.maps import al1, dg1, french, in1, nk1, pd1, pr1, roles
 from adapters.hl7.maps import pv1 as pv1_map
@@ -91,7 +91,7 @@ def _contact(context: Context, one: Segment) -> Json | None:
 def _wanted(context: Context, person: Person, visit: Visit | None, named: dict[str, list[Segment]]) -> list[Wanted]:
     """Return the resources of their own; a snapshot that leaves one out does not take it away."""
     owner = visit.key if visit else person.key
-    at = _recorded(context, named)
+    when = recorded(context, (one for each in named.values() for one in each))
     made: list[tuple[Json | None, Segment]] = []
     made += [(pd1.living_will(context, one, person.key), one) for one in named.get("PD1", ())[:1]]
     made += [(nk1.related_person(context, one, person.key), one) for one in named.get("NK1", ())]
@@ -106,9 +106,9 @@ def _wanted(context: Context, person: Person, visit: Visit | None, named: dict[s
         made.append((in1.coverage(context, one, person.key), one))
     for one in named.get("PR1", ()):
         context.take(one, pr1.USED)
-        made.append((pr1.procedure(context, one, owner, at[1]), one))
+        made.append((pr1.procedure(context, one, owner, when.at), one))
     for one in named.get("ZFA", ()):
-        made += [(consent, one) for consent in french.decisions(context, one, person.key, at[0])]
+        made += [(consent, one) for consent in french.decisions(context, one, person.key, when.text)]
     return [Wanted(resource, segment, in_order=True) for resource, segment in _once(made)]
 
 
@@ -116,15 +116,6 @@ def _once(found: Sequence[tuple[Json | None, Segment]]) -> list[tuple[Json, Segm
     """Return resources by their ids: of two that a message has of one, the last counts."""
     made = {one["id"]: (one, segment) for one, segment in found if one is not None}
     return list(made.values())
-
-
-def _recorded(context: Context, named: dict[str, list[Segment]]) -> tuple[str, datetime | None]:
-    """Return when the message was recorded, as FHIR writes it and as a time."""
-    for name, field in (("EVN", 2), ("MSH", 7)):
-        for one in named.get(name, ()):
-            if one.is_valued(field) and (moment := context.moment(one, field, one.text(field))):
-                return moment.text, moment.at
-    return "", None
 
 
 def _diagnoses(
