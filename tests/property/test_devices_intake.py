@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.devices.assessment import assess
+from adapters.devices.filing import match, name_of
 from adapters.devices.measures import QUANTITIES, Measure
 from adapters.devices.message import Message, read_message
-from adapters.devices.reading import Measured, Reading
+from adapters.devices.reading import DeviceName, Measured, Reading
 from adapters.devices.reading_json import read_reading
 from adapters.devices.reason import ALL, Reason
 from adapters.devices.unit import UNITS, Unit, convert, is_convertible
@@ -25,11 +27,24 @@ json = st.recursive(
 fields = st.fixed_dictionaries(
     {},
     optional={
-        "system": st.sampled_from(["loinc", "mdc", "x"]) | json,
-        "code": st.sampled_from(["8867-4", "85354-9", "150020", "149530"]) | json,
+        "system": st.sampled_from(["loinc", "mdc", "local", "x"]) | json,
+        "code": st.sampled_from(["8867-4", "85354-9", "150020", "149530", "131330", "184327", "8519681", "8532992"])
+        | json,
         "value": st.decimals(allow_nan=False, allow_infinity=False) | json,
         "unit": st.sampled_from(["/min", "mmHg", "%"]) | json,
         "components": st.lists(json, max_size=3) | json,
+        "sfloat": st.integers(0, 0xFFFF) | st.text(max_size=5) | json,
+        "float": st.integers(0, 0xFFFFFFFF) | json,
+        "absent": st.sampled_from(["error", "not-a-number"]) | json,
+        "coded": st.fixed_dictionaries({"code": json | st.just("147720")}) | json,
+        "samples": st.fixed_dictionaries(
+            {"unit": st.just("mV"), "period": st.integers(-1, 9) | json, "data": st.text("0 1-.EUL", max_size=9) | json}
+        ),
+        "media": st.fixed_dictionaries({"contentType": st.just("image/png"), "data": st.text(max_size=8)}) | json,
+        "medication": json,
+        "end": st.datetimes().map(lambda at: at.isoformat() + "Z") | json,
+        "status": st.lists(st.sampled_from(["invalid", "test"]) | json, max_size=3) | json,
+        "types": st.lists(st.sampled_from(["150588"]) | json, max_size=3) | json,
         "at": st.datetimes().map(lambda at: at.isoformat() + "Z") | json,
         "id": json,
     },
@@ -80,3 +95,43 @@ def test_what_is_taken_lies_inside_the_bounds(pair: tuple[Measure, Unit], value:
     else:
         kept = made.parts[0].value
         assert kept is not None and measure.low <= kept <= measure.high
+
+
+NAME = DeviceName("urn:example:device", "7")
+copies = st.lists(
+    st.tuples(st.integers(0, 5), st.sampled_from(["A", "B", "C"]), st.sampled_from(["loinc", "mdc"]), st.booleans()),
+    max_size=30,
+)
+
+
+@given(copies, st.randoms(use_true_random=False))
+def test_readings_are_stored_once_in_whatever_order_gateways_bring_them(
+    given_copies: list[tuple[int, str, str, bool]], random: Random
+) -> None:
+    """Copies of six readings, by three gateways, in LOINC or MDC, some with the gateway's own id."""
+    moments: list[set[int]] = []
+    for _ in range(2):
+        random.shuffle(given_copies)
+        held: list[dict[str, Any]] = []
+        for second, gateway, system, has_id in given_copies:
+            raw = {
+                "system": system,
+                "code": "59408-5" if system == "loinc" else "150456",
+                "value": 90 + second,
+                "unit": "%",
+                "at": f"2026-11-20T08:00:0{second}Z",
+                **({"id": f"{gateway}-{second}"} if has_id else {}),
+            }
+            reading = read_reading(raw)
+            assert isinstance(reading, Reading)
+            made = assess(reading)
+            assert isinstance(made, Measured)
+            name = name_of(NAME, reading, made, patient="p", sender=gateway)
+            known = {item["value"] for item in name.identifiers[:-1]}
+            found = match([one for one in held if known & {item["value"] for item in one["identifier"]}], name)
+            assert found is None or found.is_same
+            if found is None:
+                held.append({"resourceType": "Observation", "id": str(second), "identifier": name.identifiers})
+        assert len(held) == len({one["id"] for one in held}), "none is there twice"
+        moments.append({int(one["id"]) for one in held})
+    assert moments[0] == moments[1] == {second for second, *_ in given_copies}

@@ -1,0 +1,234 @@
+"""When it was measured, what it is known by, what is odd about it, what is waited for: the pure parts of the intake."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from adapters.devices import reason
+from adapters.devices.artefact import FLAT, JUMP, PROBE, SAME, Memory
+from adapters.devices.assessment import assess
+from adapters.devices.correction import Effective, effective
+from adapters.devices.filing import match, name_of
+from adapters.devices.identity import EUI_64, phd_identifier
+from adapters.devices.instant import exact, moved
+from adapters.devices.reading import Clock, DeviceName, Measured, Reading
+from adapters.devices.reading_json import read_reading
+from adapters.devices.reason import Reason
+from adapters.devices.watch import expected, interval_of, is_overdue
+
+NOW = exact("2026-11-20T12:00:00Z")
+UTC = ZoneInfo("UTC")
+PHD = DeviceName(EUI_64, "74-E8-FF-FE-FF-05-1C-00")
+MINUTE = 60_000_000
+
+
+def fit(raw: dict[str, Any]) -> tuple[Reading, Measured]:
+    reading = read_reading(raw)
+    assert isinstance(reading, Reading)
+    made = assess(reading)
+    assert isinstance(made, Measured), made
+    return reading, made
+
+
+def spo2(value: object = 97, at: str = "2026-11-20T11:00:00+01:00", **more: Any) -> dict[str, Any]:
+    return {"system": "mdc", "code": "150456", "value": value, "unit": "%", "at": at, **more}
+
+
+@pytest.mark.parametrize(
+    ("at", "clock", "expected_at"),
+    [
+        pytest.param("2026-11-20T11:00:00+01:00", None, "2026-11-20T11:00:00+01:00", id="no clock told: as it is"),
+        pytest.param(
+            "2025-11-20T11:00:00.5Z",
+            Clock("2025-11-20T12:00:00Z", "2026-11-20T13:00:00+01:00"),
+            "2026-11-20T12:00:00.5+01:00",
+            id="a year is added, in the gateway's zone, with the decimals it had",
+        ),
+        pytest.param(
+            "2026-11-20T11:00:00Z",
+            Clock("2026-11-20T12:00:00Z", "2026-11-20T12:00:01Z"),
+            "2026-11-20T11:00:00Z",
+            id="a second is reading the clock",
+        ),
+        pytest.param(
+            "2026-11-20T14:00:00Z",
+            Clock("2026-11-20T15:00:00Z", "2026-11-20T12:00:00Z"),
+            "2026-11-20T11:00:00+00:00",
+            id="a clock that is fast",
+        ),
+    ],
+)
+def test_a_clock_is_put_right(at: str, clock: Clock | None, expected_at: str) -> None:
+    made = effective(fit(spo2(at=at))[1], clock, NOW or 0)
+    assert isinstance(made, Effective) and made.at == expected_at and made.instant == exact(expected_at)
+
+
+@pytest.mark.parametrize(
+    ("at", "expected_reason"),
+    [
+        pytest.param("2026-11-20T12:05:00Z", None, id="five minutes ahead are taken"),
+        pytest.param("2026-11-20T12:05:01Z", reason.TIME_FUTURE, id="more are not"),
+        pytest.param("2000-01-01T00:00:30Z", reason.TIME_IMPLAUSIBLE, id="a clock that was never set"),
+        pytest.param("1970-01-01T00:00:30Z", reason.TIME_IMPLAUSIBLE, id="nor this one"),
+    ],
+)
+def test_times_that_are_not_believed(at: str, expected_reason: Reason | None) -> None:
+    made = effective(fit(spo2(at=at))[1], None, NOW or 0)
+    assert (made if isinstance(made, Reason) else None) == expected_reason
+
+
+def test_a_duration_moves_as_a_whole() -> None:
+    raw = {
+        "code": "55423-8",
+        "value": 812,
+        "unit": "steps",
+        "at": "2025-11-20T11:00:00Z",
+        "end": "2025-11-20T11:10:00Z",
+    }
+    made = effective(fit(raw)[1], Clock("2025-11-20T12:00:00Z", "2026-11-20T12:00:00Z"), NOW or 0)
+    assert isinstance(made, Effective)
+    assert (made.at, made.end) == ("2026-11-20T11:00:00+00:00", "2026-11-20T11:10:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "by", "result"),
+    [
+        pytest.param("2026-11-20T08:00:00+01:00", 4_000, "2026-11-20T08:00:00.004+01:00", id="milliseconds appear"),
+        pytest.param("2026-11-20T08:00:00.500+01:00", 500_000, "2026-11-20T08:00:01.000+01:00", id="decimals stay"),
+        pytest.param("2026-11-20T00:00:00-03:30", -1_000_000, "2026-11-19T23:59:59-03:30", id="over midnight"),
+    ],
+)
+def test_a_time_is_moved(text: str, by: int, result: str) -> None:
+    assert moved(text, by) == result
+
+
+@pytest.mark.parametrize(
+    ("raw", "identifier"),
+    [
+        pytest.param(
+            spo2(at="2021-11-22T11:56:00Z"),
+            "74E8FFFEFF051C00-sisansarahId-urn:oid:1.2.3-150456-690897360",
+            id="seconds since 2000, at the device's resolution",
+        ),
+        pytest.param(
+            spo2(at="2021-11-22T12:56:00.567+01:00"),
+            "74E8FFFEFF051C00-sisansarahId-urn:oid:1.2.3-150456-690897360.567",
+            id="milliseconds, in whatever zone",
+        ),
+        pytest.param(
+            spo2(at="2021-11-22T11:56:00Z", end="2021-11-22T11:56:01Z", types=["150588"]),
+            "74E8FFFEFF051C00-sisansarahId-urn:oid:1.2.3-150456-690897360..1-150588",
+            id="duration and supplemental types",
+        ),
+    ],
+)
+def test_the_guides_identifier(raw: dict[str, Any], identifier: str) -> None:
+    assert phd_identifier(PHD, "sisansarahId-urn:oid:1.2.3", fit(raw)[1]) == identifier
+
+
+def stored(raw: dict[str, Any], sender: str) -> dict[str, Any]:
+    name = name_of(PHD, *fit(raw), patient="p", sender=sender)
+    return {"resourceType": "Observation", "id": "1", "identifier": name.identifiers}
+
+
+@pytest.mark.parametrize(
+    ("held", "raw", "sender", "expected_match"),
+    [
+        pytest.param(spo2(), spo2(), "B", True, id="no ids: the moment is the reading"),
+        pytest.param(spo2(), spo2(96), "B", False, id="another value of the same moment is a conflict"),
+        pytest.param(spo2(id="1"), spo2(id="1"), "B", True, id="the device's own id through another gateway"),
+        pytest.param(spo2(id="1"), spo2(id="9"), "B", True, id="each gateway's own id"),
+        pytest.param(spo2(id="1"), spo2(id="9"), "A", None, id="one sender that gives two ids means two readings"),
+        pytest.param(spo2(id="1"), spo2(), "A", True, id="the same sender, once without its id"),
+        pytest.param(spo2(id="1"), spo2(95, id="1"), "A", False, id="an id used twice is a conflict"),
+    ],
+)
+def test_what_a_stored_reading_is_to_a_new_one(
+    held: dict[str, Any], raw: dict[str, Any], sender: str, expected_match: bool | None
+) -> None:
+    found = match([stored(held, "A")], name_of(PHD, *fit(raw), patient="p", sender=sender))
+    assert (found.is_same if found else None) == expected_match
+
+
+def test_what_a_gateway_wrote_by_the_guide_is_known_again() -> None:
+    name = name_of(PHD, *fit(spo2()), patient="p", sender="A")
+    own = {"resourceType": "Observation", "id": "7", "identifier": [item for item in name.identifiers[1:2]]}
+    found = match([own], name)
+    assert found is not None and found.is_same and found.reference == "Observation/7"
+
+
+def test_a_jump_a_flat_line_and_a_probe_that_is_off() -> None:
+    memory, line, at = Memory(), ("t", "p", "d", "c"), NOW or 0
+    pulse = [
+        fit({"code": "8867-4", "value": value, "unit": "/min", "at": "2026-11-20T11:00:00Z"})[1] for value in (70, 180)
+    ]
+    memory.remember(line, pulse[0], at)
+    assert memory.suspect(line, pulse[1], at + MINUTE) == JUMP
+    assert memory.suspect(line, pulse[1], at + 4 * MINUTE) is None, "in four minutes it may be"
+    assert memory.suspect(line, pulse[1], at + 60 * MINUTE) is None, "an hour says nothing"
+    assert memory.suspect(("t", "other", "d", "c"), pulse[1], at + MINUTE) is None
+    for n in range(1, SAME - 1):
+        memory.remember(line, pulse[0], at + n)
+    assert memory.suspect(line, pulse[0], at + SAME) == FLAT
+    off = fit({"code": "8867-4", "value": 70, "unit": "/min", "at": "2026-11-20T11:00:00Z", "status": ["probe-off"]})[1]
+    assert memory.suspect(line, off, at) == PROBE
+
+
+def test_a_wave_that_never_moves_is_odd() -> None:
+    samples = {"unit": "mV", "period": 4}
+    flat, alive = (
+        fit({"system": "mdc", "code": "131330", "at": "2026-11-20T11:00:00Z", "samples": {**samples, "data": data}})[1]
+        for data in ([0] * 500, [n % 2 for n in range(500)])
+    )
+    assert [Memory().suspect(("k",), wave, 0) for wave in (flat, alive)] == [FLAT, None]
+
+
+@pytest.mark.parametrize(
+    ("repeat", "interval_s"),
+    [
+        pytest.param({"frequency": 2, "period": 1, "periodUnit": "d"}, 43_200, id="twice a day"),
+        pytest.param({"period": Decimal("0.5"), "periodUnit": "h"}, 1_800, id="each half hour"),
+        pytest.param({"period": 1, "periodUnit": "fortnight"}, 0, id="a unit that is none"),
+        pytest.param({}, 0, id="nothing said"),
+    ],
+)
+def test_the_interval_of_a_timing(repeat: dict[str, Any], interval_s: int) -> None:
+    assert interval_of(repeat) == interval_s * 1_000_000
+
+
+def order(**change: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "ServiceRequest",
+        "status": "active",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]},
+        "subject": {"reference": "Patient/1"},
+        "occurrenceTiming": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}},
+        **change,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "is_expected"),
+    [
+        pytest.param({}, True, id="an order of a measure, with its rhythm"),
+        pytest.param({"status": "completed"}, False, id="an order that is done"),
+        pytest.param({"occurrenceTiming": {}}, False, id="an order without a rhythm"),
+        pytest.param({"code": {"text": "radio"}}, False, id="an order of what no device measures"),
+        pytest.param({"subject": {"reference": "Group/1"}}, False, id="an order for no patient"),
+    ],
+)
+def test_what_is_waited_for(change: dict[str, Any], is_expected: bool) -> None:
+    assert (expected("ServiceRequest", order(**change), UTC, 0) is not None) is is_expected
+
+
+def test_it_is_overdue_after_one_and_a_half_intervals_and_not_after_the_order_ended() -> None:
+    body = expected("ServiceRequest", order(), UTC, 0)
+    assert body is not None
+    day = 86_400_000_000
+    assert not is_overdue(body, 0, day * 3 // 2)
+    assert is_overdue(body, 0, day * 3 // 2 + 1)
+    assert not is_overdue({**body, "until": day // 2}, 0, 10 * day)
