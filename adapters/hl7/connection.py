@@ -208,18 +208,18 @@ class Connection(asyncio.Protocol):
             self._hand_on(Frame(self._deframer.head(), TOO_LONG))
             self._is_ending = self._is_draining = True
             self._deframer = Deframer(0, 0)
-            return True
-        finally:
             self._account()
+            return True
         return some
 
     def _pull(self) -> Frame | None:
-        if self._listener.begun > self._limits.max_begun and len(self._deframer) > self._share:
-            raise TooLong
         inside = self._deframer.is_inside
         frame = self._deframer.pull()
         if self._deframer.is_inside and (frame is not None or not inside):
             self._since = self._loop.time()
+        self._account()
+        if frame is None and self._listener.begun > self._limits.max_begun and len(self._deframer) > self._share:
+            raise TooLong
         return frame
 
     def _weight(self, frame: Frame) -> int:

@@ -71,7 +71,7 @@ def test_what_a_channel_does_not_say_is_as_usual(tmp_path: Path) -> None:
     assert (lab.ack_when, lab.zone.key, lab.charset, lab.sequence) == ("applied", "Indian/Reunion", "iso8859-15", False)
     assert (ward.ack_when, ward.zone.key, ward.charset, ward.sequence) == ("stored", "Europe/Paris", "iso8859-15", True)
     assert (other.name, other.ack_when) == ("mllp", "stored")
-    assert (made.binds, made.tenants) == (["0.0.0.0:2576"], {"default"})
+    assert (made.binds, made.tenants) == (["0.0.0.0:2576"], frozenset({"default"}))
 
 
 def test_without_a_file_there_is_one_channel_for_all() -> None:
