@@ -23,7 +23,7 @@ class Recorded(NamedTuple):
 
 
 def _doubt(moment: Moment) -> int:
-    """Return how much later a time may be: an hour where summer time ends, a day, a month or a year where it is partial."""
+    """Return how much later a time may be: the hour that comes twice a year, or all of a partial date."""
     if not moment.is_full:
         return DAY * {10: 1, 7: 31}.get(len(moment.text), 366)
     return HOUR if moment.rule in ("time-ambiguous", "time-precision-added") else 0
