@@ -62,7 +62,7 @@ class Session:
 
     Args:
         broker: Where.
-        name: Part of the client identifier, and a label of metrics; "" for the only one.
+        name: Part of the client identifier; "" for the one of readings.
         filters: What to subscribe to, each at QoS 1.
         take: Returns once a publication is stored; raises FhirError where it cannot be now.
         jitter: Returns a number in [0, 1).
@@ -87,6 +87,11 @@ class Session:
         self._failures = 0
 
     @property
+    def label(self) -> str:
+        """What it is called in the log and in metrics."""
+        return self.name or "readings"
+
+    @property
     def under_way(self) -> int:
         """Publications that are taken just now."""
         return len(self._tasks)
@@ -101,7 +106,7 @@ class Session:
             except (_Lost, OSError, ValueError, FhirError) as error:
                 self.counts["losses"] += 1
                 why = str(error) if isinstance(error, _Lost | FhirError) else type(error).__name__
-                log.warning("mqtt %s: the connection ended: %s", self.name, why)
+                log.warning("mqtt %s: the connection ended: %s", self.label, why)
             if loop.time() - began > STEADY_S:
                 self._failures = 0
             wait_s = min(FIRST_WAIT_S * 2 ** min(self._failures, 20), LONGEST_WAIT_S)
@@ -178,7 +183,7 @@ class Session:
         begun.set_result("")
         self.is_connected = True
         self.counts["connects"] += 1
-        log.info("mqtt %s: connected", self.name)
+        log.info("mqtt %s: connected", self.label)
 
     def _receive(self, client: Any, ended: asyncio.Future[str], mid: int, qos: int, publication: Publication) -> None:
         """Begin to take a publication, after those of the same device that came before."""

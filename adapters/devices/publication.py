@@ -26,9 +26,6 @@ from fhir_server.interface import Core, Writing
 from fhir_server.model import Actor
 
 MAX_PAYLOAD: Final = 262_144  # bytes
-GATEWAY: Final = "urn:predmp:devices:gateway"
-"""Identifier system of the Device of a gateway: its value is the topic's second name."""
-
 TOPIC: Final = "urn:predmp:devices:topic"
 """Identifier system under which payloads that name no device are kept aside: the value is the topic's device."""
 
@@ -112,7 +109,7 @@ class Publications:
         state = presence.read_state(publication.payload)
         if state is None:
             return await self._keep(publication, topic, reason.PAYLOAD_MALFORMED, "neither online nor offline")
-        await presence.note(self._core, topic, state)
+        await presence.note(self._core, topic, state, room=ACTOR)
         return state
 
     def _actor(self, topic: Topic) -> Actor:
@@ -134,7 +131,7 @@ def placed(message: Message, topic: Topic) -> Message:
     """Return a message with its gateway; its readings stay aside where it names another device than its topic does."""
     names = [(message.device.value, topic.device)]
     names += [(message.gateway.value, topic.gateway)] if message.gateway else []
-    gateway = message.gateway or DeviceName(GATEWAY, topic.gateway)
+    gateway = message.gateway or DeviceName(presence.GATEWAY, topic.gateway)
     if all(said == way for said, way in names):
         return message._replace(gateway=gateway)
     aside = tuple(Received(item.raw, reason.IDENTITY_MISMATCH) for item in message.readings)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 
-from adapters.devices import account, webhook
+from adapters.devices import account, presence, webhook
 from adapters.devices.broker import broker_of
 from adapters.devices.intake import Intake
 from adapters.devices.publication import Publications
@@ -65,15 +65,15 @@ def open_mqtt(core: Core, intake: Intake, settings: Any) -> Transports:
             for (kind, outcome), count in sorted(publications.counts.items())
         }
         for session in sessions:
-            label = f'session="{session.name or "readings"}"'
+            label = f'session="{session.label}"'
             made[f"predmp_mqtt_connected{{{label}}}"] = float(session.is_connected)
             made[f"predmp_mqtt_under_way{{{label}}}"] = float(session.under_way)
             for event, count in sorted(session.counts.items()):
                 made[f'predmp_mqtt_events_total{{{label},event="{event}"}}'] = float(count)
         return made
 
-    tasks = tuple(Task(f"mqtt-{session.name or 'readings'}", session.run) for session in sessions)
-    return Transports(tasks, starts=(start,), metrics=metrics)
+    tasks = tuple(Task(f"mqtt-{session.label}", session.run) for session in sessions)
+    return Transports(tasks, erasers=(Eraser(presence.KIND, presence.holds),), starts=(start,), metrics=metrics)
 
 
 def open_webhooks(core: Core, intake: Intake, settings: Any) -> Transports:

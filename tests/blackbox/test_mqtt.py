@@ -28,7 +28,9 @@ def broker() -> Iterator[Mosquitto]:
 
 @pytest.fixture(scope="module")
 def fed(broker: Mosquitto) -> Iterator[RunningHub]:
-    """A hub that is fed by the broker."""
+    """A hub that is fed by the broker, which held a status before."""
+    with Gateway(broker) as gateway:
+        gateway.publish("dev/default/gw-0/D-0/status", b"offline", retain=True)
     with RunningHub(env={"PREDMP_MQTT": broker.url}) as running:
         eventually(lambda: metric(running, 'predmp_mqtt_connected{session="readings"}'))
         yield running
@@ -156,12 +158,31 @@ def test_a_last_will_says_when_a_device_is_gone(broker: Mosquitto, fed: RunningH
         eventually(lambda: statuses(fed, "offline") > before[1])
 
 
-def test_a_retained_status_is_known_to_a_hub_that_starts_later() -> None:
-    with Mosquitto() as own:
-        with Gateway(own) as gateway:
-            gateway.publish("dev/default/gw-1/D-1/status", b"offline", retain=True)
-        with RunningHub(env={"PREDMP_MQTT": own.url}) as late:
-            eventually(lambda: statuses(late, "offline"))
+def test_a_retained_status_of_before_is_known_to_a_hub_that_starts(fed: RunningHub) -> None:
+    eventually(lambda: statuses(fed, "offline"))
+
+
+def test_of_a_device_that_somebody_waits_for_going_offline_is_a_signal(broker: Mosquitto, fed: RunningHub) -> None:
+    bed = Bedside(fed)
+    repeat = {"boundsPeriod": {"start": "2026-01-01"}, "frequency": 1, "period": 1, "periodUnit": "d"}
+    fed.create(
+        {
+            "resourceType": "DeviceUseStatement",
+            "status": "active",
+            "subject": {"reference": bed.patient},
+            "device": {"reference": bed.device},
+            "timingTiming": {"repeat": repeat},
+        }
+    )
+    query = f"DetectedIssue?patient={bed.patient}&code=device-silent"
+    with Gateway(broker) as gateway:
+        for state in (b"online", b"offline", b"online", b"offline"):
+            before = statuses(fed, state.decode())
+            gateway.publish(f"dev/default/gw-1/{bed.value}/status", state, retain=True)
+            eventually(lambda: statuses(fed, state.decode()) > before)  # noqa: B023 - it is asked at once
+    (entry,) = fed.search(query)["entry"]
+    assert entry["resource"]["author"] == {"reference": bed.device}
+    assert "hors ligne" in entry["resource"]["detail"]
 
 
 def test_readings_of_a_device_are_stored_in_the_order_they_came(broker: Mosquitto, fed: RunningHub) -> None:
@@ -266,10 +287,3 @@ def test_over_tls_gateway_and_hub_show_certificates_and_the_gateway_writes_under
                 gateway.client.publish(f"dev/default/{place}/{bed.value}/obs", payload, qos=0)
         eventually(bed.count)
         assert settled(hub) == 1
-
-
-def test_without_a_broker_the_hub_serves_and_says_what_is_missing() -> None:
-    with RunningHub(env={"PREDMP_MQTT": "mqtt://127.0.0.1:9", "PREDMP_MQTT_CLIENT": "lonely"}) as hub:
-        eventually(lambda: metric(hub, 'predmp_mqtt_events_total{session="readings",event="losses"}'))
-        assert hub.http.get("/readyz").status_code == 200
-        assert "mqtt events: the connection ended: ConnectionRefusedError" in hub.logged()

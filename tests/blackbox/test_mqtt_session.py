@@ -116,3 +116,16 @@ async def test_one_device_in_order_others_beside_it_and_no_more_under_way_than_r
     assert acknowledged == 0  # PUBACKs go in the order of the publications, and the first was not stored yet
     assert got.index(b"0") < got.index(b"1") and got.index(b"f1") < got.index(b"0")
     assert most <= RECEIVE_MAXIMUM
+
+
+async def test_without_a_broker_the_session_goes_on_trying_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async def take(publication: Publication) -> None:
+        raise AssertionError("nobody sends")
+
+    lonely = Session(Broker("mqtt://127.0.0.1:9", "lonely"), "", (FILTER,), take, jitter=lambda: 0.0)
+    task = asyncio.create_task(lonely.run())
+    async with asyncio.timeout(10):
+        while lonely.counts["losses"] < 2:
+            await asyncio.sleep(0.01)
+    await ended(task)
+    assert "mqtt readings: the connection ended: ConnectionRefusedError" in caplog.text
