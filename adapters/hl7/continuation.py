@@ -8,7 +8,6 @@ Source: HL7 v2.5.1 chapter 2, section 2.10.2 (continuation messages and segments
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import Any, NamedTuple
 
@@ -51,8 +50,9 @@ def concerns(raw: bytes) -> bool:
     """Whether a message may be a part; quick for those that are none."""
     if b"\rDSC" in raw or b"\nDSC" in raw:
         return True
-    cells = raw[:1024].split(raw[3:4] or b"|", 14)
-    return len(cells) > 13 and cells[13] != b"" and b"\r" not in b"".join(cells[:14]) and b"\n" not in cells[13]
+    line = raw[:1024].split(b"\r", 1)[0].split(b"\n", 1)[0]
+    cells = line.split(line[3:4] or b"|", 14)
+    return len(cells) > 13 and cells[13] != b""
 
 
 def read(channel: Channel, raw: bytes) -> Part | None:
@@ -91,27 +91,38 @@ def join(before: tuple[str, ...], part: Part) -> tuple[str, ...]:
     rest = list(part.lines[1:])
     if kept and rest and rest[0].startswith(mark):
         kept[-1] += rest.pop(0)[len(mark) :]
-    return (_plain(part.lines[0], part.separator), *kept, *rest)
+    return (_header(part.lines[0], before[0], part.separator), *kept, *rest)
 
 
-def _plain(header: str, separator: str) -> str:
-    """Return a header without its continuation pointer."""
-    cells = header.split(separator)
+def _header(last: str, first: str, separator: str) -> str:
+    """Return the last header without its continuation pointer; with the character set of the first if it has none."""
+    cells, earlier = last.split(separator), first.split(separator)
     if len(cells) > 13:
         cells[13] = ""
-    return separator.join(cells)
+    if len(earlier) > 17 and earlier[17]:
+        cells += [""] * (18 - len(cells))
+        cells[17] = cells[17] or earlier[17]
+    return separator.join(cells).rstrip(separator)
 
 
-def write(lines: tuple[str, ...], codec: str) -> bytes:
-    """Return a message's bytes."""
-    return ("\r".join(lines) + "\r").encode(codec)
+def write(lines: tuple[str, ...], *known: str) -> bytes:
+    """Return a message's bytes, in the first of the codecs that has all its characters, else in UTF-8."""
+    text = "\r".join(lines) + "\r"
+    separator = text[3]
+    declared = [*text.partition("\r")[0].split(separator), *[""] * 18][17].split(text[5])[0].strip()
+    for codec in filter(None, (charset.codec_of(declared), *known)):
+        try:
+            return text.encode(codec)
+        except UnicodeEncodeError:
+            continue
+    return text.encode("utf-8")
 
 
 def body_of(part: Part, lines: tuple[str, ...], at: int) -> dict[str, Any]:
     """Return what is stored of the text so far."""
     raw = write(lines, part.codec)
     return {
-        "raw64": base64.b64encode(raw).decode("ascii"),
+        "text": "\r".join(lines),
         "codec": part.codec,
         "channel": part.channel.name,
         "pointer": part.pointer,
@@ -122,9 +133,10 @@ def body_of(part: Part, lines: tuple[str, ...], at: int) -> dict[str, Any]:
 
 def raw_of(body: dict[str, Any]) -> bytes:
     """Return the bytes of the text so far."""
-    return base64.b64decode(body["raw64"])
+    return write(lines_in(body), body["codec"])
 
 
 def lines_in(body: dict[str, Any]) -> tuple[str, ...]:
     """Return its segments."""
-    return tuple(raw_of(body).decode(body["codec"]).rstrip("\r").split("\r"))
+    text: str = body["text"]
+    return tuple(text.split("\r"))
