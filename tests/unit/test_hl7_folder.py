@@ -1,0 +1,182 @@
+"""Files of the watched folder: taken once complete, answered, moved; never twice, never through a link."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from adapters.hl7.connection import HangUp
+from adapters.hl7.folder import Folder
+from adapters.hl7.framing import END, VT
+from adapters.hl7.reception import Reply
+from fhir_server.errors import Unavailable
+from tests.hl7_messages import adt
+
+
+@dataclass
+class Box:
+    """Answers with a code; notes what it was given."""
+
+    code: str = "AA"
+    state: str = "received"
+    taken: list[bytes] = field(default_factory=list)
+
+    async def take(self, raw: bytes) -> Reply:
+        self.taken.append(raw)
+        if self.code == "close":
+            raise HangUp
+        return Reply([f"MSH|^~\\&|X\rMSA|{self.code}\r".encode()], self.code, state=self.state)
+
+
+@pytest.fixture
+def box() -> Box:
+    return Box()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, box: Box) -> Folder:
+    made = Folder(tmp_path, box.take, max_file=5000)
+    made.prepare()
+    return made
+
+
+def found(path: Path) -> list[str]:
+    """Return the files below a folder."""
+    return sorted(str(file.relative_to(path)) for file in path.rglob("*") if not file.is_dir())
+
+
+async def looks(folder: Folder, times: int = 2) -> list[int]:
+    return [await folder.look() for _ in range(times)]
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "left"),
+    [
+        pytest.param("AA", "received", ["done/a.hl7", "done/a.hl7.ack"], id="accepted"),
+        pytest.param("AE", "quarantined", ["failed/a.hl7", "failed/a.hl7.ack"], id="a fault of content"),
+        pytest.param("AR", "quarantined", ["failed/a.hl7", "failed/a.hl7.ack"], id="rejected, and kept"),
+        pytest.param("AR", "", ["a.hl7"], id="the store is down: it stays"),
+        pytest.param("close", "", ["a.hl7"], id="the store is down, and its channel would hang up"),
+    ],
+)
+async def test_a_file_is_answered_and_moved(
+    folder: Folder, box: Box, tmp_path: Path, code: str, state: str, left: list[str]
+) -> None:
+    box.code, box.state = code, state
+    (tmp_path / "a.hl7").write_bytes(adt().encode())
+    assert await looks(folder) == [0, 1]  # at the second look it is the same
+    assert (found(tmp_path), box.taken) == (left, [adt().encode()])
+
+
+async def test_a_file_that_the_store_had_no_room_for_is_taken_later(folder: Folder, box: Box, tmp_path: Path) -> None:
+    box.code, box.state = "AR", ""
+    (tmp_path / "a.hl7").write_bytes(adt().encode())
+    await looks(folder)
+    box.code, box.state = "AA", "received"
+    await looks(folder, 1)
+    assert (found(tmp_path), len(box.taken)) == (["done/a.hl7", "done/a.hl7.ack"], 2)
+
+
+async def test_a_file_that_is_still_written_is_left_until_it_is_not(folder: Folder, box: Box, tmp_path: Path) -> None:
+    file = tmp_path / "a.hl7"
+    file.write_bytes(b"MSH|^~")
+    for size in range(3):
+        await folder.look()
+        file.write_bytes(adt().encode()[: 10 + size])
+    assert box.taken == []
+    file.write_bytes(adt().encode())
+    await looks(folder)
+    assert box.taken == [adt().encode()]
+
+
+async def test_only_ordinary_files_with_the_right_name_are_taken(folder: Folder, box: Box, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("MSH|secret")
+    (tmp_path / "link.hl7").symlink_to(secret)
+    (tmp_path / "folder.hl7").mkdir()
+    os.mkfifo(tmp_path / "pipe.hl7")
+    (tmp_path / "a.txt").write_text("MSH|other")
+    (tmp_path / ".hidden.hl7").write_text("MSH|hidden")
+    (tmp_path / "empty.hl7").touch()
+    (tmp_path / "B.HL7").write_bytes(adt().encode())
+    await looks(folder, 3)
+    assert box.taken == [adt().encode()]
+    assert "done/B.HL7" in found(tmp_path)
+    assert (tmp_path / "link.hl7").is_symlink()
+
+
+async def test_a_file_that_became_a_link_after_the_look_is_not_followed(
+    folder: Folder, box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, secret = tmp_path / "a.hl7", tmp_path / "secret"
+    secret.write_text("MSH|secret")
+    file.write_bytes(adt().encode())
+    await folder.look()
+    listed = {"a.hl7": folder._seen["a.hl7"]}
+    monkeypatch.setattr("adapters.hl7.folder._listed", lambda path: listed)
+    file.unlink()
+    file.symlink_to(secret)
+    await folder.look()
+    assert box.taken == []
+
+
+async def test_a_file_that_is_too_long_is_put_away_unread(folder: Folder, box: Box, tmp_path: Path) -> None:
+    (tmp_path / "a.hl7").write_bytes(b"x" * 5001)
+    await looks(folder)
+    assert (found(tmp_path), box.taken) == (["failed/a.hl7"], [])
+
+
+async def test_a_name_that_was_there_before_keeps_its_file(folder: Folder, box: Box, tmp_path: Path) -> None:
+    for control in ("C1", "C2"):
+        (tmp_path / "a.hl7").write_bytes(adt(control=control).encode())
+        await looks(folder)
+    names = found(tmp_path / "done")
+    assert len(names) == 4
+    assert {"a.hl7", "a.hl7.ack"} < set(names)
+    assert (tmp_path / "done" / "a.hl7").read_bytes() == adt(control="C1").encode()
+
+
+async def test_what_was_interrupted_after_its_answer_was_written_is_answered_again(
+    folder: Folder, box: Box, tmp_path: Path
+) -> None:
+    (tmp_path / "done" / "a.hl7.ack").write_text("the answer before")
+    (tmp_path / "a.hl7").write_bytes(adt().encode())
+    await looks(folder)
+    assert found(tmp_path) == ["done/a.hl7", "done/a.hl7.ack"]
+    assert (tmp_path / "done" / "a.hl7.ack").read_text().startswith("MSH|")
+
+
+async def test_a_file_that_cannot_be_moved_is_not_taken_again_and_again(
+    folder: Folder, box: Box, tmp_path: Path
+) -> None:
+    (tmp_path / "done").rmdir()
+    (tmp_path / "done").write_text("no folder")
+    (tmp_path / "a.hl7").write_bytes(adt().encode())
+    await looks(folder, 5)
+    assert (len(box.taken), folder.counts["stuck"]) == (1, 1)
+
+
+async def test_frames_in_a_file_are_taken_one_by_one(folder: Folder, box: Box, tmp_path: Path) -> None:
+    texts = [adt(control=f"C{n}").encode() for n in range(3)]
+    (tmp_path / "a.hl7").write_bytes(b"".join(VT + text + END for text in texts))
+    await looks(folder)
+    assert box.taken == texts
+    assert (tmp_path / "done" / "a.hl7.ack").read_bytes().count(b"MSA|AA") == 3
+
+
+async def test_files_are_taken_in_the_order_they_came(folder: Folder, box: Box, tmp_path: Path) -> None:
+    for number in reversed(range(40)):
+        file = tmp_path / f"{(number * 7) % 40}.hl7"
+        file.write_bytes(str(number).encode())
+        os.utime(file, ns=(number, number))
+    await looks(folder)
+    assert box.taken == [str(number).encode() for number in range(40)]
+
+
+def test_a_folder_that_is_not_there_fails_the_start(tmp_path: Path, box: Box) -> None:
+    with pytest.raises(Unavailable) as caught:
+        Folder(tmp_path / "nowhere", box.take, max_file=1).prepare()
+    assert "hl7_folder" in caught.value.text
