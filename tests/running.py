@@ -44,6 +44,7 @@ class RunningHub:
         self._database = mongo.new_url() if engine == "mongo" else ""
         stores = {"sqlite": f"sqlite:///{self.folder / 'hub.db'}", "mongo": self._database, "memory": "memory:"}
         self.store = stores[engine]
+        self.command = [str(PREDMP)]  # what is started; a test may put another in its place
         self.port, self.mllp_port = free_port(), free_port()
         self.flags = flags
         self.env = {
@@ -63,7 +64,7 @@ class RunningHub:
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [
-                    str(PREDMP), "serve", "--http", f"127.0.0.1:{self.port}", "--mllp", f"127.0.0.1:{self.mllp_port}",
+                    *self.command, "serve", "--http", f"127.0.0.1:{self.port}", "--mllp", f"127.0.0.1:{self.mllp_port}",
                     "--store", self.store, *self.flags,
                 ],
                 stdout=out, stderr=out, env=self.env, cwd=self.folder, start_new_session=True,

@@ -13,7 +13,7 @@ from adapters.hl7.arrival import Arrival
 from adapters.hl7.channels import Channel
 
 KEPT_BYTES: Final = 33_554_432  # of waiting messages that are kept in memory; others are read again
-WEIGHT: Final = 0.1  # of the newest measurement in the mean cost of a message
+QUICKER, SLOWER = 0.5, 0.05  # weight of a newest measurement that is below, or above, the mean cost of a message
 
 
 @dataclass(slots=True)
@@ -151,9 +151,10 @@ class Backlog:
         return _within(future, within_s)
 
     def measure(self, seconds: float, messages: int) -> None:
-        """Note how long some messages took."""
+        """Note how long some messages took: the mean follows what is possible, not what one slow message took."""
         if messages:
-            self.cost += (seconds / messages - self.cost) * WEIGHT
+            newest = seconds / messages
+            self.cost += (newest - self.cost) * (QUICKER if newest < self.cost else SLOWER)
 
     def passed(self) -> None:
         """Let readers go on whose messages were all tried."""
