@@ -101,6 +101,9 @@ def contact_point(context: Context, segment: Segment, number: int, parts: Parts)
         made["use"] = use
     if period := _period(context, segment, number, parts, 13, 14, 0):
         made["period"] = period
+    rank = part(parts, 18)
+    if rank.isascii() and rank.isdigit() and 0 < int(rank) < 1000:
+        made["rank"] = int(rank)
     return made
 
 

@@ -57,7 +57,6 @@ DIFFERENCES: dict[str, str] = {
     "Observation.valueRatio": QUOTED,
     "Observation.valueQuantity": QUOTED,
     "Observation.method.coding.display": "a coding without a code says no more than the text, which is there",
-    "Patient.telecom.rank": LATER,
     "Patient.telecom.use": "the use of a number follows its field (PID-13, PID-14) where XTN.2 says none of R4's",
     "ServiceRequest.occurrenceDateTime": OFFSET,
     "ServiceRequest.code": UNORDERED,

@@ -12,7 +12,7 @@ from typing import Any, Final
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, code_of, coded, identifier, mapped
 from adapters.hl7.demography import address, contact_point, human_name, organization
-from adapters.hl7.ids import made_id
+from adapters.hl7.ids import unique
 from adapters.hl7.maps.rows import whole
 from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Parts, Segment
@@ -71,16 +71,18 @@ def contact(context: Context, nk1: Segment) -> Json | None:
 
 
 def related_person(context: Context, nk1: Segment, patient: tuple[str, str]) -> Json | None:
-    """Return the RelatedPerson; None for what is no person, or has neither a name nor a number."""
+    """Return the RelatedPerson; None for what is no person, or has nothing that tells it from others."""
     if nk1.text(3) in NO_PERSONS or nk1.text(7) in NO_PERSONS:
         return None
     made = {"resourceType": "RelatedPerson", "active": True, **_shared(context, nk1)}
     numbers = _each(context, nk1, (12, 33), identifier)
     names = _each(context, nk1, (2, 30), human_name)
-    if not numbers and not names:
-        return None
     known = (numbers[0]["system"], numbers[0]["value"]) if numbers else (nk1.raw(2), nk1.raw(3))
-    made["id"] = made_id("RelatedPerson", context.tenant, *patient, *known)
+    if not numbers and not names:
+        known = ("", "".join(nk1.raw(field) for field in (4, 5, 6, 31, 32, 40, 41)))
+    if not any(known):
+        return None
+    made["id"] = unique(context, nk1, ("RelatedPerson", context.tenant, *patient, *known), 2)
     birth = context.moment(nk1, 16, nk1.text(16))
     made |= {
         "identifier": numbers,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from adapters.hl7.context import Context
-from adapters.hl7.datatypes import code_of, coded, identifier, mapped
+from adapters.hl7.datatypes import Json, code_of, coded, identifier, mapped
 from adapters.hl7.demography import address, contact_point, human_name, text_name
+from adapters.hl7.ids import unique
 from adapters.hl7.maps.french import insee
 from adapters.hl7.maps.rows import GONE, Owns, Row, repeated, single
 from adapters.hl7.tokens import Parts, Segment, part
@@ -187,5 +188,21 @@ PID_TO_PATIENT: Final = (
     Row(30, "deceased[x]", _deceased, "PID-30 where PID-29 is empty"),
 )
 
-USED: Final = frozenset({1, 12, 18, 32} | {row.field for row in PID_TO_PATIENT})
+
+def mother(context: Context, pid: Segment, patient: tuple[str, str]) -> Json | None:
+    """Return the RelatedPerson that PID-21 numbers: the mother. Guide: CX[RelatedPerson-Mother]."""
+    numbers = [one for parts in pid.repetitions(21) if (one := identifier(context, pid, 21, parts))]
+    if not numbers:
+        return None
+    relationship = {"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "MTH"}
+    return {
+        "resourceType": "RelatedPerson",
+        "id": unique(context, pid, ("RelatedPerson", context.tenant, *patient, "mother"), 21),
+        "active": True,
+        "identifier": numbers,
+        "relationship": [{"coding": [relationship]}],
+    }
+
+
+USED: Final = frozenset({1, 12, 18, 21, 32} | {row.field for row in PID_TO_PATIENT})
 """Fields that count as used: 1 is a running number, 12 belongs to 11, 18 to the stay, 32 to the identity."""

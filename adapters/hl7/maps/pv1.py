@@ -15,13 +15,19 @@ from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Parts, Segment, part
 
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+PARTICIPATIONS = {
+    "ATND": "attender", "REF": "referrer", "CON": "consultant", "ADM": "admitter", "PART": "Participation",
+}  # fmt: skip
 PREADMIT = "P"  # table 0004
 TEMPORARY = "urn:predmp:StructureDefinition:temporary-location"
 
 
 def _class(context: Context, segment: Segment, number: int) -> Any:
     target = target_of(context, segment, number, "PatientClass[EncounterClass]", segment.text(number))
-    return {"system": target.system, "code": target.code} if target else None
+    if target is None:
+        return None
+    made = {"system": target.system, "code": target.code, "display": target.display}
+    return {key: value for key, value in made.items() if value}
 
 
 def _participants(code: str) -> Any:
@@ -29,7 +35,8 @@ def _participants(code: str) -> Any:
         who = person(context, segment, number, parts)
         if who is None:
             return None
-        return {"type": [{"coding": [{"system": PARTICIPATION, "code": code}]}], "individual": who}
+        kind = {"system": PARTICIPATION, "code": code, "display": PARTICIPATIONS[code]}
+        return {"type": [{"coding": [kind]}], "individual": who}
 
     return repeated(convert)
 

@@ -50,7 +50,8 @@ class Part(NamedTuple):
     def participant(self) -> Json:
         """Encounter.participant."""
         target = table("ProviderRole")[self.code]
-        made: Json = {"type": [{"coding": [{"system": target.system, "code": target.code}]}], "individual": self.who}
+        kind = {"system": target.system, "code": target.code, "display": target.display}
+        made: Json = {"type": [{"coding": [{k: v for k, v in kind.items() if v}]}], "individual": self.who}
         return made | ({"period": self.period} if self.period else {})
 
 

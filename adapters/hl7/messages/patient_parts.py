@@ -11,7 +11,7 @@ from adapters.hl7.datatypes import Json
 from adapters.hl7.draft import Person, Visit, Wanted
 from adapters.hl7.event import recorded
 from adapters.hl7.ids import made_id
-from adapters.hl7.maps import al1, dg1, french, in1, nk1, pd1, pr1, roles
+from adapters.hl7.maps import al1, dg1, french, in1, nk1, pd1, pid, pr1, roles
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.maps.rows import Stated, state
 from adapters.hl7.tokens import Segment
@@ -95,6 +95,7 @@ def _wanted(context: Context, person: Person, visit: Visit | None, named: dict[s
     made: list[tuple[Json | None, Segment]] = []
     made += [(pd1.living_will(context, one, person.key), one) for one in named.get("PD1", ())[:1]]
     made += [(nk1.related_person(context, one, person.key), one) for one in named.get("NK1", ())]
+    made.append((pid.mother(context, person.segment, person.key), person.segment))
     for one in named.get("AL1", ()):
         context.take(one, al1.USED)
         made.append((al1.of_al1(context, one, person.key), one))
