@@ -67,7 +67,10 @@ def _formatted(command: str, count: str) -> str | None:
 
 
 def _bytes_text(digits: str, codec: str) -> str | None:
+    r"""Decode the bytes of `\X..\`; as UTF-8 in sets of two or four bytes a character, where `\X0D\` means CR too."""
     raw = bytes.fromhex(digits)
+    if codec.startswith(("utf-16", "utf-32")):
+        codec = "utf-8"
     try:
         text = raw.decode(codec)
     except UnicodeDecodeError:

@@ -40,7 +40,8 @@ class TooLong(Exception):
 
 def whole(data: bytes) -> bytes | None:
     """Return the message where the bytes are one frame and nothing else, which they usually are; else None."""
-    if data[:1] == VT and data.find(END) == len(data) - 2 and data.find(VT, 1) < 0:
+    size = len(data) - 2
+    if size > 0 and data[0] == 0x0B and data.find(END) == size and data.find(VT, 1) < 0:
         return data[1:-2]
     return None
 

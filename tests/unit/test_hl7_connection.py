@@ -229,6 +229,7 @@ async def test_a_peer_that_reads_no_answers_is_read_no_more_and_cut_off() -> Non
         pytest.param(frame(b"a") + b"\n", None, id="junk after"),
         pytest.param(VT + b"a" + frame(b"b"), None, id="VT inside"),
         pytest.param(b"", None, id="nothing"),
+        pytest.param(VT, None, id="VT alone, the rest of its frame to come"),
         pytest.param(END, None, id="an end alone"),
     ],
 )
