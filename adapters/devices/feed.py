@@ -11,8 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.devices import quarantine, schema
+from adapters.devices.arrival import arrival_key, first_arrival
+from adapters.devices.format import JSON, SOURCES, Given, check, read_format
 from adapters.devices.intake import ROOM, Intake, Result
-from adapters.devices.message import Message, bounded, read_message, read_messages
+from adapters.devices.message import Message, bounded, read_message
+from adapters.devices.reading import DeviceName
+from adapters.devices.reading_json import is_text
 from adapters.devices.session import Opening, Session, close_session, open_session, read_opening
 from fhir_server import gate
 from fhir_server.errors import (
@@ -38,7 +42,8 @@ def make_router(core: Core, intake: Intake) -> APIRouter:
     """Return the routes of the device feed."""
     router = APIRouter(tags=["devices"])
     feed = Feed(core, intake)
-    json = {"application/json": {"schema": schema.BODY}, NDJSON[0]: {"schema": schema.MESSAGE}}
+    json: dict[str, Any] = {JSON: {"schema": schema.BODY}, NDJSON[0]: {"schema": schema.MESSAGE}}
+    json |= {name: {"schema": {}} for name in SOURCES if name != JSON}
     session = {"application/json": {"schema": schema.SESSION}}
     for path, run, content in (
         ("/devices", feed.post_readings, json),
@@ -62,11 +67,18 @@ class Feed:
         self._core, self._intake = core, intake
 
     async def post_readings(self, request: Request) -> Response:
-        """Take readings of one device or of many; answers one result each, in order."""
+        """Take readings of one device or of many, in any format; answers one result each, in order.
+
+        `device` (system|value) names the device of Open mHealth data points in place of their `user_id`.
+        """
         actor = await self._sender(request)
         kind, body = await _read(request, json_only=False)
-        messages = _lines(body) if kind in NDJSON else read_messages(gate.parse(body))
-        results = await self._intake.take_all(messages, actor=actor)
+        if kind in NDJSON:
+            messages, source = _lines(body), "http"
+        else:
+            given = await self._given(request, actor, kind, body)
+            messages, source = list(given.messages), given.source
+        results = await self._intake.take_all(messages, actor=actor, source=source)
         return self._answer(request, results)
 
     async def post_session(self, request: Request) -> Response:
@@ -109,6 +121,16 @@ class Feed:
             raise Forbidden("The token's scopes do not allow creating an Observation.")
         return actor
 
+    async def _given(self, request: Request, actor: Actor, kind: str, body: bytes) -> Given:
+        """Read a body; relative times of one sent again under its Idempotency-Key stay what they were."""
+        device, name = _device(request), request.headers.get("idempotency-key", "")
+        given = read_format(kind, body, now=self._core.now(), device=device)
+        if given.is_relative and name:
+            key = arrival_key("http", actor.subject, name)
+            first = await first_arrival(self._core, actor.tenant, key)
+            given = read_format(kind, body, now=first, device=device)
+        return given
+
     async def _patient(self, opening: Opening, actor: Actor) -> str:
         """Return Patient/ID of a session's patient, whom the caller may see; raise Unprocessable."""
         try:
@@ -141,8 +163,10 @@ def result_json(result: Result, language: str) -> dict[str, Any]:
 async def _read(request: Request, *, json_only: bool) -> tuple[str, bytes]:
     """Read the body within its bound; raise TooLarge, BadRequest, UnsupportedMediaType."""
     kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    if kind != "application/json" and (json_only or kind not in NDJSON):
-        raise UnsupportedMediaType("Readings are posted as application/json or application/x-ndjson.")
+    if json_only and kind != JSON:
+        raise UnsupportedMediaType("A session is posted as application/json.")
+    if kind not in NDJSON:
+        check(kind)
     body = await read_body(request, MAX_MEDIA_BODY, "A message of readings has at most 33,554,432 bytes.")
     # A message of numbers alone is small; what is longer must hold media or waves.
     if len(body) > MAX_BODY and b'"media"' not in body and b'"samples"' not in body:
@@ -166,6 +190,16 @@ def _lines(body: bytes) -> list[Message]:
     if not messages:
         raise BadRequest("The body holds no message.")
     return messages
+
+
+def _device(request: Request) -> DeviceName | None:
+    text = request.query_params.get("device")
+    if text is None:
+        return None
+    system, separator, value = text.partition("|")
+    if not (separator and is_text(system) and is_text(value)):
+        raise BadParameter("device is an identifier: system|value.")
+    return DeviceName(system, value)
 
 
 def _after(request: Request) -> int:

@@ -19,20 +19,20 @@ OPEN_MHEALTH: Final = "application/vnd.openmhealth+json"
 """Open mHealth has registered no media type: this one is the hub's own name."""
 
 SOURCES: Final = MappingProxyType(
-    {JSON: "json", SENML: "senml", SENSML: "senml", FHIR: "fhir", OPEN_MHEALTH: "openmhealth"}
+    {JSON: "http", SENML: "senml", SENSML: "senml", FHIR: "fhir", OPEN_MHEALTH: "openmhealth"}
 )
-"""Media types that are taken, with the name of their format in metrics."""
+"""Media types that are taken, with the name of their format."""
 
 
 class Given(NamedTuple):
     """What a body brings."""
 
     messages: tuple[Message, ...]
-    format: str  # json senml fhir openmhealth
+    source: str  # the format: http (the canonical JSON) senml fhir openmhealth
     is_relative: bool = False  # whether some time depends on when the body came
 
 
-def read_body(media_type: str, body: bytes, *, now: int, device: DeviceName | None = None) -> Given:
+def read_format(media_type: str, body: bytes, *, now: int, device: DeviceName | None = None) -> Given:
     """Read a body.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from adapters.devices import presence, reason
 from adapters.devices.arrival import arrival_key, first_arrival
-from adapters.devices.format import Given, read_body
+from adapters.devices.format import Given, read_format
 from adapters.devices.intake import Intake
 from adapters.devices.message import Message, Received
 from adapters.devices.quarantine import keep
@@ -23,7 +23,6 @@ from adapters.devices.reason import Reason
 from adapters.devices.topic import STATUS, Topic, read_topic
 from fhir_server.errors import FhirError, UnsupportedMediaType
 from fhir_server.interface import Core, Writing
-from fhir_server.model import Actor
 
 MAX_PAYLOAD: Final = 262_144  # bytes
 TOPIC: Final = "urn:predmp:devices:topic"
@@ -89,21 +88,21 @@ class Publications:
             if error.status >= 500 or error.status == 429:
                 raise
             return await self._keep(publication, topic, reason.PAYLOAD_MALFORMED, error.text)
-        statuses: set[str] = set()
-        for message in given.messages:
-            results = await self._intake.take(placed(message, topic), actor=self._actor(topic), source="mqtt")
-            statuses |= {result.status for result in results}
+        messages = [placed(message, topic) for message in given.messages]
+        actor = self._core.internal(topic.tenant, ACTOR)
+        results = await self._intake.take_all(messages, actor=actor, source="mqtt")
+        statuses = {result.status for of_device in results for result in of_device}
         return next(status for status in ("quarantined", "stored", "duplicate") if status in statuses)
 
     async def _read(self, publication: Publication, topic: Topic) -> Given:
         """Read the payload; relative times of a copy are counted from when it came first."""
         payload, media_type = publication.payload, publication.media_type
-        given = read_body(media_type, payload, now=self._core.now())
+        given = read_format(media_type, payload, now=self._core.now())
         if not given.is_relative:
             return given
         key = arrival_key("mqtt", publication.topic, hashlib.sha256(payload).hexdigest())
         first = await first_arrival(self._core, topic.tenant, key, is_copy=publication.is_copy)
-        return read_body(media_type, payload, now=first)
+        return read_format(media_type, payload, now=first)
 
     async def _take_status(self, publication: Publication, topic: Topic) -> str:
         state = presence.read_state(publication.payload)
@@ -111,9 +110,6 @@ class Publications:
             return await self._keep(publication, topic, reason.PAYLOAD_MALFORMED, "neither online nor offline")
         await presence.note(self._core, topic, state, room=ACTOR)
         return state
-
-    def _actor(self, topic: Topic) -> Actor:
-        return self._core.internal(topic.tenant, ACTOR)
 
     async def _keep(self, publication: Publication, topic: Topic | None, why: Reason, detail: str) -> str:
         """Keep a payload aside as it came."""

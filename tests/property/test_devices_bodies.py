@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.devices.format import SOURCES, Given, read_body
+from adapters.devices.format import SOURCES, Given, read_format
 from adapters.devices.publication import Publication, raw_of
 from adapters.devices.reading_json import read_reading
 from adapters.devices.reason import Reason
@@ -64,7 +64,7 @@ bodies = st.binary(max_size=60) | st.one_of(
 @given(media_types, bodies)
 def test_any_body_is_read_or_clearly_refused(media_type: str, body: bytes) -> None:
     try:
-        given = read_body(media_type, body, now=NOW)
+        given = read_format(media_type, body, now=NOW)
     except FhirError as error:
         assert error.status in (400, 413, 415)
     else:
