@@ -37,6 +37,8 @@ DEEDS = {
     "transaction": ("a ajouté ou modifié des données", "added or changed data"),
     "device": ("a transmis des mesures", "sent measurements"),
     "hl7v2": ("a transmis un message de l’hôpital", "sent a message of the hospital"),
+    "hl7-message": ("a regardé un message de l’hôpital", "looked at a message of the hospital"),
+    "hl7-message-search": ("a cherché des messages de l’hôpital", "searched messages of the hospital"),
     "pre-dmp": ("a lu le dossier", "read the record"),
     "validate-pre-dmp": ("a validé le dossier", "validated the record"),
     "$everything": ("a lu le dossier", "read the record"),

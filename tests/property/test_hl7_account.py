@@ -51,7 +51,7 @@ def test_every_segment_and_field_is_accounted_for(text: str) -> None:
 def test_every_segment_is_in_the_lines_and_in_the_tree(text: str) -> None:
     message = detail.message_of(text.encode())
     assert message is not None
-    lines, tree = (made(message, detail.Marks()) for made in (detail.lines_of, detail.tree_of))
+    lines, tree = detail.lines_of(message, detail.Marks()), detail.tree_of(message, detail.Marks())
     assert [line.name for line in lines] == [segment.name for segment in message.segments]
     assert [branch.name for branch in tree] == [segment.name for segment in message.segments]
     for line, segment in zip(lines, message.segments, strict=True):

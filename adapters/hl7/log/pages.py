@@ -54,9 +54,8 @@ class Pages:
 
     def saw(self, actor: Actor, entry: Entry, request: Request, action: str = "R") -> None:
         """Keep in the audit chain that a message's content was seen or that something was done with it."""
-        target = f"Patient/{entry.patients[0]}" if entry.patients else ""
         id = str(getattr(request.state, "request_id", ""))
-        self.core.audit(actor, action, AUDIT, target, entry.patients, 0, id, f"message={entry.seq}")
+        self.core.audit(actor, action, AUDIT, "", entry.patients, 0, id, f"message={entry.seq}")
 
     async def entry(self, actor: Actor, request: Request) -> Entry:
         """Return the message that the address names; raise NotFound."""

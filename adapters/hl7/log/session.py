@@ -44,8 +44,7 @@ class Session:
     def saw(self, entry: Entry, action: str = "R") -> None:
         """Keep in the audit chain that a message's content was looked at, or that it was applied again."""
         actor = self.core.internal(self.tenant, "predmp hl7")
-        target = f"Patient/{entry.patients[0]}" if entry.patients else ""
-        self.core.audit(actor, action, AUDIT, target, entry.patients, 0, "", f"message={entry.seq}")
+        self.core.audit(actor, action, AUDIT, "", entry.patients, 0, "", f"message={entry.seq}")
 
 
 def add_action(actions: Any, name: str, help: str, run: Callable[[Session, Any], Coroutine[Any, Any, int]]) -> Any:
