@@ -32,11 +32,13 @@ class Effect(NamedTuple):
     problems: tuple[Problem, ...] = ()
     entries: tuple[Entry, ...] = ()
     outcomes: tuple[Outcome, ...] = ()  # one for each entry
+    merged: tuple[str, ...] = ()  # resources that a merge of patients changed
 
     @property
     def references(self) -> list[str]:
         """The resources that it names: made, changed, or found to say the same already."""
-        return [outcome.version.reference for outcome in self.outcomes if outcome.version is not None]
+        written = [outcome.version.reference for outcome in self.outcomes if outcome.version is not None]
+        return list(dict.fromkeys([*written, *self.merged]))
 
 
 Choose = Callable[[Writing, Sequence[Entry]], Any]
@@ -64,8 +66,9 @@ async def take_effect(core: Core, writing: Writing, arrival: Arrival, choose: Ch
     if entries:
         actor = core.internal(arrival.channel.tenant, ACTOR)
         outcomes = await writing.submit(entries, actor=actor, interaction=INTERACTION)
-    state = SUPERSEDED if made.outdated and not made.entries else APPLIED
-    return Effect(state, None, (*arrival.problems, *made.problems), tuple(entries), tuple(outcomes))
+    state = SUPERSEDED if made.outdated and not made.entries and not made.merged else APPLIED
+    problems = (*arrival.problems, *made.problems)
+    return Effect(state, None, problems, tuple(entries), tuple(outcomes), tuple(made.merged))
 
 
 def told(body: dict[str, Any], arrival: Arrival, effect: Effect, now: int) -> dict[str, Any]:

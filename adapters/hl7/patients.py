@@ -77,7 +77,7 @@ async def join(writing: Writing, person: Person, made: Plan) -> None:
         elif target is not None and source["id"] != target["id"]:
             if any(_key(one) == prior.key and one.get("use") == "old" for one in source["identifier"]):
                 raise Refused(Fault("204", prior.segment.place(1), "The patient was merged into another one already."))
-            await writing.merge(source["id"], target["id"], by=ACTOR)
+            made.merged += await writing.merge(source["id"], target["id"], by=ACTOR)
 
 
 async def settle(writing: Writing, draft: Draft, sender: str, person: Person, made: Plan) -> str:

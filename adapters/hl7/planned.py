@@ -49,6 +49,7 @@ class Plan:
     outdated: bool = False  # some part was older than what is stored
     references: dict[tuple[str, str, str], str] = field(default_factory=dict)  # type, system, value -> reference
     written: dict[str, int] = field(default_factory=dict)  # `Type/id` -> which entry writes it
+    merged: list[str] = field(default_factory=list)  # what merges changed, already in the transaction
 
     def write(self, one: Entry) -> None:
         """Add an entry under `Type/id`; a resource that comes up twice is written once, as it came last."""

@@ -35,8 +35,13 @@ def uses(patient: Resource) -> dict[str, Any]:
 
 async def test_a_merged_patient_ends_and_what_is_theirs_is_found_under_the_kept_one() -> None:
     async with hub() as core:
-        await take(core, registered("A"), registered("B"), result("A"), merge(9, "B", "A"))
+        *_, effect = await take(core, registered("A"), registered("B"), result("A"), merge(9, "B", "A"))
         kept = await holder(core, "B")
+        assert {reference.partition("/")[0] for reference in effect.references} >= {
+            "Patient",
+            "Observation",
+            "Encounter",
+        }
         assert uses(kept) == {"B": None, "A": "old"}
         (ended,) = [p for p in await find(core, "Patient") if p["id"] != kept["id"]]
         assert ended["active"] is False
