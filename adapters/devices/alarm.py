@@ -8,7 +8,7 @@ from typing import Final
 from adapters.devices import artefact
 from adapters.devices.alert import Alarm, alarmed, build_issue
 from adapters.devices.artefact import Suspicion
-from adapters.devices.instant import written
+from adapters.devices.instant import spoken
 from adapters.devices.observation import Filing
 from fhir_server.interface import Writing
 from fhir_server.model import Entry
@@ -35,9 +35,9 @@ def event(filing: Filing, reference: str, now: int) -> Alarm:
     """Return the alarm of an event: at its rank, or low where it is told late."""
     measured = filing.measured
     is_late = now - filing.when.instant > LATE
-    line = f"{measured.text} signalée par un appareil à {filing.when.at}."
+    line = f"{measured.text} : signal d'un appareil, {spoken(filing.when.at)}."
     if is_late:
-        line = f"Événement du {written(filing.when.instant)[:10]}, reçu tard. {line}"
+        line = f"Événement ancien, reçu tard. {line}"
     return Alarm(
         filing.patient,
         measured.local,

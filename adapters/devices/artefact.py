@@ -43,6 +43,12 @@ class Memory:
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[str, ...], _Last] = OrderedDict()
 
+    def judge(self, key: tuple[str, ...], measured: Measured, instant: int) -> Suspicion | None:
+        """Return what is odd about a reading, and keep it for the next one."""
+        found = self.suspect(key, measured, instant)
+        self.remember(key, measured, instant)
+        return found
+
     def suspect(self, key: tuple[str, ...], measured: Measured, instant: int) -> Suspicion | None:
         """Return what is odd about a reading; changes nothing."""
         if "probe-off" in measured.statuses:
@@ -54,17 +60,17 @@ class Memory:
         if last is None or value is None or measured.jump is None:
             return None
         apart = instant - last.instant
-        if 0 < apart <= RECENT and abs(value - last.value) > measured.jump * max(
-            Decimal(1), Decimal(apart) / 60_000_000
-        ):
+        if apart <= 0:
+            return None
+        if apart <= RECENT and abs(value - last.value) > measured.jump * max(Decimal(1), Decimal(apart) / 60_000_000):
             return JUMP
         is_rate = measured.parts[0].ucum == "/min"
         return FLAT if is_rate and value == last.value and last.times + 1 == SAME else None
 
     def remember(self, key: tuple[str, ...], measured: Measured, instant: int) -> None:
-        """Keep a reading that was stored."""
+        """Keep a reading; one that is not newer, a copy as well, changes nothing."""
         value, last = _value(measured), self._last.get(key)
-        if value is None or measured.jump is None or (last is not None and instant < last.instant):
+        if value is None or measured.jump is None or (last is not None and instant <= last.instant):
             return
         times = last.times + 1 if last is not None and last.value == value else 1
         self._last[key] = _Last(instant, value, times)

@@ -65,6 +65,13 @@ def written(at: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{at // 1000 % 1000:03}Z"
 
 
+def spoken(text: str) -> str:
+    """Return an exact dateTime in French words: `le 23/11/2026 à 08:12 (UTC+01:00)`."""
+    zone = text[19:].lstrip(".0123456789")
+    place = "UTC" if zone in ("Z", "+00:00", "-00:00") else f"UTC{zone}"
+    return f"le {text[8:10]}/{text[5:7]}/{text[:4]} à {text[11:16]} ({place})"
+
+
 def moved(text: str, by: int, like: str = "") -> str:
     """Return an exact dateTime moved by microseconds, with as many decimals of a second as it had or as it needs.
 
@@ -76,12 +83,12 @@ def moved(text: str, by: int, like: str = "") -> str:
     instant = exact(text)
     assert instant is not None
     zone = datetime.fromisoformat(like or text).utcoffset() or timedelta()
-    spoken = (_EPOCH + timedelta(microseconds=instant + by)).astimezone(timezone(zone))
+    at = (_EPOCH + timedelta(microseconds=instant + by)).astimezone(timezone(zone))
     decimals = _decimals(text)
-    if spoken.microsecond % 10 ** (6 - decimals):
-        decimals = 3 if not spoken.microsecond % 1000 and decimals < 3 else 6
-    fraction = f".{spoken.microsecond:06}"[: decimals + 1] if decimals else ""
-    return f"{spoken:%Y-%m-%dT%H:%M:%S}{fraction}{_offset(zone)}"
+    if at.microsecond % 10 ** (6 - decimals):
+        decimals = 3 if not at.microsecond % 1000 and decimals < 3 else 6
+    fraction = f".{at.microsecond:06}"[: decimals + 1] if decimals else ""
+    return f"{at:%Y-%m-%dT%H:%M:%S}{fraction}{_offset(zone)}"
 
 
 def _decimals(text: str) -> int:

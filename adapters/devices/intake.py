@@ -18,9 +18,10 @@ from adapters.devices import quarantine, reason
 from adapters.devices.alarm import told
 from adapters.devices.artefact import Memory, Suspicion
 from adapters.devices.assessment import assess
-from adapters.devices.assignment import Assigned, find_assigned, find_device, patient_at
+from adapters.devices.assignment import patient_at
 from adapters.devices.correction import COINCIDENT, Effective, build_coincident, coincident, effective
 from adapters.devices.filing import Name, build, match, name_of, type_of
+from adapters.devices.known import Known, look
 from adapters.devices.measure import measures_of
 from adapters.devices.message import Message, Received, context_of
 from adapters.devices.metric import missing_metric
@@ -28,8 +29,7 @@ from adapters.devices.observation import Filing
 from adapters.devices.reading import DeviceName, Measured, Reading
 from adapters.devices.reason import Reason
 from adapters.devices.release import WAITING, overtaken
-from adapters.devices.session import Session, find_session
-from adapters.devices.watch import hear, is_watched
+from adapters.devices.watch import hear
 from fhir_server.errors import FhirError
 from fhir_server.interface import Asking, Core, Writing
 from fhir_server.model import Actor, Entry, Resource, Scope
@@ -44,16 +44,6 @@ class Result(NamedTuple):
     status: str  # stored duplicate quarantined
     reference: str = ""  # Type/ID of its first resource
     reason: Reason | None = None
-
-
-class Known(NamedTuple):
-    """What the hub knows before it takes a message."""
-
-    assigned: Assigned | Reason
-    gateway: dict[str, Any] | None  # a Reference
-    session: Session | None
-    watched: tuple[str, ...]  # Device/ID of those whose silence somebody waits to hear of
-    kept: tuple[bool, ...]  # for each reading: whether it is, or was, kept aside
 
 
 class Sending(NamedTuple):
@@ -101,7 +91,7 @@ class Intake:
         Raises:
             FhirError: The store cannot answer now; what was stored stays, sending again doubles nothing.
         """
-        known: Known = await self._core.ask(actor.tenant, lambda asking: self._look(asking, message))
+        known: Known = await self._core.ask(actor.tenant, lambda asking: look(asking, message, self._zone))
         room = asyncio.Semaphore(PARALLEL)
 
         async def one(number: int) -> Result:
@@ -128,18 +118,6 @@ class Intake:
         results = {number: await self.take(messages[number], actor=actor, source=source) for number in order}
         return [results[number] for number in range(len(messages))]
 
-    async def _look(self, asking: Asking, message: Message) -> Known:
-        assigned = await find_assigned(asking, message.device, self._zone)
-        gateway, devices = None, [] if isinstance(assigned, Reason) else [assigned.device]
-        if message.gateway is not None:
-            reference = await find_device(asking, message.gateway)
-            devices += [reference] if reference else []
-            gateway = {"reference": reference} if reference else {"identifier": message.gateway._asdict()}
-        session = await find_session(asking, message.session) if message.session else None
-        watched = tuple([device for device in devices if await is_watched(asking, device)])
-        aside = [await quarantine.state_of(asking, message.device, item.raw) for item in message.readings]
-        return Known(assigned, gateway, session, watched, tuple(state != "" for state in aside))
-
     async def _take_one(
         self, message: Message, item: Received, known: Known, was_kept: bool, actor: Actor, source: str
     ) -> Result:
@@ -147,7 +125,8 @@ class Intake:
         fit = self._judge(sending, item)
         if isinstance(fit, Reason):
             return await self._came_before(sending, item, fit) or await self._keep(sending, item, fit)
-        suspicion = self._memory.suspect(_line(actor, fit), fit.measured, fit.when.instant)
+        # Before it is stored, so that the readings of one message are judged in their order.
+        suspicion = self._memory.judge(_line(actor, fit), fit.measured, fit.when.instant)
 
         async def store(writing: Writing) -> Result:
             found = match(await writing.find(fit.name.query(type_of(fit.measured))), fit.name)
@@ -173,7 +152,6 @@ class Intake:
         if result.reason is not None:
             return await self._keep(sending, item, result.reason)
         if result.status == "stored":
-            self._memory.remember(_line(actor, fit), fit.measured, fit.when.instant)
             self._metrics.add((actor.tenant, fit.device, fit.measured.code))
         return result
 
@@ -246,10 +224,10 @@ class Intake:
             return None
         name = self._name(sending, item.reading, measured, "", ())
 
-        async def look(asking: Asking) -> list[Resource]:
+        async def search(asking: Asking) -> list[Resource]:
             return await asking.find(name.query(type_of(measured)))
 
-        found = match(await self._core.ask(sending.actor.tenant, look), name)
+        found = match(await self._core.ask(sending.actor.tenant, search), name)
         return Result("duplicate", found.reference) if found is not None and found.is_same else None
 
     async def _keep(self, sending: Sending, item: Received, why: Reason, *, detail: str = "") -> Result:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from adapters.devices.alert import EPISODE, Alarm, alarmed, build_issue, episode, open_task, settled
 from adapters.devices.assignment import patient_of
-from adapters.devices.instant import end, exact, start, written
+from adapters.devices.instant import end, exact, spoken, start, written
 from adapters.devices.measure import measures_of, panel_of
 from adapters.devices.observation import LOINC
 from fhir_server import gate
@@ -58,6 +58,7 @@ class Watch:
             if made is None:
                 await writing.drop_record(WATCH, change.version.reference)
             else:
+                made["text"] = made["text"] or await _called(writing, made["device"])
                 body = gate.write(made)
                 await writing.put_record(WATCH, change.version.reference, OPEN, body, lane=made["device"] or MEASURES)
         return []
@@ -123,7 +124,7 @@ class Watch:
     def _alarm(self, reference: str, body: Resource, since: int) -> Alarm:
         silent = bool(body["device"])
         title = "Appareil silencieux" if silent else "Mesure attendue manquante"
-        line = f"{title} : {body['text']}, rien depuis le {written(since)[:16].replace('T', ' à ')} UTC."
+        line = f"{title} : {body['text']}. Rien depuis {spoken(written(since))}."
         return Alarm(
             body["patient"], SILENT if silent else MISSING, RANK, title, line, body["device"], about=reference,
             key=f"{reference}|{since}",
@@ -149,7 +150,7 @@ def expected(type: str, resource: Resource, zone: tzinfo, now: int) -> Resource 
         "interval": interval,
         "since": (start(told, zone) if told else None) or now,
         "until": end(bounds["end"], zone) if bounds.get("end") else None,
-        "text": text or _named(codes) or device,
+        "text": text or _named(codes),
     }
 
 
@@ -209,6 +210,14 @@ def _codes(resource: Resource) -> list[str]:
     """Return the LOINC codes of an order that devices measure."""
     found = [item.get("code", "") for item in resource.get("code", {}).get("coding", ()) if item.get("system") == LOINC]
     return [f"{LOINC}|{code}" for code in found if measures_of("loinc", code) or panel_of("loinc", code)]
+
+
+async def _called(asking: Asking, reference: str) -> str:
+    """Return what people call a device: its name, or its identifier."""
+    device = await asking.resource(reference) or {}
+    names = [item["name"] for item in device.get("deviceName", ())]
+    values = [item.get("value", "") for item in device.get("identifier", ())]
+    return str(next(iter([*names, *values]), "") or reference)
 
 
 def _named(codes: Sequence[str]) -> str:

@@ -215,7 +215,7 @@ def test_point_46(hub: RunningHub, subscriber: Subscriber, point: str) -> None:
             "channel": channel,
         }
     )
-    flood = [{**SPO2, "value": str(96 + n % 3), "at": ago(900 + n)} for n in range(200)]
+    flood = [{**SPO2, "value": str(96 + n % 3), "at": ago(900 + n)} for n in range(80)]
     fall = {"system": "mdc", "code": "8519681", "at": ago(5)}
     results = bed.send(*flood, fall)
     assert results[-1]["status"] == "stored"

@@ -158,8 +158,9 @@ def test_many_devices_in_one_body_and_as_lines(hub: RunningHub) -> None:
 def test_a_jump_no_body_makes_is_stored_and_told(hub: RunningHub) -> None:
     bed = Bedside(hub)
     spo2 = {"code": "59408-5", "unit": "%"}
-    bed.send({**spo2, "value": 97, "at": ago(60)})
-    bed.send({**spo2, "value": 55, "at": ago(50)})
+    readings = [{**spo2, "value": 97, "at": ago(60)}, {**spo2, "value": 55, "at": ago(50)}]
+    bed.send(*readings)
+    bed.send(*readings)
     assert len(bed.found(f"Observation?patient={bed.patient}&code=59408-5")) == 2
     (issue,) = bed.found(f"DetectedIssue?patient={bed.patient}")
     assert issue["code"]["coding"][0]["code"] == "artefact"

@@ -14,7 +14,7 @@ from adapters.devices.assessment import assess
 from adapters.devices.correction import Effective, effective
 from adapters.devices.filing import match, name_of
 from adapters.devices.identity import EUI_64, phd_identifier
-from adapters.devices.instant import exact, moved
+from adapters.devices.instant import exact, moved, spoken
 from adapters.devices.reading import Clock, DeviceName, Measured, Reading
 from adapters.devices.reading_json import read_reading
 from adapters.devices.reason import Reason
@@ -104,6 +104,12 @@ def test_a_duration_moves_as_a_whole() -> None:
 )
 def test_a_time_is_moved(text: str, by: int, result: str) -> None:
     assert moved(text, by) == result
+
+
+def test_a_time_is_spoken_with_its_zone() -> None:
+    assert spoken("2026-11-20T08:05:00.5+01:00") == "le 20/11/2026 à 08:05 (UTC+01:00)"
+    assert spoken("2026-11-20T08:05:00Z") == "le 20/11/2026 à 08:05 (UTC)"
+    assert spoken("2026-11-20T08:05:00-03:30") == "le 20/11/2026 à 08:05 (UTC-03:30)"
 
 
 @pytest.mark.parametrize(

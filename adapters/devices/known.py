@@ -1,0 +1,38 @@
+"""What the hub knows before it takes a message, of one consistent state."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any, NamedTuple
+
+from adapters.devices import quarantine
+from adapters.devices.assignment import Assigned, find_assigned, find_device
+from adapters.devices.message import Message
+from adapters.devices.reason import Reason
+from adapters.devices.session import Session, find_session
+from adapters.devices.watch import is_watched
+from fhir_server.interface import Asking
+
+
+class Known(NamedTuple):
+    """What the hub knows before it takes a message."""
+
+    assigned: Assigned | Reason
+    gateway: dict[str, Any] | None  # a Reference
+    session: Session | None
+    watched: tuple[str, ...]  # Device/ID of those whose silence somebody waits to hear of
+    kept: tuple[bool, ...]  # for each reading: whether it is, or was, kept aside
+
+
+async def look(asking: Asking, message: Message, zone: tzinfo) -> Known:
+    """Return what there is to know; `zone` is that of bare dates."""
+    assigned = await find_assigned(asking, message.device, zone)
+    gateway, devices = None, [] if isinstance(assigned, Reason) else [assigned.device]
+    if message.gateway is not None:
+        reference = await find_device(asking, message.gateway)
+        devices += [reference] if reference else []
+        gateway = {"reference": reference} if reference else {"identifier": message.gateway._asdict()}
+    session = await find_session(asking, message.session) if message.session else None
+    watched = tuple([device for device in devices if await is_watched(asking, device)])
+    aside = [await quarantine.state_of(asking, message.device, item.raw) for item in message.readings]
+    return Known(assigned, gateway, session, watched, tuple(state != "" for state in aside))
