@@ -206,7 +206,7 @@ def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscri
             watched=hub.sight.types | {"Subscription"} | TERMINOLOGY | {"StructureDefinition"},
             most_deleted=MOST_DELETED if settings.conditional_delete == "multiple" else 1,
             judge=hub.profiles.on_write,
-            matchers=(hub.definitions.take, match),
+            matchers=(hub.definitions.take, hub.profiles.note, match),
         )
     )
     hub.listeners = tuple(listener for room in rooms for listener in room.listeners)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import marshal
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from fhir_server.search.values import (
@@ -56,12 +57,17 @@ def _pack(value: Value) -> Packed:
 def unpack(packed: bytes) -> Indexed:
     """Return what `pack` was given."""
     owners, values = marshal.loads(packed)  # noqa: S302  # a worker of ours made it
-    makers = _MAKERS
-    return Indexed({code: tuple([makers[tag](fields) for tag, fields in found]) for code, found in values}, owners)
+    made: dict[str, tuple[Value, ...]] = {}
+    shared: Any = None  # several parameters in a row have the same values
+    for code, found in values:
+        if found != shared:
+            shared, last = found, tuple([_MAKERS[tag](fields) for tag, fields in found])
+        made[code] = last
+    return Indexed(made, owners)
 
 
 def _plain(kind: type[Any]) -> Callable[[tuple[Any, ...]], Any]:
-    return kind._make  # type: ignore[no-any-return]
+    return partial(tuple.__new__, kind)  # as `_make` does, at a quarter of its cost
 
 
 def _number(fields: tuple[Any, ...]) -> Number:

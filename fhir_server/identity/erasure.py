@@ -19,6 +19,7 @@ from fhir_server.interactions.body import stamped
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Erasure
 from fhir_server.model import Actor, Resource, Version, Visibility
+from fhir_server.profiles.library import move_mark
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Transaction, View, Write
 
 PAGE: Final = 500  # versions read, and resources erased in one transaction
@@ -145,6 +146,7 @@ class Eraser:
             for kind, key in rows:
                 await tx.drop_record(kind, key)
             await tx.bump_epoch()
+            await move_mark(tx)
             who = (tx.now, actor.subject, actor.reference, "D", "$erase", f"{type}/{id}")
             about = f"reason={reason}&report-sha256={digest}"
             await tx.audit(AuditRow(*who, (id,) if type == "Patient" else (), 0, actor.purpose, request_id, about))

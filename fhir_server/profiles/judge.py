@@ -15,13 +15,13 @@ from fhir_server.definitions import is_structure
 from fhir_server.errors import Issue
 from fhir_server.fhirpath.nodes import Node
 from fhir_server.fhirpath.types import ancestors
-from fhir_server.model import Change, Resource
+from fhir_server.model import Actor, Change, Resource
 from fhir_server.profiles import quick
 from fhir_server.profiles.advice import advise
 from fhir_server.profiles.check import check, entries_of
 from fhir_server.profiles.extensions import check_extensions
 from fhir_server.profiles.findings import MOST_ISSUES, Budget, Enough, Item, Known, Run, text_of
-from fhir_server.profiles.library import DEFINITIONS, Library
+from fhir_server.profiles.library import DEFINITIONS, Library, move_mark
 from fhir_server.profiles.part import STRUCTURES, bare
 from fhir_server.profiles.policy import Policy
 from fhir_server.store.protocol import Transaction, View
@@ -85,6 +85,11 @@ class Judge:
             if errors := [issue for issue in issues if issue.severity == "error"]:
                 found.append((change, errors))
         return found
+
+    async def note(self, tx: Transaction, changes: Sequence[Change], actor: Actor) -> None:
+        """Note in the store that definitions are written (`apply.Matcher`)."""
+        if any(change.version.type in DEFINITIONS for change in changes):
+            await move_mark(tx)
 
     def _tell(self, type: str) -> None:
         """Log the first resource of a type that declares an unknown profile: an import would bring thousands."""

@@ -1,7 +1,8 @@
 """Where profiles are found: those of R4 and of this hub, and the StructureDefinitions that a tenant stored.
 
 What is found of the stored ones is kept in memory, by the tenant's epoch, which each write of a definition raises
-(`Parts.watched`); a compiled profile is kept as long as the versions it was made from are the current ones.
+(`Parts.watched`), and where other writes raised it by a row that definitions alone change; a compiled profile is
+kept as long as the versions it was made from are the current ones.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from fhir_server.profiles.findings import Coded, Known
 from fhir_server.profiles.part import Profile, bare
 from fhir_server.profiles.tree import BadProfile, base_of, build
 from fhir_server.search.query import Query
-from fhir_server.store.protocol import HistoryQuery, View
+from fhir_server.store.protocol import Transaction, View
 
 DEFINITIONS: Final = frozenset({"StructureDefinition", "ValueSet", "CodeSystem"})
+MARK: Final = "profile-definitions"  # kind of the one durable row that changes with each write of a definition
 MOST_CHAIN: Final = 20  # profiles on profiles
 MOST_KEPT: Final = 5_000  # canonicals looked up, found or not
 MOST_SAME: Final = 50  # StructureDefinitions of one url
@@ -50,7 +52,7 @@ class _Shelf:
     """What is kept of one tenant."""
 
     epoch: int
-    state: tuple[tuple[int, int, int], ...] | None  # of the stored definitions; None: not asked for
+    mark: bytes  # of the stored definitions, see `move_mark`
     sources: dict[str, Source | None] = field(default_factory=dict)  # by canonical as written
     known: Known = field(default_factory=Known)  # the same, ready for checks
 
@@ -77,16 +79,16 @@ class Library:
         """
         epoch = await view.epoch()
         if not keep:
-            return _Shelf(epoch, None)
+            return _Shelf(epoch, b"")
         kept = self._shelves.get(view.tenant)
         is_full = kept is not None and len(kept.sources) + len(kept.known.members) >= MOST_KEPT
         if kept is not None and kept.epoch == epoch and not is_full:
             return kept
-        state = await _state(view)
-        if kept is not None and kept.state == state and not is_full:
+        mark = await _mark(view)
+        if kept is not None and kept.mark == mark and not is_full:
             kept.epoch = epoch  # something else was written that moves the epoch
             return kept
-        made = self._shelves[view.tenant] = _Shelf(epoch, state)
+        made = self._shelves[view.tenant] = _Shelf(epoch, mark)
         return made
 
     async def learn(self, view: View, shelf: _Shelf, profiles: Sequence[str], questions: Sequence[Coded]) -> None:
@@ -138,13 +140,15 @@ class Library:
             return None
 
 
-async def _state(view: View) -> tuple[tuple[int, int, int], ...]:
-    """Return what changes with each write of a stored definition: how many versions there are, and the newest."""
-    made = []
-    for type in sorted(DEFINITIONS):
-        newest, total = await view.history(HistoryQuery(type, count=1))
-        made.append((total, newest[0].seq, newest[0].at) if newest else (0, 0, 0))
-    return tuple(made)
+async def _mark(view: View) -> bytes:
+    record = await view.record(MARK, "")
+    return record.body if record is not None else b""
+
+
+async def move_mark(tx: Transaction) -> None:
+    """Say that stored definitions may have changed; the tenant's epoch, which the caller moves too, says less."""
+    count = int((await _mark(tx) or b"0").partition(b" ")[0])
+    await tx.put_record(MARK, "", "", b"%d %d" % (count + 1, tx.now))
 
 
 def newest(versions: Sequence[Version], wanted: str) -> Source | None:
