@@ -8,6 +8,7 @@ from adapters.hl7.apply import Plan, stay
 from adapters.hl7.arrival import Arrival, Channel, read
 from adapters.hl7.merge import replace
 from adapters.hl7.planned import entry
+from adapters.hl7.standing import whole
 from fhir_server.model import Resource
 
 CHANNEL = Channel("mllp", "default", ZoneInfo("Europe/Paris"), {"CHU": "urn:oid:1.2.250.1.999.1"})
@@ -84,7 +85,7 @@ def resources(arrival: Arrival) -> list[Resource]:
         for report in person.reports:
             found = [*report.observations, *([report.report] if report.report else [])]
             made += [linked(resource) for resource in found]
-        made += [linked({**wanted.otherwise, **wanted.resource}) for wanted in person.wanted]
+        made += [linked(whole(wanted)) for wanted in person.wanted if wanted.how != "known"]
     return made
 
 
@@ -99,7 +100,7 @@ def wanted(text: str, type: str = "") -> list[Resource]:
     """Return what a message wants stored beside patients, stays, reports and results; only of a type."""
     draft = arrive(text).draft
     assert draft is not None
-    found = [linked({**one.otherwise, **one.resource}) for person in draft.people for one in person.wanted]
+    found = [linked(whole(one)) for person in draft.people for one in person.wanted if one.how != "known"]
     return [one for one in found if not type or one["resourceType"] == type]
 
 

@@ -77,7 +77,10 @@ def _context(channel: Channel, message: Message) -> Context:
     header = message.header
     facility = urn_part(header.text(4)) or urn_part(header.text(4, 2)) or urn_part(header.text(3)) or UNKNOWN
     zone = Zone(channel.zone, header_offset(header.text(7)))
-    return Context(channel.tenant, zone, facility, channel.authorities, codes=channel.local.codes)
+    return Context(
+        channel.tenant, zone, facility, channel.authorities,
+        device_final=channel.device_final, codes=channel.local.codes,
+    )  # fmt: skip
 
 
 def read(channel: Channel, raw: bytes, *, cut: Fault | None = None) -> Arrival:

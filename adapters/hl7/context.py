@@ -39,6 +39,7 @@ class Context:
     problems: list[Problem] = field(default_factory=list)
     taken: dict[int, frozenset[int]] = field(default_factory=dict)  # segment's identity -> fields that a map reads
     counts: dict[tuple[str, ...], int] = field(default_factory=dict)  # how often each resource's key came up
+    device_final: bool = False  # whether results that a device calls unverified (OBX-11 R) are final
     codes: Codes = NO_CODES  # what the sender's own codes stand for
     unmapped: dict[tuple[str, str, str], int] = field(default_factory=dict)  # field, system, code -> how often
 

@@ -17,7 +17,7 @@ from adapters.hl7.maps.tables import structures
 from adapters.hl7.routes import ROUTES, TYPES
 from adapters.hl7.tokens import Message
 
-MSH_USED: Final = frozenset({*range(1, 13), 15, 16, 17, 18})
+MSH_USED: Final = frozenset({*range(1, 13), 15, 16, 17, 18, 21})
 EVN_USED: Final = frozenset({1, 2, 6})
 
 

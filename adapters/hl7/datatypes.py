@@ -229,6 +229,11 @@ def coding_of(target: Target) -> Json:
     return {k: v for k, v in (("system", target.system), ("code", target.code), ("display", target.display)) if v}
 
 
+def code_text(text: str) -> str:
+    """Return a text as a FHIR code may be written: single spaces, and none at its ends."""
+    return " ".join(text.split())
+
+
 def missing_code() -> Json:
     """Return a required CodeableConcept that the message does not give."""
     url = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"

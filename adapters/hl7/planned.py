@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import quote
 
 from adapters.hl7.draft import Draft
@@ -48,6 +50,7 @@ class Plan:
     problems: list[Problem] = field(default_factory=list)
     outdated: bool = False  # some part was older than what is stored
     references: dict[tuple[str, str, str], str] = field(default_factory=dict)  # type, system, value -> reference
+    aliases: dict[str, str] = field(default_factory=dict)  # `Type/id` of the message -> under which it is stored
     written: dict[str, int] = field(default_factory=dict)  # `Type/id` -> which entry writes it
     merged: list[str] = field(default_factory=list)  # what merges changed, already in the transaction
 
@@ -58,6 +61,12 @@ class Plan:
             self.entries[at] = one
         else:
             self.entries.append(one)
+
+    def rename(self) -> None:
+        """Refer to what is stored under another id than the message's by that id."""
+        for number, one in enumerate(self.entries):
+            if one.resource is not None:
+                self.entries[number] = replace(one, resource=_renamed(one.resource, self.aliases))
 
     def planned(self, reference: str) -> Resource | None:
         """Return what is already planned to be written under `Type/id`."""
@@ -77,6 +86,15 @@ async def is_outdated(writing: Writing, draft: Draft, sender: str, type: str, ke
     if before is None or int(before.body) < at:
         await writing.put_record(CLOCK, name, "", str(at).encode())
     return False
+
+
+def _renamed(value: Any, aliases: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: aliases.get(item, item) if name == "reference" and isinstance(item, str) else _renamed(item, aliases)
+            for name, item in value.items()
+        }
+    return [_renamed(item, aliases) for item in value] if isinstance(value, list) else value
 
 
 def _is_patient(participant: Resource) -> bool:

@@ -45,12 +45,14 @@ async def place(
         encounter: Reference to the stay, None where there is none.
         made: What the transaction will hold; entries and problems are added.
     """
-    for report in person.reports:
-        for resource in await _of_report(writing, draft, sender, person, report, made):
-            made.write(entry(resource, patient, encounter))
     for wanted in person.wanted:
         for resource in await _of_wanted(writing, draft, sender, wanted, patient, made):
             made.write(entry(resource, patient, encounter))
+    for report in person.reports:
+        for resource in await _of_report(writing, draft, sender, person, report, made):
+            made.write(entry(resource, patient, encounter))
+    if made.aliases:
+        made.rename()
 
 
 def falls_back(stored: Resource, wanted: Resource) -> bool:
@@ -122,10 +124,18 @@ async def _of_wanted(
         return []
     laid = _filled if wanted.how == "fill" else _over
     found = [own] if wanted.how == "put" or not stored else [laid(one, own) for one in stored]
-    whole = [{**wanted.otherwise, **one} for one in found]
-    if type == "Appointment":
-        return [sch_map.settled(one) for one in whole]
-    return [await _related(writing, one) for one in whole]
+    return [await _related(writing, whole(wanted, one)) for one in found]
+
+
+def whole(wanted: Wanted, laid: Resource | None = None) -> Resource:
+    """Return a resource with what it has where nobody says otherwise, as R4 allows it.
+
+    Args:
+        wanted: What the message wants.
+        laid: It, laid over what is stored; None where nothing is.
+    """
+    made = {**wanted.otherwise, **(wanted.resource if laid is None else laid)}
+    return sch_map.settled(made) if made["resourceType"] == "Appointment" else made
 
 
 async def _stored(writing: Writing, wanted: Wanted, patient: str, made: Plan) -> list[Resource]:
@@ -140,6 +150,9 @@ async def _stored(writing: Writing, wanted: Wanted, patient: str, made: Plan) ->
         return []
     found = await writing.find(f"{identified(type, wanted.found_by)}&_count=50")
     holder = LINKS.get(type, SUBJECT)[0]
+    if not holder and found:  # of no patient, such as a device: it is the one that is stored
+        made.aliases[f"{type}/{id}"] = f"{type}/{found[0]['id']}"
+        return found[:1]
     return [one for one in found if one.get(holder, {}).get("reference") == patient]  # numbers are the sender's own
 
 

@@ -17,6 +17,7 @@ from adapters.hl7.codes import sources_of
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, coded, missing_code
 from adapters.hl7.demography import human_name
+from adapters.hl7.maps import mdc
 from adapters.hl7.times import read_clock
 from adapters.hl7.tokens import NULL, Parts, Segment, part
 from adapters.hl7.units import UCUM, ucum
@@ -39,11 +40,16 @@ def unit(context: Context, obx: Segment, number: int = 6) -> Json:
     if not code and not text:
         return {}
     made: Json = {"unit": text or code}
-    found = code if system == "UCUM" and code else _own_unit(context, obx, code, system) or ucum(code) or ucum(text)
+    found: str | None
+    if system == "MDC":
+        found = mdc.UNITS.get(code) or (part(parts, 4).strip() if part(parts, 6) == "UCUM" else "")
+        made = {"unit": found or text or code}
+    else:
+        found = code if system == "UCUM" and code else _own_unit(context, obx, code, system) or ucum(code) or ucum(text)
     if found:
         return {**made, "system": UCUM, "code": found}
     context.note(obx, number, "unit-unknown", code or text)
-    context.miss(obx, 6, system, code or text)
+    context.miss(obx, number, system, code or text)
     return made
 
 

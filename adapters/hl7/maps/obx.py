@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from adapters.hl7 import numbers, values
 from adapters.hl7.context import Context
-from adapters.hl7.datatypes import Json, code_of, coded, entity, mapped, missing_code
+from adapters.hl7.datatypes import Json, code_of, code_text, coded, entity, mapped, missing_code
 from adapters.hl7.demography import address, coded_organization, organization, person
 from adapters.hl7.maps import contained
 from adapters.hl7.maps import nte as nte_map
@@ -78,7 +78,8 @@ def _nature(context: Context, segment: Segment, number: int) -> Any:
 
 def _structure(context: Context, segment: Segment, number: int) -> Any:
     url = EXTENSIONS + "observation-structure-type"
-    return [{"url": url, "valueCodeableConcept": {"coding": [{"system": url, "code": segment.text(number)}]}}]
+    code = code_text(segment.text(number))
+    return [{"url": url, "valueCodeableConcept": {"coding": [{"system": url, "code": code}]}}] if code else None
 
 
 def _specimen(context: Context, segment: Segment, number: int) -> Any:
@@ -156,8 +157,8 @@ def observation(context: Context, obx: Segment, notes: Sequence[Segment], observ
         made["code"] = missing_code()
     if kind := category(made["code"], section):
         made["category"] = [{"coding": [{"system": CATEGORY, "code": kind}]}]
-    if obx.is_valued(29):
-        own = {"coding": [{"system": TABLE_0936, "code": obx.text(29)}]}
+    if kind := code_text(obx.text(29)):
+        own = {"coding": [{"system": TABLE_0936, "code": kind}]}
         made["category"] = [*made.get("category", []), own]
     moment = context.moment(obx, 14, obx.text(14))
     if time := moment.text if moment else observed:

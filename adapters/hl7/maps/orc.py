@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from adapters.hl7.context import Context
-from adapters.hl7.datatypes import Json, code_of, coded, entity, identifier, mapped
+from adapters.hl7.datatypes import Json, code_of, code_text, coded, entity, identifier, mapped
 from adapters.hl7.demography import address, contact_point, organization, person
 from adapters.hl7.maps import contained
 from adapters.hl7.maps.rows import Row, repeated, single, state
@@ -166,7 +166,7 @@ def _lay_order(context: Context, orc: Segment, made: Json) -> None:
     moment = context.moment(orc, 9, orc.text(9))
     if moment and orc.text(1) == "NW":
         made["authoredOn"] = moment.text
-    if code := orc.text(1):
+    if code := code_text(orc.text(1)):
         event: list[Json] = [{"url": "value", "valueCodeableConcept": {"coding": [{"system": CONTROL, "code": code}]}}]
         if moment:
             event.append({"url": "date", "valueDateTime": moment.text})

@@ -41,7 +41,8 @@ def _activity(context: Context, segment: Segment, number: int) -> Any:
 
 
 def _file(context: Context, segment: Segment, number: int) -> Any:
-    return [{"system": f"{context.facility_system}:files", "value": segment.text(number)}]
+    name = segment.text(number).strip()
+    return [{"system": f"{context.facility_system}:files", "value": name}] if name else None
 
 
 def _orders(kind: str) -> Callable[[Context, Segment, int], Any]:

@@ -6,6 +6,7 @@ from adapters.hl7.context import Context
 from adapters.hl7.draft import Kind, Person
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
+from adapters.hl7.messages.pcd import is_from_device, read_device_order
 from adapters.hl7.messages.person import linked_visit, read_person
 from adapters.hl7.results import read_order
 
@@ -13,13 +14,14 @@ from adapters.hl7.results import read_order
 def read_results(context: Context, root: Group, what: Kind, message: str) -> tuple[Person, ...]:
     """Read an ORU message: for each patient the orders with their results."""
     people = []
+    read = read_device_order if is_from_device(root) else read_order
     for part in root.groups("PATIENT_RESULT"):
         inside = part.groups("_PATIENT")
         pid = inside[0].segment("PID") if inside else None
         if pid is None:
             raise Refused(Fault("100", Place("PID"), "Results have no patient."))
         person = read_person(context, pid, leads=False)
-        reports = tuple(read_order(context, g, person.key, message) for g in part.groups("ORDER_OBSERVATION"))
+        reports = tuple(read(context, g, person.key, message) for g in part.groups("ORDER_OBSERVATION"))
         visit = linked_visit(context, pid, inside[0])
         further = tuple(wanted for report in reports for wanted in report.further)
         people.append(Person(person.key, pid, person.stated, False, visit, reports, further))
