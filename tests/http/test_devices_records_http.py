@@ -70,6 +70,33 @@ def test_a_test_reading_is_not_judged(hub: RunningHub) -> None:
     assert bed.found(f"Task?patient={bed.patient}") == []
 
 
+VITALS = {
+    "85354-9": ("bp", {"components": [
+        {"code": "8480-6", "value": 128, "unit": "mmHg"}, {"code": "8462-4", "value": "10.5", "unit": "kPa"}]}),
+    "8867-4": ("heartrate", {"value": "72.0", "unit": "bpm"}),
+    "9279-1": ("resprate", {"value": 15, "unit": "/min"}),
+    "2708-6": ("oxygensat", {"value": 97, "unit": "%"}),
+    "59408-5": ("oxygensat", {"value": "NaN", "unit": "%"}),
+    "8310-5": ("bodytemp", {"value": "98.6", "unit": "degF"}),
+    "29463-7": ("bodyweight", {"value": "154.3", "unit": "lb"}),
+    "8302-2": ("bodyheight", {"value": "1.71", "unit": "m"}),
+    "39156-5": ("bmi", {"value": "23.1", "unit": "kg/m2"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [pytest.param(code, id=f"{name} {code}") for code, (name, _) in VITALS.items()])
+def test_vital_signs_conform_to_r4s_profiles(hub: RunningHub, code: str) -> None:
+    bed, (profile, reading) = Bedside(hub), VITALS[code]
+    made = bed.stored({"code": code, "at": ago(60), **reading}, gateway=GATEWAY)
+    url = f"/fhir/Observation/$validate?profile=http://hl7.org/fhir/StructureDefinition/{profile}"
+    without = {key: value for key, value in made.items() if key != "category"}
+    errors = [
+        [issue for issue in hub.request("POST", url, json=one).json()["issue"] if issue["severity"] == "error"]
+        for one in (made, without)
+    ]
+    assert errors[0] == [] and errors[1] != [], "it conforms; without its category it would not"
+
+
 def test_a_wave_is_cut_into_observations_of_half_a_minute(hub: RunningHub) -> None:
     bed = Bedside(hub)
     data = [n % 50 - 25 for n in range(250 * 70)]
