@@ -99,7 +99,7 @@ class Feed:
         results = await self._intake.take_all(opening.messages, actor=actor)
         if not opening.stays_open:
             await self._core.transact(actor.tenant, lambda writing: close_session(writing, opening, own=own))
-        status = "in-progress" if opening.stays_open else "finished"
+        status = session.status if opening.stays_open else "finished"
         return self._answer(request, results, session=opening.id, encounter=session.encounter, status=status)
 
     async def get_quarantine(self, request: Request) -> Response:

@@ -35,6 +35,7 @@ from fhir_server.interface import Asking, Core, Writing
 from fhir_server.model import Actor, Entry, Resource, Scope
 
 PARALLEL: Final = 32  # readings of one message under way at once
+DEVICES: Final = 8  # devices of one request under way at once
 ROOM: Final = "devices"  # who this room is when it acts by itself
 
 
@@ -113,9 +114,25 @@ class Intake:
         return [results[number] for number in range(len(message.readings))]
 
     async def take_all(self, messages: Sequence[Message], *, actor: Actor, source: str = "http") -> list[list[Result]]:
-        """Take messages of several devices; those with an event go first."""
-        order = sorted(range(len(messages)), key=lambda n: not any(is_urgent(item) for item in messages[n].readings))
-        results = {number: await self.take(messages[number], actor=actor, source=source) for number in order}
+        """Take messages of several devices at once, those of one device in their order, and events before all else."""
+        of_device: dict[DeviceName, list[int]] = {}
+        for number, message in enumerate(messages):
+            of_device.setdefault(message.device, []).append(number)
+        results: dict[int, list[Result]] = {}
+        room = asyncio.Semaphore(DEVICES)
+
+        async def one(numbers: Sequence[int]) -> None:
+            async with room:
+                for number in numbers:
+                    results[number] = await self.take(messages[number], actor=actor, source=source)
+
+        def is_calm(numbers: Sequence[int]) -> bool:
+            return not any(is_urgent(item) for number in numbers for item in messages[number].readings)
+
+        groups = sorted(of_device.values(), key=is_calm)
+        for ended in await asyncio.gather(*(one(numbers) for numbers in groups), return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
         return [results[number] for number in range(len(messages))]
 
     async def _take_one(

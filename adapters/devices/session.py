@@ -32,6 +32,7 @@ class Session(NamedTuple):
 
     encounter: str  # Encounter/ID
     patient: str  # Patient/ID
+    status: str = "in-progress"  # of the Encounter
 
 
 class Opening(NamedTuple):
@@ -99,7 +100,7 @@ async def find_session(asking: Asking, id: str) -> Session | None:
     encounter = await _encounter(asking, id)
     if encounter is None:
         return None
-    return Session(f"Encounter/{encounter['id']}", patient_of(encounter.get("subject")))
+    return Session(f"Encounter/{encounter['id']}", patient_of(encounter.get("subject")), encounter["status"])
 
 
 async def open_session(writing: Writing, opening: Opening, patient: str, *, actor: Actor, own: Actor) -> Session:
