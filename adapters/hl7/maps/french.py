@@ -97,7 +97,7 @@ def _value(context: Context, segment: Segment, field: Field) -> tuple[str, Any] 
     if field.kind == "whole" and not (text.isascii() and text.isdigit() and len(text) < 4):
         context.note(segment, number, "number-malformed")
         return None
-    return ("PositiveInt", int(text)) if field.kind == "whole" else ("String", " ".join(segment.texts(number)))
+    return ("UnsignedInt", int(text)) if field.kind == "whole" else ("String", " ".join(segment.texts(number)))
 
 
 def _yes_no(context: Context, segment: Segment, number: int) -> tuple[str, bool] | None:
@@ -134,7 +134,7 @@ def reliability(context: Context, pid: Segment, zfd: Segment | None, identifiers
 
     PID-32 VALI with an INS is QUAL, DOUT and FICT are provisional; other codes are comments.
     """
-    codes = [p[0][0] for p in pid.repetitions(32) if p[0][0] and p[0][0] != NULL]
+    codes = [code for p in pid.repetitions(32) if (code := _code(part(p, 1)))]
     has_ins = any(one.get("system") in INS_TYPES for one in identifiers)
     made = []
     status = next((code for code in STATUSES if code in codes), "")
@@ -152,15 +152,20 @@ def reliability(context: Context, pid: Segment, zfd: Segment | None, identifiers
     return [Stated(RELIABILITY_ROW, None)] if pid.raw(32) == NULL else []
 
 
+def _code(text: str) -> str:
+    """Write a code as R4 has codes: no blanks at its ends, single ones inside."""
+    return " ".join(text.split())
+
+
 def _collected(context: Context, zfd: Segment) -> list[Json]:
     """Return how the identity was found out: source, date of the INS query, kind of proof."""
     made = []
-    if zfd.is_valued(5):
-        made.append({"url": "methodCollection", "valueCoding": {"code": zfd.text(5)}})
+    if method := _code(zfd.text(5)):
+        made.append({"url": "methodCollection", "valueCoding": {"code": method}})
     if moment := context.moment(zfd, 6, zfd.text(6)):
         made.append({"url": "dateInterrogationINSi", "valueDate": moment.date})
-    if zfd.is_valued(7):
-        made.append({"url": "validationMode", "valueCoding": {"code": zfd.text(7)}})
+    if proof := _code(zfd.text(7)):
+        made.append({"url": "validationMode", "valueCoding": {"code": proof}})
     return made
 
 

@@ -61,8 +61,8 @@ def coverage(context: Context, in1: Segment, patient: tuple[str, str]) -> Json:
         made["type"] = type
     if holder := organization(context, in1, 11, in1.first(11)):
         made["policyHolder"] = {"type": "Organization", **holder}
-    if in1.is_valued(17):
-        made["relationship"] = mapped("Relationship")(context, in1, 17, in1.first(17))
+    if in1.is_valued(17) and (relationship := mapped("Relationship")(context, in1, 17, in1.first(17))):
+        made["relationship"] = relationship
     if in1.text(17) != SELF and in1.is_valued(16) and human_name(context, in1, 16, in1.first(16)):
         made["subscriber"] = {"type": "RelatedPerson", "display": text_name(in1.first(16))}
     return made

@@ -10,7 +10,7 @@ from adapters.hl7.datatypes import Json, coded, entity
 from adapters.hl7.demography import person, place
 from adapters.hl7.ids import made_id
 from adapters.hl7.times import Moment
-from adapters.hl7.tokens import Segment
+from adapters.hl7.tokens import Segment, part
 
 USED: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 15, 16, 19, 20, 23, 25})
 PERFORMERS: Final = ((8, "anaesthetist"), (11, "surgeon"), (12, "practitioner"))
@@ -67,7 +67,7 @@ def procedure(context: Context, pr1: Segment, owner: tuple[str, ...], recorded: 
 def _code(context: Context, pr1: Segment) -> Json:
     """Return the code: PR1-3 with the modifiers of PR1-16, and PR1-4 as text where PR1-3 has none."""
     made: Json = dict(coded(context, pr1, 3, pr1.first(3)) or {})
-    modifiers = [parts[0][0] for parts in pr1.repetitions(16) if parts[0][0]]
+    modifiers = [code for parts in pr1.repetitions(16) if (code := " ".join(part(parts, 1).split()))]
     if modifiers and "coding" in made:
         first, *others = made["coding"]
         made["coding"] = [{**first, "code": ":".join([first["code"], *modifiers])}, *others]
