@@ -55,6 +55,17 @@ def test_a_reading_becomes_an_observation_of_the_devices_patient(broker: Mosquit
     assert '"value":72.0' in fed.request("GET", f"/fhir/Observation/{stored['id']}").text
 
 
+def test_a_fall_on_the_events_topic_is_on_the_worklist(broker: Mosquitto, fed: RunningHub) -> None:
+    bed = Bedside(fed)
+    fall = {"system": "mdc", "code": "8519681", "at": AT}
+    message = {"device": {"system": bed.system, "value": bed.value}, "readings": [fall]}
+    with Gateway(broker) as gateway:
+        gateway.publish(f"dev/default/gw-1/{bed.value}/evt", json.dumps(message).encode())
+        eventually(bed.count)
+    found = fed.search(f"Task?patient={bed.patient}&status=requested")["entry"]
+    assert [entry["resource"]["code"]["coding"][0]["code"] for entry in found] == ["fall"]
+
+
 @pytest.mark.parametrize(
     ("media_type", "payload"),
     [
