@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from adapters.hl7.faults import Fault
 from adapters.hl7.connection import Limits
+from adapters.hl7.faults import Fault
 from adapters.hl7.framing import END, VT, Deframer, TooLong
 from adapters.hl7.mllp import Listener
 from fhir_server.errors import Unavailable
