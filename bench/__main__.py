@@ -88,6 +88,39 @@ class Target:
         self.sent += 1
         return oru(f"{self.name}{self.sent}", self.sent)
 
+    async def waiting(self) -> float:
+        """Return how many messages the hub has stored and not applied yet."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(http_request("GET", "/metrics", {"connection": "close"}))
+        _, body = await read_answer(reader)
+        writer.close()
+        lines = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if line.startswith("predmp_hl7"))
+        return float(lines["predmp_hl7_waiting"])
+
+    async def applied(self) -> None:
+        """Return once the hub has applied all that it stored."""
+        while await self.waiting():
+            await asyncio.sleep(0.05)
+
+    async def apply_rate(self, count: int) -> float:
+        """Send messages as fast as they are stored, and return how many a second are applied from first to last."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.mllp)
+        messages = [self.result(number) for number in range(count)]
+        began = time.perf_counter()
+
+        async def send() -> None:
+            for message in messages:
+                writer.write(b"\x0b" + message + b"\x1c\r")
+                await writer.drain()
+
+        sending = asyncio.create_task(send())
+        for _ in messages:
+            await reader.readuntil(b"\x1c\r")
+        await sending
+        await self.applied()
+        writer.close()
+        return count / (time.perf_counter() - began)
+
     async def fill(self, count: int) -> None:
         """Store Observations and keep their ids."""
 
@@ -117,22 +150,27 @@ async def compare(
 
 async def measure(floor: Target, ours: Target, echo: Target, args: argparse.Namespace) -> None:
     """Run all scenarios and print a line for each."""
-    for target in (floor, ours):
+    for target in (floor, ours) if args.only != "mllp" else ():
         await target.fill(args.fill)
     print(f"{'scenario':<22}{'floor/s':>10}{'ours/s':>10}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'errors':>8}")
-    for clients in args.clients:
+    for clients in args.clients if args.only != "mllp" else ():
         for name, expect in (("create", 201), ("read", 200), ("search", 200)):
 
             def run(target: Target, name: str = name, expect: int = expect, clients: int = clients) -> object:
                 return run_http(target.port, clients, args.seconds, getattr(target, name), expect)
 
             show(*await compare(f"{name}, {clients} clients", floor, ours, run, args.rounds))
-    for sockets in args.clients:
+    for sockets in args.clients if args.only != "http" else ():
 
-        def send(target: Target, sockets: int = sockets) -> object:
-            return run_mllp(target.mllp, sockets, args.seconds, target.result)
+        async def send(target: Target, sockets: int = sockets) -> Measure:
+            made = await run_mllp(target.mllp, sockets, args.seconds, target.result)
+            if target is ours:
+                await ours.applied()
+            return made
 
-        show(*await compare(f"MLLP ORU, {sockets} sockets", echo, ours, send, args.rounds))
+        show(*await compare(f"ORU stored, {sockets} sockets", echo, ours, send, args.rounds))
+    if args.only != "http":
+        show_applied(await ours.apply_rate(args.messages), args.messages)
 
 
 def show(name: str, floor: Measure, ours: Measure, ratio: float) -> None:
@@ -144,6 +182,11 @@ def show(name: str, floor: Measure, ours: Measure, ratio: float) -> None:
     )
 
 
+def show_applied(rate: float, count: int) -> None:
+    """Print how many messages are applied a second, on the server's one core."""
+    print(f"{f'ORU applied, {count}':<22}{'':>10}{rate:>10.0f}", flush=True)
+
+
 def main() -> None:
     """Start the servers, measure, stop them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -151,6 +194,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each scenario, in turn")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 64], help="connections at once")
     parser.add_argument("--fill", type=int, default=5_000, help="Observations stored before")
+    parser.add_argument("--messages", type=int, default=2_000, help="HL7 v2 messages whose effect is waited for")
+    parser.add_argument("--only", choices=("http", "mllp"), help="only these scenarios")
     args = parser.parse_args()
     on_core(1)()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:

@@ -101,6 +101,7 @@ class Table:
 
     def __init__(self, rows: Sequence[Row], usual: Channel, *, is_open: bool = True) -> None:
         self._rows, self._usual, self._is_open = tuple(rows), usual, is_open
+        self._ways: dict[str, Channel] = {}
 
     @property
     def binds(self) -> list[str]:
@@ -132,14 +133,21 @@ class Table:
                     return row.channel
             if rows[0].bind:
                 return None
-        return replace(self._usual, name=name) if self._is_open else None
+        return self._way(name) if self._is_open else None
+
+    def _way(self, name: str) -> Channel:
+        """Return the usual channel under a name: always the same, so that what is made of it can be kept."""
+        made = self._ways.get(name)
+        if made is None:
+            made = self._ways[name] = replace(self._usual, name=name)
+        return made
 
     def named(self, name: str) -> Channel:
         """Return the channel of a name; the usual one under that name where it is not in the file."""
         for row in self._rows:
             if row.channel.name == name:
                 return row.channel
-        return replace(self._usual, name=name)
+        return self._way(name)
 
 
 def _refuse(where: str, text: str) -> Unavailable:

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from adapters.hl7 import ack, charset, tokens
@@ -95,6 +96,7 @@ class Header:
     fault: Fault | None = None  # what is told at once
     is_cut: bool = False  # the frame had no end: it is not known by its control id, or it would hide the whole one
     text: str | None = None  # the whole message, where it was decoded on the way
+    _key: str = ""
 
     @property
     def sender(self) -> ack.Sender:
@@ -109,10 +111,12 @@ class Header:
     @property
     def key(self) -> str:
         """What the message is known by: channel, application, facility, control id, day where its channel says so."""
-        made = self.form.known + self.control_id.replace("|", "%7C")
-        if self.day:
-            made += f"|{self.day}"
-        return f"{made}|{self.sha256}" if self.is_cut else made
+        if not self._key:
+            made = self.form.known + self.control_id.replace("|", "%7C")
+            if self.day:
+                made += f"|{self.day}"
+            self._key = f"{made}|{self.sha256}" if self.is_cut else made
+        return self._key
 
     @property
     def name(self) -> str:
@@ -141,7 +145,7 @@ class Header:
             faults: What ERR says.
             expected: MSA-4, the sequence number that is expected next.
         """
-        at, key = stamp(now), self.key
+        at, key = _stamped(now // 1_000_000), self.key
         if faults or expected is not None:
             to = self.sender
             return tuple(
@@ -155,7 +159,9 @@ class Header:
 
     def answer(self, code: str, *, now: int, faults: Sequence[Fault] = ()) -> str:
         """Write one acknowledgement, whether or not it is due."""
-        return ack.write(self.sender, code, at=stamp(now), own_id=self._own_id(self.key, code), faults=faults)
+        return ack.write(
+            self.sender, code, at=_stamped(now // 1_000_000), own_id=self._own_id(self.key, code), faults=faults
+        )
 
     def _own_id(self, key: str, code: str) -> str:
         """Return the control id of an answer: always the same for the same message and code."""
@@ -224,6 +230,11 @@ class Headers:
         made.form.fault = made.fault
         self._forms[place] = made.form if usable and has_event else None
         return self._forms[place]
+
+
+@lru_cache(maxsize=16)
+def _stamped(second: int) -> str:
+    return stamp(second * 1_000_000)
 
 
 def _day(time: str) -> str:

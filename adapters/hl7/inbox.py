@@ -28,6 +28,7 @@ from adapters.hl7.record import KIND as KIND
 from adapters.hl7.record import QUARANTINED, RECEIVED
 from adapters.hl7.record import holds as holds
 from adapters.hl7.record import raw_of as raw_of
+from adapters.hl7.stream import Stream
 from adapters.hl7.worker import Worker, where
 from fhir_server import gate
 from fhir_server.errors import Unavailable
@@ -75,7 +76,7 @@ class Inbox:
         self._tenants = {self._home}
         self._backlog = Backlog(most)
         self._intake = Intake(core, self._stored, self._room, is_low)
-        self._worker = Worker(core, self._backlog, last_came=lambda: self._intake.last, retry_s=retry_s)
+        self._worker = Worker(core, self._backlog, stream=Stream(self._intake), retry_s=retry_s)
 
     # --- messages in ---------------------------------------------------------------------------------------
 

@@ -84,6 +84,7 @@ class Intake:
         self._task: asyncio.Task[None] | None = None
         self.hook: Hook | None = None
         self.last = 0.0  # when the newest message came, by the clock of the event loop
+        self.came = 0  # messages that came
         self.counts: Counter[str] = Counter()  # answers, by code
         self.refused: Counter[tuple[str, str]] = Counter()  # answers and states of new messages that are not applied
 
@@ -94,6 +95,7 @@ class Intake:
         """Let a message wait for the next commit; its future gets the answer."""
         loop = asyncio.get_running_loop()
         self.last = loop.time()
+        self.came += 1
         self._waiting.append(letter)
         if self._task is None:
             self._task = loop.create_task(self._run())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from adapters.hl7.faults import Fault, Place
@@ -29,6 +30,7 @@ INTERNAL: Final = "207"
 NOT_APPLIED: Final = Fault(INTERNAL, Place("MSH"), "The message could not be applied.")
 
 
+@lru_cache(maxsize=16)
 def when(at: int) -> str:
     """Write microseconds since 1970 as records do: ISO 8601 in UTC, with milliseconds."""
     return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="milliseconds")

@@ -25,6 +25,7 @@ from adapters.hl7.header import read_header
 from adapters.hl7.hold import hold
 from adapters.hl7.lanes import Lanes
 from adapters.hl7.record import KIND, NOT_APPLIED, QUARANTINED, RECEIVED, error_part, raw_of, when
+from adapters.hl7.stream import Stream
 from fhir_server import gate
 from fhir_server.errors import FhirError, Unavailable
 from fhir_server.interface import Asking, Core, Writing
@@ -33,8 +34,6 @@ from fhir_server.model import Record
 MOST: Final = 32  # messages of one transaction
 SLICE_S: Final = 0.004  # what one transaction may take while messages stream in
 LONG_SLICE_S: Final = 0.05  # and while none do
-SHARE: Final = 4  # times as long as it worked, the worker lets intake go first
-QUIET_S: Final = 0.002  # since the last message came: then none stream in
 FIRST_RETRY_S, LAST_RETRY_S, JITTER = 1.0, 300.0, 0.25
 
 log = logging.getLogger("predmp.hl7")
@@ -62,7 +61,7 @@ class Worker:
     Args:
         core: The door.
         backlog: What waits.
-        last_came: When the newest message came in, by the clock of the event loop.
+        stream: Says whether messages stream in, and lets them go first.
         retry_s: Age at which a message that fails for a passing reason is put in quarantine.
         share: Gives numbers from 0 to 1, for the jitter of retries.
     """
@@ -72,11 +71,11 @@ class Worker:
         core: Core,
         backlog: Backlog,
         *,
-        last_came: Callable[[], float] = lambda: 0.0,
+        stream: Stream,
         retry_s: float = 86_400.0,
         share: Callable[[], float] = random.random,
     ) -> None:
-        self._core, self._backlog, self._last_came = core, backlog, last_came
+        self._core, self._backlog, self._stream = core, backlog, stream
         self._retry_s, self._share = retry_s, share
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -122,7 +121,7 @@ class Worker:
                 pauses = 0
                 backlog.measure(loop.time() - began, count)
                 backlog.passed()
-                await self._give_way(loop.time() - began)
+                await self._stream.give_way(loop.time() - began, backlog, self._is_ending)
         finally:
             self._task = None
             backlog.passed()
@@ -138,18 +137,8 @@ class Worker:
             await asyncio.sleep(0.1)
         self._backlog.is_stuck = False
 
-    def _is_streaming(self) -> bool:
-        return asyncio.get_running_loop().time() - self._last_came() < QUIET_S
-
-    async def _give_way(self, spent: float) -> None:
-        """While messages stream in, let intake have the processor for a multiple of what the last turn took."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + spent * SHARE
-        await asyncio.sleep(0)
-        while not self._backlog.has_readers and not self._ending and self._is_streaming():
-            if (left := end - loop.time()) <= 0:
-                return
-            await asyncio.sleep(min(left, QUIET_S))
+    def _is_ending(self) -> bool:
+        return self._ending
 
     async def _read_some(self, batch: list[Waiting]) -> None:
         """Take and read the messages of the next transaction.
@@ -158,7 +147,7 @@ class Worker:
             Unavailable: The store does not answer; no message is lost.
         """
         backlog = self._backlog
-        slice_s = SLICE_S if self._is_streaming() and not backlog.has_readers else LONG_SLICE_S
+        slice_s = SLICE_S if self._stream.is_running() and not backlog.has_readers else LONG_SLICE_S
         most = 1 if self._alone else max(1, min(MOST, int(slice_s / backlog.cost)))
         self._alone = False
         while backlog.is_ready and len(batch) < most:
