@@ -10,6 +10,7 @@ from adapters.hl7.datatypes import Json, authority, code_of, code_system
 from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Parts, Segment, part
 
+BIRTH_NAMES = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-patient-birth-list-given-name"
 _DIGITAL = frozenset({"Internet", "X.400"})
 
 
@@ -39,9 +40,21 @@ def human_name(context: Context, segment: Segment, number: int, parts: Parts) ->
             made[name] = found
     if not made.keys() - {"use"}:
         return None
+    if made.get("use") == "official" and len(made.get("given", ())) == 2:
+        made |= _birth_names(*made["given"])
     if period := _period(context, segment, number, parts, 12, 13, 10):
         made["period"] = period
     return made
+
+
+def _birth_names(first: str, others: str) -> Json:
+    """Return given names as FR Core has them where XPN.3 is the whole list of them, the first one included.
+
+    Ours: French senders write the list so; elsewhere nobody repeats the first name. Not checked in French PAM.
+    """
+    if not f"{others} ".upper().startswith(f"{first} ".upper()):
+        return {}
+    return {"given": [first], "extension": [{"url": BIRTH_NAMES, "valueString": others}]}
 
 
 def text_name(parts: Parts) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from adapters.hl7 import movements
 from adapters.hl7.clocks import hear, name_of
 from adapters.hl7.draft import Draft, Key, Visit
-from adapters.hl7.faults import Fault, Problem, Refused
+from adapters.hl7.faults import Fault, Place, Problem, Refused
 from adapters.hl7.ids import made_id
 from adapters.hl7.maps import order
 from adapters.hl7.maps import pv1 as pv1_map
@@ -25,6 +25,9 @@ UNKNOWN_CLASS: Final[Resource] = {"system": "http://terminology.hl7.org/CodeSyst
 MOVEMENTS: Final = "hl7-movements"
 """Kind of the records that hold the movements of a stay, one record a stay and sender."""
 
+MOST_MOVEMENTS: Final = 2_000  # of one stay
+MOST_HELD: Final = 10  # stays that may have or have had one number
+
 BY_CLASS: Final = "status by class"
 """The clock of a stay whose status no event told yet: it goes by the patient class."""
 
@@ -36,15 +39,20 @@ MADE_ANEW: Final = frozenset({"location", "statusHistory", "classHistory"})
 
 
 async def find(writing: Writing, key: Key) -> Resource | None:
-    """Return the Encounter of a number; None where there is none.
+    """Return the Encounter that has a number now, else the one that had it before; None where there is none.
 
     Raises:
         MultipleMatches: There are several.
     """
-    found = await writing.find(f"{identified('Encounter', key)}&_count=2")
-    if len(found) > 1:
+    found = await writing.find(f"{identified('Encounter', key)}&_count={MOST_HELD}")
+    now = [one for one in found if not any(_is_old(each, key) for each in one["identifier"])] or found
+    if len(now) > 1:
         raise MultipleMatches("More than one Encounter has the identifier that the message gives.")
-    return found[0] if found else None
+    return now[0] if now else None
+
+
+def _is_old(identifier: Resource, key: Key) -> bool:
+    return (identifier.get("system"), identifier.get("value")) == key and identifier.get("use") == "old"
 
 
 async def settle(writing: Writing, draft: Draft, sender: str, visit: Visit, patient: str, made: Plan) -> str:
@@ -97,6 +105,8 @@ async def _course(writing: Writing, name: str, visit: Visit) -> tuple[dict[str, 
     is_late = False
     if visit.movement is not None:
         known, is_late = movements.with_movement(known, visit.movement)
+        if len(known) > MOST_MOVEMENTS:
+            raise Refused(Fault("207", Place("ZBE"), f"A stay has {MOST_MOVEMENTS} movements at most."))
         await writing.put_record(MOVEMENTS, name, "", gate.write({"movements": movements.dump(known)}))
     return (movements.course(known) if known else {}), is_late
 

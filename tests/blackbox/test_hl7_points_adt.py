@@ -227,3 +227,19 @@ def test_french_movements_make_the_course_of_a_stay(ward: Ward) -> None:
     ward.send("ADT^Z99^ADT_A01", "20261120120000", ward.visit(f3="REA^3"), moved)
     places = [(p["location"]["display"], p["status"], p["period"]["start"][11:16]) for p in ward.stay()["location"]]
     assert places == [("MED 1", "completed", "08:00"), ("REA 3", "active", "08:30")]
+
+
+def test_a_french_identity_is_what_the_national_profile_asks(ward: Ward) -> None:
+    nir = f"27903512151{int(ward.mark, 16) % 100:02}"
+    key = 97 - int(nir) % 97
+    ins = f"{nir}{key:02}^^^ASIP-SANTE-INS-NIR&1.2.250.1.213.1.4.10&ISO^INS"
+    text = message(
+        header("ADT^A28^ADT_A05", f"{ward.mark}-ins", "20261120083000"), "EVN||20261120083000",
+        pid(f"{ward.cx('A')}~{ins}", "DUPONT^ANNE^ANNE MARIE^^^^L~DURAND^ANNE^^^^^D", f11="^^BOURGES^^^FRA^BDL^^18033", f32="VALI"),
+        segment("ZFD", f5="INSI", f6="20261119", f7="CN"),
+    )  # fmt: skip
+    ward.raw(text)
+    found = ward.patient()
+    url = "/fhir/Patient/$validate?profile=urn:predmp:StructureDefinition:fr-patient-ins"
+    told = ward.hub.request("POST", url, json=found).json()["issue"]
+    assert [(i["diagnostics"], i.get("expression")) for i in told if i["severity"] in ("error", "fatal")] == []

@@ -237,3 +237,21 @@ async def test_what_the_pmsi_and_the_visit_segment_say_is_with_the_stay() -> Non
 def test_every_french_segment_counts_as_used() -> None:
     text = event("A01", 1, zbe("M1", 0), "ZFA|ACTIF", "ZFD||32", "ZFM|8", "ZFP|1", "ZFV|X", stay=pv1("V1"))
     assert not {"ZBE", "ZFA", "ZFD", "ZFM", "ZFP", "ZFV"} & set(arrive(text).unused)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "listed"),
+    [
+        pytest.param(
+            "DUPONT^ANNE^ANNE MARIE^^^^L", ["ANNE"], "ANNE MARIE", id="the list of given names has the first one"
+        ),
+        pytest.param("DUPONT^ANNE^MARIE^^^^L", ["ANNE", "MARIE"], None, id="a second given name is none"),
+        pytest.param("DUPONT^ANNE^ANNE-MARIE^^^^L", ["ANNE", "ANNE-MARIE"], None, id="a longer name is another name"),
+    ],
+)
+async def test_the_given_names_of_birth(name: str, given: list[str], listed: str | None) -> None:
+    async with hub() as core:
+        await take(core, event("A28", 1, f5=name))
+        (found,) = (await one(core, "Patient"))["name"]
+    assert found["given"] == given
+    assert [e["valueString"] for e in found.get("extension", [])] == ([listed] if listed else [])

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from adapters.hl7.clocks import holds
 from adapters.hl7.faults import Refused
-from fhir_server.interface import Core
-from fhir_server.model import Entry, Resource
+from fhir_server.interface import Core, Erasure
+from fhir_server.model import Entry, Record, Resource
 from tests.hl7_core import SYSTEM, event, find, hub, merge, number, one, take
-from tests.hl7_messages import obx, oru, pid, pv1
+from tests.hl7_messages import arrive, obx, oru, pid, pv1
 
 
 def registered(person: str, minute: int = 0) -> str:
@@ -199,3 +200,30 @@ async def test_a_permission_of_the_ended_patient_opens_the_kept_record_to_nobody
         await take(core, merge(9, "B", "A"))
         where = {c["provision"]["type"]: c["patient"]["reference"] for c in await find(core, "Consent")}
         assert where == {"permit": f"Patient/{ended['id']}", "deny": f"Patient/{kept['id']}"}
+
+
+async def test_a_number_that_a_stay_had_finds_it_until_another_stay_has_it() -> None:
+    renumbered = event("A50", 9, f"MRG|{number('A')}||||VA", pv1("V2"), person="A")
+    async with hub() as core:
+        await take(core, registered("A"), renumbered, event("A08", 10, person="A", stay=pv1("VA", f14="7")))
+        assert (await one(core, "Encounter"))["hospitalization"]["admitSource"]["coding"][0]["code"] == "7"
+
+
+def test_a_message_merges_a_bounded_number_of_patients() -> None:
+    many = merge(9, "B", "A") + "".join(f"MRG|{number(f'X{n}')}\r" for n in range(200))
+    fault = arrive(many).fault
+    assert fault is not None
+    assert (fault.code, fault.place.path) == ("100", "MRG[201]")
+
+
+@pytest.mark.parametrize(
+    ("key", "is_held"),
+    [
+        pytest.param(f"Patient|{SYSTEM}|ABCD|DPI|CHU|said", True, id="by an identifier"),
+        pytest.param("Condition|c1||DPI|CHU", True, id="by what it is of"),
+        pytest.param(f"Patient|{SYSTEM}|ABCDE|DPI|CHU|said", False, id="another number is another patient's"),
+    ],
+)
+def test_clocks_are_erased_with_what_they_are_of(key: str, is_held: bool) -> None:
+    record = Record("hl7-clock", key, "", "", 1, 0, b"{}")
+    assert holds(record, Erasure("1", frozenset({"Condition/c1"}), frozenset({"ABCD"}))) == is_held

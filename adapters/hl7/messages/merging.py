@@ -22,6 +22,8 @@ from adapters.hl7.tokens import Segment
 
 MRG_USED = frozenset({1, 2, 4})
 LINKED = "A24"
+MOST_PEOPLE = 200
+"""Patients of one message, and earlier numbers of one patient."""
 
 
 def _parted(root: Group) -> Iterator[tuple[Segment, list[Segment]]]:
@@ -32,6 +34,10 @@ def _parted(root: Group) -> Iterator[tuple[Segment, list[Segment]]]:
         if one.name == "PID":
             parts.append([])
         (parts[-1] if parts else shared).append(one)
+    if len(parts) > MOST_PEOPLE:
+        raise Refused(
+            Fault("100", Place("PID", MOST_PEOPLE + 1), f"A message is about {MOST_PEOPLE} patients at most.")
+        )
     for part in parts:
         yield part[0], [*shared, *part]
 
@@ -44,6 +50,8 @@ def read_merge(context: Context, root: Group, what: Kind, message: str) -> tuple
         merges = [one for one in segments if one.name == "MRG"]
         if not merges:
             raise Refused(Fault("100", Place("MRG"), "The message says what a patient was known by: it has MRG."))
+        if len(merges) > MOST_PEOPLE:
+            raise Refused(Fault("100", merges[MOST_PEOPLE].place(), f"A patient had {MOST_PEOPLE} numbers at most."))
         prior = tuple(_prior(context, one) for one in merges)
         people.append(replace(with_parts(context, segments, person, None), prior=prior))
     if not people:
