@@ -102,8 +102,9 @@ def _context(args: argparse.Namespace) -> ssl.SSLContext | None:
 
 def _connected(args: argparse.Namespace) -> socket.socket:
     host, _, port = args.to.rpartition(":")
+    context = _context(args)
     plain = socket.create_connection((host.strip("[]"), int(port)), timeout=args.timeout)
-    if (context := _context(args)) is None:
+    if context is None:
         return plain
     try:
         return context.wrap_socket(plain, server_hostname=args.server_name or host.strip("[]"))
