@@ -26,6 +26,7 @@ from fhir_server.model import Actor
 
 PAGE: Final = 50  # messages on one page
 GROUPED: Final = 2_000  # messages in quarantine that are grouped by their fault
+MOST_ACCOUNTS: Final = 60  # senders and types on one page
 MOST_LANES: Final = 20  # identifiers of one patient that are looked for
 
 FILTERS: Final = ("control_id", "state", "type", "sender", "fault", "rule", "since", "until")
@@ -180,7 +181,8 @@ class LogPages:
             request,
             "coverage.html",
             actor,
-            accounts=[coverage.shown(who, type, account) for (who, type), account in found.items()],
+            accounts=[coverage.shown(who, type, account) for (who, type), account in found.items()][:MOST_ACCOUNTS],
+            hidden=max(0, len(found) - MOST_ACCOUNTS),
             sender=sender,
             since=since,
             feeds=[(feed, feed.is_silent(now, self._pages.zone), now - feed.last) for feed in feeds],
