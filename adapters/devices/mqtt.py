@@ -230,6 +230,9 @@ class Session:
         except FhirError as error:
             _end_with(ended, f"the store did not take a publication: {error.code}")
             return
+        except Exception as error:  # a supervisor: what was not stored is not acknowledged, and comes again
+            _end_with(ended, f"a publication could not be kept: {type(error).__name__}")
+            return
         ticket.is_done = True
         self._acknowledge(client)
 

@@ -51,8 +51,10 @@ async def test_what_the_store_did_not_take_is_not_acknowledged_and_comes_again_a
 
     async def take(publication: Publication) -> None:
         tries.append(publication)
-        if len(tries) < 3:
+        if len(tries) == 1:
             raise Unavailable("The store cannot answer now; try again.")
+        if len(tries) == 2:
+            raise OSError("No space left on device")
 
     running = session(broker, "again", take)
     task = asyncio.create_task(running.run())
