@@ -19,8 +19,9 @@ from adapters.devices.alarm import told
 from adapters.devices.artefact import Memory, Suspicion
 from adapters.devices.assessment import assess
 from adapters.devices.assignment import patient_at
-from adapters.devices.correction import COINCIDENT, Effective, build_coincident, coincident, effective
-from adapters.devices.filing import Name, build, match, name_of, type_of
+from adapters.devices.correction import Effective, build_coincident, coincident, effective
+from adapters.devices.filing import Name, build, name_of, type_of
+from adapters.devices.identity import EUI_64
 from adapters.devices.known import Known, look
 from adapters.devices.measure import measures_of
 from adapters.devices.message import Message, Received, context_of
@@ -28,14 +29,16 @@ from adapters.devices.metric import missing_metric
 from adapters.devices.observation import Filing
 from adapters.devices.reading import DeviceName, Measured, Reading
 from adapters.devices.reason import Reason
+from adapters.devices.register import Match, find_filed, find_written, note
 from adapters.devices.release import WAITING, overtaken
 from adapters.devices.watch import hear
 from fhir_server.errors import FhirError
-from fhir_server.interface import Asking, Core, Writing
-from fhir_server.model import Actor, Entry, Resource, Scope
+from fhir_server.interface import Core, Writing
+from fhir_server.model import Actor, Entry, Scope
 
 PARALLEL: Final = 32  # readings of one message under way at once
 DEVICES: Final = 8  # devices of one request under way at once
+CLOCK: Final = "device-clock"  # durable rows: which Observation tells of a clock
 ROOM: Final = "devices"  # who this room is when it acts by itself
 
 
@@ -145,8 +148,12 @@ class Intake:
         # Before it is stored, so that the readings of one message are judged in their order.
         suspicion = self._memory.judge(_line(actor, fit), fit.measured, fit.when.instant)
 
+        written = await self._written(sending, fit)
+
         async def store(writing: Writing) -> Result:
-            found = match(await writing.find(fit.name.query(type_of(fit.measured))), fit.name)
+            found = await find_filed(writing, fit.name)
+            if found is None and written:
+                return Result("duplicate", written)
             if found is not None and not found.is_same:
                 return Result("quarantined", reason=reason.CONFLICT)
             state = await quarantine.state_of(writing, message.device, item.raw) if found or was_kept else ""
@@ -191,6 +198,7 @@ class Intake:
         acting = replace(actor, scopes=tuple(Scope("system", entry.url, "c") for entry in entries))
         outcomes = await writing.submit(entries, actor=acting, interaction="device", enrich=not filing.is_of_test)
         references = [outcome.version.reference for outcome in outcomes if outcome.version is not None]
+        await note(writing, fit.name, references[0])
         if alarms := await told(writing, filing, references, suspicion):
             await writing.submit(alarms, actor=own, interaction="device")
         return references[0]
@@ -229,6 +237,15 @@ class Intake:
         sender = message.gateway.value if message.gateway is not None else sending.actor.subject
         return name_of(message.device, reading, measured, patient=person, sender=sender)
 
+    async def _written(self, sending: Sending, fit: Fit) -> str:
+        """Return what a gateway wrote itself of a reading, by the guide's identifier; "" where there is nothing."""
+        if sending.message.device.system != EUI_64 or not fit.name.phd:
+            return ""
+        look: str = await self._core.ask(
+            sending.actor.tenant, lambda asking: find_written(asking, fit.name, type_of(fit.measured))
+        )
+        return look
+
     async def _came_before(self, sending: Sending, item: Received, why: Reason) -> Result | None:
         """Return what became of a reading without a time that came before, when its device was in other hands.
 
@@ -241,10 +258,7 @@ class Intake:
             return None
         name = self._name(sending, item.reading, measured, "", ())
 
-        async def search(asking: Asking) -> list[Resource]:
-            return await asking.find(name.query(type_of(measured)))
-
-        found = match(await self._core.ask(sending.actor.tenant, search), name)
+        found: Match | None = await self._core.ask(sending.actor.tenant, lambda asking: find_filed(asking, name))
         return Result("duplicate", found.reference) if found is not None and found.is_same else None
 
     async def _keep(self, sending: Sending, item: Received, why: Reason, *, detail: str = "") -> Result:
@@ -280,13 +294,14 @@ async def _clocked(writing: Writing, message: Message, filing: Filing, own: Acto
     """Return the reference of the Observation that tells of a clock, made once for each reading of it."""
     assert message.clock is not None
     key = coincident(message.clock, message.device)
-    found: list[Resource] = await writing.find(f"Observation?identifier={COINCIDENT}%7C{key}&_count=1&_total=none")
-    if found:
-        return f"Observation/{found[0]['id']}"
+    held = await writing.record(CLOCK, key)
+    if held is not None and await writing.resource(held.body.decode()) is not None:
+        return held.body.decode()
     gateway = (filing.gateway or {}).get("reference", "")
     resource = build_coincident(message.clock, key=key, device=filing.device, gateway=gateway, issued=filing.received)
     made = await writing.submit([Entry("POST", "Observation", resource)], actor=own, interaction="device")
     assert made[0].version is not None
+    await writing.put_record(CLOCK, key, "", made[0].version.reference.encode())
     return made[0].version.reference
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from adapters.devices import quarantine
+from adapters.devices import quarantine, register
 from adapters.devices.feed import make_router
 from adapters.devices.intake import ROOM, Intake
 from adapters.devices.pages import PATH, QuarantinePages
@@ -51,6 +51,7 @@ def open(core: Core, settings: Any) -> Room:
         ),
         starts=tuple(start for way in ways for start in way.starts),
         erasers=(
+            Eraser(register.KIND, register.tells_of),
             Eraser(quarantine.KIND, quarantine.names),
             Eraser(WATCH, watches),
             *(eraser for way in ways for eraser in way.erasers),

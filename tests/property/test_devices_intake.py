@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.devices.assessment import assess
-from adapters.devices.filing import match, name_of
+from adapters.devices.filing import name_of
 from adapters.devices.measures import QUANTITIES, Measure
 from adapters.devices.message import Message, read_message
 from adapters.devices.reading import DeviceName, Measured, Reading
 from adapters.devices.reading_json import read_reading
 from adapters.devices.reason import ALL, Reason
+from adapters.devices.register import Filed, match
 from adapters.devices.unit import UNITS, Unit, convert, is_convertible
 from fhir_server.errors import FhirError
 
@@ -112,7 +113,7 @@ def test_readings_are_stored_once_in_whatever_order_gateways_bring_them(
     moments: list[set[int]] = []
     for _ in range(2):
         random.shuffle(given_copies)
-        held: list[dict[str, Any]] = []
+        held: list[tuple[set[str], Filed]] = []
         for second, gateway, system, has_id in given_copies:
             raw = {
                 "system": system,
@@ -127,11 +128,10 @@ def test_readings_are_stored_once_in_whatever_order_gateways_bring_them(
             made = assess(reading)
             assert isinstance(made, Measured)
             name = name_of(NAME, reading, made, patient="p", sender=gateway)
-            known = {item["value"] for item in name.identifiers[:-1]}
-            found = match([one for one in held if known & {item["value"] for item in one["identifier"]}], name)
+            found = match([filed for keys, filed in held if keys & set(name.keys)], name)
             assert found is None or found.is_same
             if found is None:
-                held.append({"resourceType": "Observation", "id": str(second), "identifier": name.identifiers})
-        assert len(held) == len({one["id"] for one in held}), "none is there twice"
-        moments.append({int(one["id"]) for one in held})
+                held.append((set(name.keys), Filed(str(second), name.key, name.content, gateway)))
+        assert len(held) == len({filed.reference for _, filed in held}), "none is there twice"
+        moments.append({int(filed.reference) for _, filed in held})
     assert moments[0] == moments[1] == {second for second, *_ in given_copies}

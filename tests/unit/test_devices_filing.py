@@ -12,12 +12,13 @@ from adapters.devices import reason
 from adapters.devices.artefact import FLAT, JUMP, PROBE, SAME, Memory
 from adapters.devices.assessment import assess
 from adapters.devices.correction import Effective, effective
-from adapters.devices.filing import match, name_of
+from adapters.devices.filing import name_of
 from adapters.devices.identity import EUI_64, phd_identifier
 from adapters.devices.instant import exact, moved, spoken
 from adapters.devices.reading import Clock, DeviceName, Measured, Reading
 from adapters.devices.reading_json import read_reading
 from adapters.devices.reason import Reason
+from adapters.devices.register import Filed, match
 from adapters.devices.watch import expected, interval_of, is_overdue
 
 NOW = exact("2026-11-20T12:00:00Z")
@@ -136,9 +137,9 @@ def test_the_guides_identifier(raw: dict[str, Any], identifier: str) -> None:
     assert phd_identifier(PHD, "sisansarahId-urn:oid:1.2.3", fit(raw)[1]) == identifier
 
 
-def stored(raw: dict[str, Any], sender: str) -> dict[str, Any]:
+def stored(raw: dict[str, Any], sender: str) -> Filed:
     name = name_of(PHD, *fit(raw), patient="p", sender=sender)
-    return {"resourceType": "Observation", "id": "1", "identifier": name.identifiers}
+    return Filed("Observation/1", name.key, name.content, sender)
 
 
 @pytest.mark.parametrize(
@@ -158,13 +159,6 @@ def test_what_a_stored_reading_is_to_a_new_one(
 ) -> None:
     found = match([stored(held, "A")], name_of(PHD, *fit(raw), patient="p", sender=sender))
     assert (found.is_same if found else None) == expected_match
-
-
-def test_what_a_gateway_wrote_by_the_guide_is_known_again() -> None:
-    name = name_of(PHD, *fit(spo2()), patient="p", sender="A")
-    own = {"resourceType": "Observation", "id": "7", "identifier": [item for item in name.identifiers[1:2]]}
-    found = match([own], name)
-    assert found is not None and found.is_same and found.reference == "Observation/7"
 
 
 def test_a_jump_a_flat_line_and_a_probe_that_is_off() -> None:
