@@ -83,7 +83,8 @@ class Intake:
         self._waiting: deque[Letter] = deque()
         self._task: asyncio.Task[None] | None = None
         self.hook: Hook | None = None
-        self.last = 0.0  # when the newest message came, by the clock of the event loop
+        self.is_storing = False  # whether a commit is under way
+        self.last = 0.0  # when the newest message came, or was answered, by the clock of the event loop
         self.came = 0  # messages that came
         self.counts: Counter[str] = Counter()  # answers, by code
         self.refused: Counter[tuple[str, str]] = Counter()  # answers and states of new messages that are not applied
@@ -115,9 +116,11 @@ class Intake:
                 except FhirError:
                     self._refuse(letters, STORE_DOWN, self._core.now())
                     continue
+                self.is_storing = True
                 await self._commit(letters)
+                self.is_storing, self.last = False, asyncio.get_running_loop().time()
         finally:
-            self._task = None
+            self._task, self.is_storing = None, False
 
     def _next(self) -> list[Letter]:
         """Take the messages of one tenant from the front, as many as one commit takes."""

@@ -13,7 +13,7 @@ from adapters.hl7.backlog import Backlog
 
 SHARE: Final = 4  # times as long as it worked, the worker gives way
 LEAST_S: Final = 0.005  # that it gives way, so that what comes can be counted
-QUIET_S: Final = 0.02  # since the last message came: then none stream in
+QUIET_S: Final = 0.02  # since the last message came, or was answered: then none stream in
 STEP_S: Final = 0.002  # how often it looks whether somebody waits for it
 FREE_S: Final = 0.1  # for which it goes on without giving way where it can keep up
 KEEPS_UP: Final = 0.7  # share of its time that applying what comes may take
@@ -23,8 +23,13 @@ class Coming(Protocol):
     """What comes in."""
 
     @property
+    def is_storing(self) -> bool:
+        """Whether messages are being stored just now."""
+        ...
+
+    @property
     def last(self) -> float:
-        """When the newest message came, by the clock of the event loop."""
+        """When the newest message came, or was answered, by the clock of the event loop."""
         ...
 
     @property
@@ -55,7 +60,8 @@ class Stream:
 
     def is_running(self) -> bool:
         """Whether messages stream in."""
-        return asyncio.get_running_loop().time() - self._coming.last < QUIET_S
+        coming = self._coming
+        return coming.is_storing or asyncio.get_running_loop().time() - coming.last < QUIET_S
 
     async def give_way(self, spent: float, backlog: Backlog, ends: Ends) -> None:
         """Let intake have the processor for a multiple of the time that the worker spent, where that is called for.
