@@ -89,6 +89,7 @@ def course(known: Sequence[Movement]) -> dict[str, Any]:
         ]
     if places := _places(standing, made["status"] == FINISHED):
         made["location"] = places
+    made["start"] = standing[0].start
     if made["status"] == FINISHED:
         made["end"] = statuses[-1][1].left or statuses[-1][1].start
     return made

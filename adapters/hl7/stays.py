@@ -135,8 +135,10 @@ def stay(
     resource = replace(current, counted)
     if course:
         resource = {name: value for name, value in resource.items() if name not in MADE_ANEW}
-        resource |= {name: value for name, value in course.items() if name != "end"}
+        resource |= {name: value for name, value in course.items() if name not in ("start", "end")}
         resource["period"] = {k: v for k, v in resource.get("period", {}).items() if k != "end"}
+        if "start" in course and "period.start" not in (said or ()):
+            resource["period"]["start"] = course["start"]
         if "end" in course:
             resource["period"]["end"] = course["end"]
     period: dict[str, Any] = resource.pop("period", {})

@@ -90,6 +90,25 @@ async def test_a_visit_has_reason_plan_length_priority_and_arrival() -> None:
     assert values["encounter-modeOfArrival"]["valueCoding"]["code"] == "A"
 
 
+async def test_a_protected_visit_is_restricted_until_it_is_not() -> None:
+    async with hub() as core:
+        await take(core, event("A01", 1, segment("PV2", f22="Y"), stay=pv1("V1")))
+        (stay,) = await find(core, "Encounter")
+        assert [label["code"] for label in stay["meta"]["security"]] == ["R"]
+        await take(core, event("A08", 2, segment("PV2", f22="N"), stay=pv1("V1")))
+        (stay,) = await find(core, "Encounter")
+        assert "security" not in stay["meta"]
+
+
+async def test_account_and_episode_are_named() -> None:
+    found = await only("Encounter", stay=pv1("V1", f54="E1^^^X&1.2.3.4&ISO"), f18="ACC1^^^X&1.2.3.5&ISO")
+    assert (found["account"][0]["type"], found["account"][0]["identifier"]["value"]) == ("Account", "ACC1")
+    assert (found["episodeOfCare"][0]["type"], found["episodeOfCare"][0]["identifier"]["value"]) == (
+        "EpisodeOfCare",
+        "E1",
+    )
+
+
 async def test_diagnoses_are_conditions_and_stand_in_the_stay_with_their_rank() -> None:
     found = await made(
         segment("DG1", f1="1", f3="I10^HTA^I10", f4="Hypertension", f5="20261119", f6="A", f15="1", f16=DOCTOR),

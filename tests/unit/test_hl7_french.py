@@ -61,6 +61,14 @@ async def test_movements_are_the_places_and_statuses_of_the_stay() -> None:
     assert units["nature"] == "HMS"
 
 
+async def test_a_stay_without_its_admission_begins_with_its_first_movement() -> None:
+    async with hub() as core:
+        found = await stay_after(core, moved("A02", 60, zbe("M2", 60), f44=""), moved("A01", 0, zbe("M1", 0), f44=""))
+        assert found["period"]["start"][11:16] == "08:00"
+        found = await stay_after(core, moved("A08", 90, "", f44=at(30)))
+        assert found["period"]["start"][11:16] == "08:30"
+
+
 async def test_a_movement_that_is_corrected_long_after_changes_the_course() -> None:
     correction = moved("Z99", 300, zbe("M2", 30, "UPDATE", "A02"), "REA^1")
     async with hub() as core:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import TABLE_0203, Convert, Json, coded, identifier, mapped, target_of
 from adapters.hl7.demography import person, place
-from adapters.hl7.maps.rows import Owns, Row, repeated, single
+from adapters.hl7.maps.rows import Owns, Row, Stated, repeated, single, whole
 from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Parts, Segment, part
 
@@ -94,9 +94,20 @@ def _destination(context: Context, segment: Segment, number: int, parts: Parts) 
     return {"display": text} if text else None
 
 
+def _episode(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
+    made = identifier(context, segment, number, parts)
+    return {"type": "EpisodeOfCare", "identifier": made} if made else None
+
+
 def _time(context: Context, segment: Segment, number: int) -> Any:
     moment = context.moment(segment, number, segment.text(number))
     return moment.text if moment else None
+
+
+def account(context: Context, pid: Segment) -> list[Stated]:
+    """Return Encounter.account by PID-18."""
+    number = identifier(context, pid, 18, pid.first(18)) if pid.is_valued(18) else None
+    return [Stated(ACCOUNT_ROW, [{"type": "Account", "identifier": number}])] if number else []
 
 
 def patient_class(context: Context, segment: Segment) -> Json | None:
@@ -136,6 +147,7 @@ PV1_TO_ENCOUNTER: Final = (
     Row(45, "period.end", _time, "PV1-45"),
     Row(50, "identifier", repeated(identifier), "PV1-50"),
     Row(52, "participant", _participants("PART"), "PV1-52", _plays("PART")),
+    Row(54, "episodeOfCare", repeated(_episode), "PV1-54; ours: named, no EpisodeOfCare is made"),
 )
 
 USED: Final = frozenset({1} | {row.field for row in PV1_TO_ENCOUNTER})
@@ -145,6 +157,7 @@ USED: Final = frozenset({1} | {row.field for row in PV1_TO_ENCOUNTER})
 STATUS: Final = "status"
 STATUS_ROW: Final = Row(2, STATUS, _class, "ours: the event tells it, see `status`")
 END_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 45)
+ACCOUNT_ROW: Final = whole(18, "account", "ours: PID-18, the account that the guide makes, is named here")
 NUMBER_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 19)
 
 CANCELLED: Final = {

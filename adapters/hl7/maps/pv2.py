@@ -6,14 +6,15 @@ from decimal import Decimal
 from typing import Any, Final
 
 from adapters.hl7.context import Context
-from adapters.hl7.datatypes import coded, mapped
+from adapters.hl7.datatypes import code_of, coded, mapped
 from adapters.hl7.maps.extensions import OWN, has_url
-from adapters.hl7.maps.rows import Row, repeated, single
+from adapters.hl7.maps.rows import GONE, Row, repeated, single
 from adapters.hl7.tokens import Parts, Segment, part
 
 PLANNED_START: Final = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Encounter.plannedStartDate"
 PLANNED_END: Final = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Encounter.plannedEndDate"
 ARRIVAL: Final = "http://hl7.org/fhir/StructureDefinition/encounter-modeOfArrival"
+CONFIDENTIALITY: Final = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 DESCRIPTION: Final = OWN + "visit-description"
 
 
@@ -42,12 +43,24 @@ def _description(context: Context, segment: Segment, number: int, parts: Parts) 
     return {"url": DESCRIPTION, "valueString": part(parts, 1)} if part(parts, 1) else None
 
 
+def _protected(context: Context, segment: Segment, number: int) -> Any:
+    code = code_of(context, segment, number, "YesNoIndicator", segment.text(number))
+    if code is None:
+        return None
+    return [{"system": CONFIDENTIALITY, "code": "R"}] if code == "true" else GONE
+
+
+def _is_confidentiality(item: dict[str, Any]) -> bool:
+    return item.get("system") == CONFIDENTIALITY
+
+
 PV2_TO_ENCOUNTER: Final = (
     Row(3, "reasonCode", repeated(coded), "PV2-3"),
     Row(8, "extension", _planned(PLANNED_START), "PV2-8", has_url(PLANNED_START)),
     Row(9, "extension", _planned(PLANNED_END), "PV2-9", has_url(PLANNED_END)),
     Row(11, "length", _length, "PV2-11, NM[Quantity-LengthOfStay]: days"),
     Row(12, "extension", repeated(_description), "PV2-12; ours: no narrative is made of it", has_url(DESCRIPTION)),
+    Row(22, "meta.security", _protected, "PV2-22; ours: Y is restricted (R)", _is_confidentiality),
     Row(25, "priority", single(mapped("EncounterPriority")), "PV2-25, EncounterPriority"),
     Row(38, "extension", repeated(_arrival), "PV2-38, ModeOfArrivalCode", has_url(ARRIVAL)),
 )

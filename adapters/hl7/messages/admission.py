@@ -71,6 +71,7 @@ def read_visit(context: Context, segments: list[Segment], pid: Segment, what: Ki
     stated = state(pv1_map.PV1_TO_ENCOUNTER, context, pv1)
     if not pv1.is_valued(19):
         stated.append(Stated(pv1_map.NUMBER_ROW, [{"system": key[0], "value": key[1]}]))
+    stated += pv1_map.account(context, pid)
     stated += _ending(context, segments, pv1, what.trigger)
     if said := pv1_map.status(what.trigger, pv1.text(2), ended=pv1.is_valued(45)):
         stated.append(Stated(pv1_map.STATUS_ROW, said))
