@@ -66,6 +66,17 @@ def test_a_fall_on_the_events_topic_is_on_the_worklist(broker: Mosquitto, fed: R
     assert "fall" in [coding["code"] for coding in entry["resource"]["code"]["coding"]]
 
 
+def test_a_wave_is_stored_as_samples(broker: Mosquitto, fed: RunningHub) -> None:
+    bed = Bedside(fed)
+    samples = {"unit": "mV", "period": 4, "data": [n % 7 for n in range(500)]}
+    wave = {"system": "mdc", "code": "131329", "at": AT, "samples": samples}
+    message = {"device": {"system": bed.system, "value": bed.value}, "readings": [wave]}
+    with Gateway(broker) as gateway:
+        gateway.publish(f"dev/default/gw-1/{bed.value}/wave", json.dumps(message).encode())
+        eventually(bed.count)
+    assert len(bed.stored()[0]["valueSampledData"]["data"].split()) == 500
+
+
 @pytest.mark.parametrize(
     ("media_type", "payload"),
     [

@@ -181,6 +181,21 @@ def test_a_body_beyond_its_bound_is_refused(called: RunningHub) -> None:
     assert called.http.post("/devices/webhooks/withings", content=b"x" * 65_537).status_code == 413
 
 
+def test_of_a_person_who_is_erased_no_account_is_left(vendor: Vendor) -> None:
+    vendor.link()
+    vendor.notify(action="unlink")
+    vendor.notify(enddate=DATE + 7)  # waits, with the user's id
+
+    def is_there() -> bool:
+        files = [path for path in vendor.hub.folder.iterdir() if path.name.startswith("hub.db")]
+        return any(vendor.user.encode() in path.read_bytes() for path in files)
+
+    assert is_there()
+    answer = vendor.hub.request("POST", f"/fhir/{vendor.bed.patient}/$erase")
+    assert answer.status_code == 200, answer.text
+    eventually(lambda: not is_there())
+
+
 def test_no_id_of_a_user_and_no_secret_stands_in_the_log_or_the_metrics(vendor: Vendor) -> None:
     vendor.link("stale-token-of-a-user")
     vendor.notify()
