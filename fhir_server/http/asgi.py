@@ -19,6 +19,7 @@ from fhir_server import gate, xmlformat
 from fhir_server.errors import BadRequest, FhirError, TooLarge, Unauthorized, Unavailable
 from fhir_server.http import compression, jobs
 from fhir_server.http.asynchronous import kick_off
+from fhir_server.http.begun import begin
 from fhir_server.http.formats import in_json, in_xml, wants_xml
 from fhir_server.http.message import JSON, XML, Request, Response, is_xml, read_pairs, wanted_format
 from fhir_server.http.metadata import Metadata
@@ -158,22 +159,28 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) ->
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
-    parts, size = [], 0
+    body = bytearray()
+    message, following = begin(receive())
+    if message is not None and _is_whole(message, body, limit):
+        return bytes(body)  # a small body comes with its head, and needs no deadline
     try:
         async with asyncio.timeout(BODY_S):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise BadRequest("The peer left before the body was whole.")
-                part = message.get("body", b"")
-                size += len(part)
-                if size > limit:
-                    raise _too_large(limit)
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return b"".join(parts) if len(parts) > 1 else part
+            if following is None or not _is_whole(await following, body, limit):
+                while not _is_whole(await receive(), body, limit):
+                    continue
     except TimeoutError:
         raise BadRequest("The body took longer than 30 seconds.") from None
+    return bytes(body)
+
+
+def _is_whole(message: MutableMapping[str, Any], body: bytearray, limit: int) -> bool:
+    """Add what arrived to a body; return whether that is all."""
+    if message["type"] == "http.disconnect":
+        raise BadRequest("The peer left before the body was whole.")
+    body += message.get("body", b"")
+    if len(body) > limit:
+        raise _too_large(limit)
+    return not message.get("more_body", False)
 
 
 def _too_large(limit: int) -> TooLarge:

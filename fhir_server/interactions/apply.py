@@ -291,8 +291,7 @@ class Applier:
                 raise Unprocessable("A conditional reference matches nothing.")
             return f"{type}/{id}"
 
-        await links.resolve(resource, done.named, find)
-        return links.relinked(resource, done.named) if done.named else resource
+        return await links.resolve(resource, done.named, find)
 
     async def _enrich(self, tx: Transaction, changes: list[Change], done: Applied) -> None:
         for enricher in self._parts.enrichers:

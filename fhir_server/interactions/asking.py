@@ -33,8 +33,10 @@ Apply = Callable[[Transaction, Sequence[Entry], Actor, str, bool], Awaitable[lis
 def split_query(text: str) -> tuple[str, list[tuple[str, str]]]:
     """Split `Type?a=b&c=d` into the type and its decoded pairs."""
     type, _, query = text.partition("?")
+    if not query:
+        return type, []
     try:
-        return type, parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict")
+        return type, parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
     except ValueError:
         raise BadRequest("The query string cannot be read.") from None
 

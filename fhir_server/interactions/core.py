@@ -267,10 +267,10 @@ class Hub:
         request_id: str = "",
     ) -> list[Outcome]:
         """Validate entries, apply them in one durable transaction, tell the listeners."""
-        self.applier.prepare(entries, actor, bundled=bundled)
+        prepared = [self.applier.prepare(entries, actor, bundled=bundled)]
 
         async def work(tx: Transaction) -> Done:
-            steps = self.applier.reread(entries, bundled=bundled)
+            steps = prepared.pop() if prepared else self.applier.reread(entries, bundled=bundled)
             return await self.applier.apply(tx, steps, actor, interaction, enrich=enrich, request_id=request_id)
 
         done = await self.store.transact(actor.tenant, work)

@@ -38,7 +38,13 @@ class Links(dict[str, str]):
 
 def conditional_references(resource: Resource) -> set[str]:
     """Return the `Type?query` references anywhere in a resource; a url may stand in the query, never before it."""
-    found = {str(gate.load(text)) for text in _CONDITION.findall(gate.write(resource))}
+    return _conditions(gate.write(resource))
+
+
+def _conditions(body: bytes) -> set[str]:
+    if b"?" not in body:
+        return set()
+    found = {str(gate.load(text)) for text in _CONDITION.findall(body)}
     return {text for text in found if text.partition("?")[0].isalpha()}
 
 
@@ -47,7 +53,12 @@ def relinked(resource: Resource, links: Links) -> Resource:
 
     In a narrative the quoted urn:uuid links are replaced too.
     """
-    text = gate.write(resource)
+    return _relinked(resource, gate.write(resource), links)
+
+
+def _relinked(resource: Resource, text: bytes, links: Links) -> Resource:
+    if links.is_usual and b"urn:uuid:" not in text and b"?" not in text:
+        return resource
     if not links.is_plain or b'\\"urn:uuid:' in text:
         made: Resource = _replace(resource, links)
         return made
@@ -84,8 +95,16 @@ def _replace_in_narrative(text: str, links: Mapping[str, str]) -> str:
     return text
 
 
-async def resolve(resource: Resource, links: Links, find: Callable[[str], Awaitable[str]]) -> None:
-    """Add to `links` the target of each conditional reference that is not there yet."""
-    for reference in conditional_references(resource):
+async def resolve(resource: Resource, links: Links, find: Callable[[str], Awaitable[str]]) -> Resource:
+    """Return the resource with its links replaced; what conditional references mean is added to `links` first.
+
+    Args:
+        resource: Not changed.
+        links: What is known.
+        find: Conditional reference -> `Type/id`.
+    """
+    body = gate.write(resource)
+    for reference in _conditions(body):
         if reference not in links:
             links.add(reference, await find(reference))
+    return _relinked(resource, body, links) if links else resource
