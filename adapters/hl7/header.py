@@ -228,7 +228,7 @@ class Headers:
         has_event = bool(cells[8].partition(b"^")[2].strip(b"^"))
         usable = made.codec in ("ascii", "utf-8") or made.codec.startswith("iso8859-")
         made.form.fault = made.fault
-        self._forms[place] = made.form if usable and has_event else None
+        self._forms[place] = made.form if usable and has_event and made.name else None
         return self._forms[place]
 
 
