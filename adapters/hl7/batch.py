@@ -35,14 +35,14 @@ class Batch(NamedTuple):
 def is_batch(raw: bytes) -> bool:
     """Whether there may be more than one message, or a batch's header; quick for one message."""
     if raw[:3] == b"MSH":
-        return raw.find(b"MSH", 3) >= 0 and len(_pattern(raw).findall(raw)) > 1
+        return raw.find(b"MSH", 3) >= 0 and _pattern(raw).search(raw, 3) is not None
     start = narrow(raw[:256])[0].lstrip(b" \t\r\n\x00")
     return start[:3] in (b"BHS", b"FHS") or (start[:3] == b"MSH" and _is_wide_batch(raw))
 
 
 def _is_wide_batch(raw: bytes) -> bool:
     data = narrow(raw)[0]
-    return data.find(b"MSH", data.find(b"MSH") + 3) >= 0 and len(_pattern(data).findall(data)) > 1
+    return _pattern(data).search(data, data.find(b"MSH") + 3) is not None
 
 
 def _pattern(data: bytes) -> re.Pattern[bytes]:

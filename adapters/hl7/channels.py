@@ -38,6 +38,7 @@ class Channel:
     batch: str = "each"  # a batch is answered by one frame for each message (each), or by one batch (batch)
     when_store_down: str = "reject"  # AR 207 (reject), or the connection ends without an answer (close)
     hold_lane: bool = False  # whether a message in quarantine holds back the later ones of its patient
+    max_message: int = 0  # bytes; 0: as the hub says
     device_final: bool = False  # whether results that a device calls unverified (OBX-11 R) are final
     local: Local = NOTHING_LOCAL  # what the hub was told of its senders: their codes and profiles
 
@@ -60,6 +61,7 @@ class Row:
     bind: str = ""  # host:port of a listener of its own; "": that of the setting `mllp`
     peers: tuple[Network, ...] = ()  # addresses it is for; none: all
     certificates: frozenset[str] = frozenset()  # names of certificates it is for; none: all
+    is_tls: bool = True  # of `bind`: whether it has TLS where the hub has certificates
     senders: frozenset[str] = field(default_factory=frozenset)  # MSH-3.1, or MSH-3.1|MSH-4.1; none: all
 
     def fits(self, peer: Peer) -> bool:
@@ -107,6 +109,17 @@ class Table:
     def binds(self) -> list[str]:
         """The addresses that channels have for themselves."""
         return list(dict.fromkeys(row.bind for row in self._rows if row.bind))
+
+    def has_tls(self, bind: str) -> bool:
+        """Whether a listener has TLS where the hub has certificates."""
+        return all(row.is_tls for row in self._rows if row.bind == bind)
+
+    def longest(self, bind: str, usual: int) -> int:
+        """Return the bytes of the longest message that a listener takes; `usual` is the hub's own limit."""
+        sizes = [row.channel.max_message for row in self._rows if row.bind == bind]
+        if not bind and self._is_open:
+            sizes.append(self._usual.max_message)
+        return max((size or usual for size in sizes), default=usual)
 
     @property
     def tenants(self) -> frozenset[str]:
@@ -169,6 +182,12 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError
+    return value
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError
@@ -217,12 +236,14 @@ HOW: Mapping[str, Callable[[Any], Any]] = {
     "batch": _choice("each", "batch"),
     "when_store_down": _choice("reject", "close"),
     "hold_lane": _flag,
+    "max_message": _size,
     "device_final": _flag,
 }
 """Keys of `[default]` and `[[channel]]` that say how messages are taken."""
 
 WHOSE: Mapping[str, Callable[[Any], Any]] = {
     "bind": _bind,
+    "tls": _flag,
     "peers": _networks,
     "certificates": lambda value: frozenset(_texts(value)),
     "senders": lambda value: frozenset(_texts(value)),
@@ -271,6 +292,8 @@ def read_table(file: str, usual: Channel) -> Table:
         made = _read(given, {**HOW, **WHOSE, "name": _text}, f"channel {number}")
         if "name" not in made or made["name"] in {row.channel.name for row in rows}:
             raise _refuse(f"channel {number}", "each has a name of its own")
-        matching = {key: made.pop(key) for key in WHOSE if key in made}
+        matching = {"is_tls" if key == "tls" else key: made.pop(key) for key in WHOSE if key in made}
+        if not matching.get("is_tls", True) and "bind" not in matching:
+            raise _refuse(f"channel {number}", "tls is for a channel with a bind of its own")
         rows.append(Row(replace(usual, **made), **matching))
     return Table(rows, usual, is_open=is_open)

@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
             message = whole(data)
             if message is not None and len(message) <= self._limits.max_message:
                 self._hand_on(Frame(message))
-                if self._waiting[-1].future.done():
+                if self._waiting and self._waiting[-1].future.done():
                     self._pump()
                 return
         self._last = self._loop.time()
@@ -239,7 +239,12 @@ class Connection(asyncio.Protocol):
             log.warning("frame from %s has no end", self.peer.address)
             if not frame.data.startswith(b"MSH"):
                 return
-        taken = self._take(frame.data, frame.fault)
+        try:
+            taken = self._take(frame.data, frame.fault)
+        except Exception as error:  # a supervisor: what one message does to us ends its connection, and no more
+            log.error("a message was not taken: %s", type(error).__name__)
+            self.abort("unanswered")
+            return
         future = taken if isinstance(taken, asyncio.Future) else asyncio.ensure_future(taken)
         weight = self._weight(frame)
         self._held += weight

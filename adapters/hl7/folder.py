@@ -28,7 +28,7 @@ SUFFIX, ANSWER = ".hl7", ".ack"
 LOOK_S = 1.0  # seconds between two looks
 LATER_S = 30.0  # seconds that a second part of an answer may take
 MOST = 256  # files of one look
-AT_ONCE = 32  # of them under way together
+AT_ONCE, AT_ONCE_BYTES = 32, 67_108_864  # of them, and of their bytes, under way together
 GOOD = frozenset({"AA", "CA", ""})
 
 log = logging.getLogger("predmp.hl7")
@@ -79,8 +79,13 @@ class Folder:
         ready = [name for name, seen in found.items() if self._seen.get(name) == seen != self._stuck.get(name)]
         self._seen = found
         self._stuck = {name: seen for name, seen in self._stuck.items() if found.get(name) == seen}
-        for start in range(0, len(ready), AT_ONCE):
-            await self._take_all(ready[start : start + AT_ONCE])
+        some: list[str] = []
+        for name in ready:
+            if some and (len(some) >= AT_ONCE or sum(found[n].size for n in [*some, name]) > AT_ONCE_BYTES):
+                await self._take_all(some)
+                some = []
+            some.append(name)
+        await self._take_all(some)
         return len(ready)
 
     async def _take_all(self, names: Sequence[str]) -> None:
@@ -92,7 +97,11 @@ class Folder:
             elif data:
                 under_way.append((name, data, asyncio.ensure_future(self._taken(data))))
         for name, data, future in under_way:
-            answer = await future
+            try:
+                answer = await future
+            except Exception as error:  # a supervisor: one file holds back no other
+                self._leave(name, type(error).__name__)
+                continue
             if answer.code == "AR" and not answer.state:
                 self.counts["waiting"] += 1  # not kept: the file stays, and is tried again
                 continue
@@ -114,13 +123,17 @@ class Folder:
         try:
             await asyncio.to_thread(_move, self._path, name, target, answer, mark)
         except OSError as error:
-            self.counts["stuck"] += 1
-            self._stuck[name] = self._seen[name]
-            log.error("a file of the watched folder could not be moved: %s", error.strerror)
+            self._leave(name, error.strerror or type(error).__name__)
             return
         self.counts[target] += 1
         if target == FAILED:
             log.warning("a file of the watched folder was not accepted")
+
+    def _leave(self, name: str, reason: str) -> None:
+        """Leave a file where it is, and take it no more until it changes or the hub starts again."""
+        self.counts["stuck"] += 1
+        self._stuck[name] = self._seen[name]
+        log.error("a file of the watched folder stays where it is: %s", reason)
 
 
 def _listed(path: Path) -> dict[str, Seen]:

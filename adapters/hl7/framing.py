@@ -151,10 +151,14 @@ class Deframer:
 
     def head(self) -> bytes:
         """Return the header of the message that has begun, for its answer; nothing where it cannot be told."""
-        if not self.is_inside or not self._buffer.startswith(b"MSH"):
-            return b""
-        line, _, _ = bytes(self._buffer[:HEAD]).replace(b"\n", b"\r").partition(b"\r")
-        return line + b"\r"
+        return head_of(bytes(self._buffer[:HEAD])) if self.is_inside else b""
+
+
+def head_of(raw: bytes) -> bytes:
+    """Return the header of a message, nothing where it has none."""
+    if not raw.startswith(b"MSH"):
+        return b""
+    return raw[:HEAD].replace(b"\n", b"\r").partition(b"\r")[0] + b"\r"
 
 
 def _cut(data: bytes, *, is_answered: bool = True) -> Frame:

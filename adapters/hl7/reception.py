@@ -112,7 +112,10 @@ class Reception:
     async def _answer_batch(
         self, channel: Channel, found: batch.Batch, taken: Sequence[asyncio.Future[Settled]], raw: bytes
     ) -> Reply:
-        answers = [await one for one in taken]
+        found_all = await asyncio.gather(*taken, return_exceptions=True)
+        if failed := [one for one in found_all if isinstance(one, BaseException)]:
+            raise failed[0]  # the connection ends without an answer; all is sent again
+        answers = [one for one in found_all if not isinstance(one, BaseException)]
         codes = {answer.code for answer in answers}
         code = next((code for code in ("AR", "AE") if code in codes), "AA")
         codec = answers[0].codec if answers else "utf-8"

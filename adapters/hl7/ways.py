@@ -16,6 +16,7 @@ from adapters.hl7.channels import Channel, Peer, Row, Table, read_table
 from adapters.hl7.connection import Limits, Take
 from adapters.hl7.faults import Fault
 from adapters.hl7.folder import Folder
+from adapters.hl7.framing import TOO_LONG, head_of
 from adapters.hl7.local import Locals
 from adapters.hl7.mllp import Listener
 from adapters.hl7.reception import STRANGER, Receiving, Reception, Settled
@@ -117,8 +118,15 @@ class Ways:
         self._state = self._files.state()
         self._ends: Mapping[str, float] = {}
         allowed = tuple(map(ipaddress.ip_network, settings.mllp_allow))
+        self._max_message = settings.max_message
         self.listeners = [
-            Listener(bind or settings.mllp, self._admission(bind), limits, self._files.context, allowed=allowed)
+            Listener(
+                bind or settings.mllp,
+                self._admission(bind),
+                replace(limits, max_message=channels.table.longest(bind, settings.max_message)),
+                self._files.context if channels.table.has_tls(bind) else Certificates().context,
+                allowed=allowed,
+            )
             for bind in ("", *channels.table.binds)
         ]
         self.folder: Folder | None = None
@@ -142,6 +150,9 @@ class Ways:
         """Take what came by a way for a channel; None: no channel is for its sender."""
         if channel is None:
             return self.reception.take(self.channels.stranger(way), raw, fault or STRANGER)
+        limit = channel.max_message or (self._max_message if way == MLLP else 0)  # else it was looked at before
+        if fault is None and 0 < limit < len(raw):
+            raw, fault = head_of(raw), TOO_LONG
         return self.reception.take(self.channels.complete(channel), raw, fault)
 
     def _take_file(self, raw: bytes) -> Awaitable[Settled]:

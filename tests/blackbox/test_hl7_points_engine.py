@@ -44,6 +44,14 @@ class Configured:
             senders = ["LATIN"]
             charset = "iso8859-15"
             [[channel]]
+            name = "small"
+            senders = ["SMALL"]
+            max_message = 600
+            [[channel]]
+            name = "applied"
+            senders = ["APPLIED"]
+            ack_when = "applied"
+            [[channel]]
             name = "plain"
             senders = ["PLAIN|CHU TEST"]
             enhanced = false
@@ -490,6 +498,24 @@ def test_a_channel_says_how_its_sender_is_answered(configured: Configured, one: 
         assert line.send(admitted(f"{one}T", f11="T")) == "AR"  # no tests on this one
     with OtherLine(configured) as line:
         assert line.send(admitted(f"{one}T", f11="T")) == "AA"
+
+
+def test_a_channel_may_take_only_short_messages(configured: Configured, one: str) -> None:
+    with Line(configured.hub) as line:
+        line.sock.sendall(VT + (admitted(one, f3="SMALL") + "NTE|1||" + "x" * 600 + "\r").encode() + END)
+        answer = line.receive()
+        assert (code(answer), f"|{one}" in answer, "|207^" in answer) == ("AR", True, True)
+        assert line.send(admitted(one, f3="SMALL")) == "AA"
+
+
+def test_a_channel_that_waits_for_the_effect_accepts_at_once_and_answers_again_when_it_is_there(
+    configured: Configured, one: str
+) -> None:
+    with Line(configured.hub) as line:
+        line.sock.sendall(VT + admitted(one, f3="APPLIED", f15="AL", f16="AL").encode() + END)
+        assert [code(line.receive()), code(line.receive())] == ["CA", "AA"]
+        assert line.send(admitted(f"{one}2", f3="APPLIED")) == "AA"
+    assert family(configured.hub, one) == "DUPOND"
 
 
 def test_files_of_the_watched_folder_are_answered_and_moved(configured: Configured, one: str) -> None:

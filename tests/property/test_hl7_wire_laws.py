@@ -5,11 +5,12 @@ from __future__ import annotations
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from adapters.hl7 import ack, batch, charset, tokens
+from adapters.hl7 import ack, batch, charset, continuation, tokens
 from adapters.hl7.channels import sender_of
 from adapters.hl7.escapes import Delimiters, escape, unescape
 from adapters.hl7.faults import TEXTS, Fault, Place, Refused
 from adapters.hl7.framing import VT, Deframer, Frame, TooLong, whole
+from tests.hl7_messages import CHANNEL
 
 MARKS = st.permutations(list("|^~\\&#!$%*+@/:;<=>?_`{}")).flatmap(
     lambda marks: st.sampled_from([Delimiters(*marks[:5]), Delimiters(*marks[:6])])
@@ -143,6 +144,8 @@ def test_a_batch_parts_into_the_messages_it_was_made_of(
 def test_no_bytes_break_what_looks_at_a_message_first(raw: bytes) -> None:
     assert isinstance(ack.sender_of(raw), ack.Sender)
     assert len(sender_of(raw)) == 2
+    assert continuation.concerns(raw) in (True, False)
+    assert continuation.read(CHANNEL, raw) is None or raw
     if batch.is_batch(raw):
         try:
             assert len(batch.split(raw).messages) <= len(raw)

@@ -74,6 +74,33 @@ def test_what_a_channel_does_not_say_is_as_usual(tmp_path: Path) -> None:
     assert (made.binds, made.tenants) == (["0.0.0.0:2576"], frozenset({"default"}))
 
 
+def test_a_port_of_its_own_may_be_without_tls_and_take_longer_messages(tmp_path: Path) -> None:
+    made = table(
+        tmp_path,
+        """
+        [[channel]]
+        name = "plain"
+        bind = "127.0.0.1:2577"
+        tls = false
+        max_message = 2_000
+        [[channel]]
+        name = "long"
+        bind = "127.0.0.1:2578"
+        max_message = 90_000_000
+        [[channel]]
+        name = "short"
+        senders = ["SHORT"]
+        max_message = 1_000
+        """,
+    )
+    assert [made.has_tls(bind) for bind in ("", "127.0.0.1:2577", "127.0.0.1:2578")] == [True, False, True]
+    assert [made.longest(bind, 5_000) for bind in ("", "127.0.0.1:2577", "127.0.0.1:2578")] == [
+        5_000,
+        2_000,
+        90_000_000,
+    ]
+
+
 def test_without_a_file_there_is_one_channel_for_all() -> None:
     assert chosen(read_table("", USUAL), "", Peer("192.0.2.1"), adt()) == "mllp"
 
@@ -106,6 +133,8 @@ def test_a_closed_table_takes_only_who_is_named(peer: Peer, raw: str, name: str 
         pytest.param("[[channel]]\nname = 'x'\npeers = '10.1.2.3/8'", "peers is malformed", id="no network"),
         pytest.param("[[channel]]\ntest = true", "a name of its own", id="no name"),
         pytest.param("[[channel]]\nname = 'x'\n[[channel]]\nname = 'x'", "a name of its own", id="a name twice"),
+        pytest.param("[[channel]]\nname = 'x'\ntls = false", "a bind of its own", id="TLS of the common port"),
+        pytest.param("[[channel]]\nname = 'x'\nmax_message = 0", "max_message is malformed", id="no size"),
         pytest.param("channel = 1", "is no table", id="a number for a table"),
     ],
 )

@@ -85,6 +85,22 @@ async def test_a_sender_that_is_done_writing_gets_the_second_part_too() -> None:
         assert await sender.closed()
 
 
+async def test_what_breaks_when_a_message_is_taken_ends_its_connection_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def take(raw: bytes, fault: Fault | None) -> Awaitable[Answer]:
+        if raw == b"bad":
+            raise RuntimeError("never shown")
+        return echo(raw, fault)
+
+    async with Listening(take) as listener, connected(listener) as sender, connected(listener) as other:
+        sender.writer.write(frame(b"bad"))
+        assert await sender.closed()
+        other.writer.write(frame(b"good"))
+        assert await other.receive() == b"good"
+    assert "never shown" not in caplog.text
+
+
 @pytest.mark.parametrize("error", [HangUp(), RuntimeError("never shown")])
 async def test_what_became_of_a_message_is_not_known_so_the_connection_ends_without_an_answer(
     error: Exception, caplog: pytest.LogCaptureFixture

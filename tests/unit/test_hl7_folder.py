@@ -28,6 +28,8 @@ class Box:
         self.taken.append(raw)
         if self.code == "close":
             raise HangUp
+        if raw == b"poison":
+            raise RuntimeError("never shown")
         return Reply([f"MSH|^~\\&|X\rMSA|{self.code}\r".encode()], self.code, state=self.state)
 
 
@@ -157,6 +159,34 @@ async def test_a_file_that_cannot_be_moved_is_not_taken_again_and_again(
     (tmp_path / "a.hl7").write_bytes(adt().encode())
     await looks(folder, 5)
     assert (len(box.taken), folder.counts["stuck"]) == (1, 1)
+
+
+async def test_a_file_that_breaks_us_holds_back_no_other(
+    folder: Folder, box: Box, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.hl7").write_bytes(b"poison")
+    (tmp_path / "b.hl7").write_bytes(adt().encode())
+    await looks(folder, 4)
+    assert (found(tmp_path), len(box.taken)) == (["a.hl7", "done/b.hl7", "done/b.hl7.ack"], 2)
+    assert "never shown" not in caplog.text
+
+
+async def test_long_files_are_not_all_read_at_once(
+    folder: Folder, box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.hl7.folder.AT_ONCE_BYTES", 2500)
+    most: list[int] = []
+    take_all = folder._take_all
+
+    async def noted(names: list[str]) -> None:
+        most.append(len(names))
+        await take_all(names)
+
+    monkeypatch.setattr(folder, "_take_all", noted)
+    for number in range(5):
+        (tmp_path / f"{number}.hl7").write_bytes(bytes([65 + number]) * 1000)
+    await looks(folder)
+    assert (most, len(box.taken)) == ([0, 2, 2, 1], 5)
 
 
 async def test_frames_in_a_file_are_taken_one_by_one(folder: Folder, box: Box, tmp_path: Path) -> None:
