@@ -7,7 +7,7 @@ Source: HL7/v2-to-fhir at 8c9b414, mappings/datatypes (the map of each function 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from adapters.hl7.codes import ROOT, sources_of, table_sources, table_systems
@@ -181,8 +181,11 @@ def coded(context: Context, segment: Segment, number: int, parts: Parts) -> Json
         if text := part(parts, at + 1).strip():
             coding["display"] = text
         codings.append(coding)
-    if codings and (context.codes or number in _OBSERVED.get(segment.name, ())):
-        codings += _translated(context, segment, number, codings, names)
+    if codings:
+        if context.codes:
+            codings += _translated(context, segment, number, codings, names)
+        elif number in _OBSERVED.get(segment.name, ()):
+            _miss(context, segment, number, codings)
     text = part(parts, 9) if given >= 9 else ""
     if not text and not part(parts, 1).strip():
         text = part(parts, 2)
@@ -222,6 +225,12 @@ def _translated(context: Context, segment: Segment, number: int, codings: list[J
     if is_observed and not is_known:
         context.miss(segment, number, codings[0].get("system", ""), codings[0]["code"])
     return made
+
+
+def _miss(context: Context, segment: Segment, number: int, codings: Sequence[Json]) -> None:
+    """Count what was measured where only the sender knows its code."""
+    if all(coding.get("system", ROOT).startswith(ROOT) for coding in codings):
+        context.miss(segment, number, codings[0].get("system", ""), codings[0]["code"])
 
 
 def coding_of(target: Target) -> Json:

@@ -18,6 +18,7 @@ from fhir_server.model import Entry, Outcome
 
 INTERACTION: Final = "hl7v2"
 ACTOR: Final = "adapters.hl7"
+MOST_HISTORY: Final = 20  # settlements of one message that are kept with it
 MOST_ISSUES: Final = 20  # of a refusal that are kept with the message
 
 TRANSIENT: Final = (Unavailable, Conflict, VersionConflict, Throttled)
@@ -87,6 +88,10 @@ def told(body: dict[str, Any], arrival: Arrival, effect: Effect, now: int) -> di
     made.pop("next_at", None)
     if effect.fault is not None:
         made["error"] = error_part(effect.fault)
+    if "settled" in body or "error" in body:  # not the first time: what it came to before is kept
+        before = {"at": body.get("settled", body.get("received", "")), "fault": body.get("error", {}).get("code", "")}
+        again = {"at": made["settled"], "fault": effect.fault.code if effect.fault else "", "state": effect.state}
+        made["history"] = [*(body.get("history") or [before]), again][-MOST_HISTORY:]
     return made
 
 

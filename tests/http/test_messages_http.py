@@ -202,6 +202,24 @@ def test_a_message_that_is_not_there_is_404(console: Console, seq: str) -> None:
     assert console.http.get(f"/admin/messages/{seq}").status_code == 404
 
 
+def test_messages_with_the_same_number_lead_to_each_other(console: Console) -> None:
+    number = console.admit()
+    first = console.place(number)
+    console.send("EVN||20261120083000", console.person(f8="M"), pv1("V2"), control=number)
+    page = html.unescape(console.http.get(first).text)
+    (other,) = re.findall(r'same control id : <a href="(/admin/messages/\d+)">', page)
+    assert f'same control id : <a href="{first}">' in html.unescape(console.http.get(other).text)
+    assert "the same control id with other content" in html.unescape(console.http.get(other).text)
+
+
+def test_what_a_message_came_to_before_is_kept(console: Console) -> None:
+    where = console.place(console.admit())
+    assert ">Attempts</h2>" not in console.http.get(where).text
+    console.post(f"{where}/replay", mode="apply")
+    page = console.http.get(where).text
+    assert page.partition(">Attempts</h2>")[2].partition("</ol>")[0].count("<li>") == 2
+
+
 # --- acting --------------------------------------------------------------------------------------------------
 def heart(code: str, loinc: str, sender: str) -> dict[str, Any]:
     """A ConceptMap of a sender's code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -14,6 +15,7 @@ from adapters.hl7.log import detail, search
 from adapters.hl7.log.entry import Entry
 from adapters.hl7.log.pages import Pages
 from adapters.hl7.log.replaying import RUNNING, Runs
+from adapters.hl7.log.search import Wanted
 from adapters.hl7.record import QUARANTINED
 from adapters.hl7.replay import Mode, Report, Selection
 from fhir_server import gate
@@ -22,6 +24,7 @@ from fhir_server.interface import Asking
 from fhir_server.model import Actor, Resource
 
 MOST_RESOURCES: Final = 50  # of one message that its page shows in full
+SAME_BUDGET: Final = 2_000  # newest messages that are looked at for the same control id
 LONGEST_EDIT: Final = 20_000  # characters of a message that a form can carry back
 LONGEST_REASON: Final = 500
 
@@ -91,10 +94,24 @@ class MessagePages:
         names = [("parent", body.get("parent")), ("original", body.get("replay_of"))]
         names += [("copy", key) for key in body.get("replays", ())]
         names += [("child", key) for key in body.get("children", ())[:50]]
+        if entry.key.endswith(f"|{body.get('sha256', '')}"):  # the same number with other content
+            names.append(("same", entry.key.rpartition("|")[0]))
         for how, key in names:
             if key and (other := await search.by_key(self._core, actor.tenant, key)):
                 found.append((how, other))
-        return found
+        known = {entry.key, *(other.key for _, other in found)}
+        same = await self._same_number(actor, entry)
+        return found + [("same", other) for other in same if other.key not in known]
+
+    async def _same_number(self, actor: Actor, entry: Entry) -> Sequence[Entry]:
+        """Return newer messages of this sender with the same control id, as far as a short look goes."""
+        wanted = Wanted(control_id=entry.body.get("control_id", ""), sender=entry.sender)
+
+        async def work(asking: Asking) -> search.Page:
+            return await search.page(asking, wanted, limit=5, budget=SAME_BUDGET)
+
+        found: search.Page = await self._core.ask(actor.tenant, work)
+        return found.entries
 
     # --- replaying -------------------------------------------------------------------------------------------
     async def replay(self, request: Request) -> Any:
@@ -187,7 +204,14 @@ class MessagePages:
 
 def _whole(body: dict[str, Any]) -> dict[str, Any]:
     """Return a message's body with all that the page asks of it."""
-    usual: dict[str, Any] = {"settled": "", "left_out": None, "error": None, "version": "", "attempts": 0}
+    usual: dict[str, Any] = {
+        "settled": "",
+        "left_out": None,
+        "error": None,
+        "version": "",
+        "attempts": 0,
+        "history": [],
+    }
     made = {**usual, "issues": [], "unused": [], "unmapped": [], **body}
     if made["error"]:
         made["error"] = {"detail": "", "text": "", "issues": [], **made["error"]}

@@ -60,8 +60,19 @@ class Page:
     is_cut: bool = False  # the page ended because enough rows were looked at, not because it is full
 
 
-async def page(asking: Asking, wanted: Wanted, *, before: int = LAST, limit: int = 50) -> Page:
-    """Return what fits and came before a place, newest first."""
+async def page(
+    asking: Asking, wanted: Wanted, *, before: int = LAST, limit: int = 50, budget: int | None = None
+) -> Page:
+    """Return what fits and came before a place, newest first.
+
+    Args:
+        asking: One consistent state.
+        wanted: What is looked for.
+        before: Only messages that came before this seq.
+        limit: How many.
+        budget: Rows that are looked at at most; None: `BUDGET`.
+    """
+    most = BUDGET if budget is None else budget
     first = await place_of(asking, wanted.since) - 1 if wanted.since else 0
     if wanted.until:
         before = min(before, await place_of(asking, wanted.until))
@@ -75,7 +86,7 @@ async def page(asking: Asking, wanted: Wanted, *, before: int = LAST, limit: int
                 found.append(entry)
                 if len(found) == limit:
                     return Page(tuple(found), before)
-        if looked >= BUDGET:
+        if looked >= most:
             return Page(tuple(found), before, is_cut=True)
     return Page(tuple(found), 0)
 
