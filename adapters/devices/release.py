@@ -32,6 +32,16 @@ TYPES: Final = frozenset({"Device", "DeviceUseStatement"})
 WAITING: Final = frozenset(
     item.code for item in (reason.DEVICE_UNKNOWN, reason.DEVICE_AMBIGUOUS, reason.UNASSIGNED, reason.PATIENT_AMBIGUOUS)
 )
+FINAL: Final = frozenset(
+    item.code
+    for item in (
+        *(reason.FORMAT_UNKNOWN, reason.PAYLOAD_MALFORMED, reason.PAYLOAD_TOO_LARGE, reason.TOPIC_UNKNOWN),
+        *(reason.IDENTITY_MISMATCH, reason.SCHEMA_UNKNOWN, reason.STATISTIC),
+        *(reason.USER_AMBIGUOUS, reason.NOT_MEASURED),
+    )
+)
+"""Reasons that trying again cannot change: what was sent is no reading, or came by a way that is not its own."""
+
 EVERY_S: Final = 5.0  # seconds between two looks at marks that another process left
 
 
@@ -93,7 +103,7 @@ class Release:
     async def again(self, tenant: str, row: Record) -> Result | None:
         """Try one row again, as who sent it; None where it cannot be read again."""
         body = gate.load(row.body)
-        message = message_of(body)
+        message = None if body["reason"] in FINAL else message_of(body)
         if message is None:
             return None
         actor = replace(self._core.internal(tenant, self._room), subject=body["sender"], patient=body["patient"])
