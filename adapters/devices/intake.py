@@ -10,35 +10,32 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import replace
 from datetime import tzinfo
 from typing import Any, Final, NamedTuple
 
 from adapters.devices import quarantine, reason
-from adapters.devices.alarm import told
-from adapters.devices.artefact import Memory, Suspicion
+from adapters.devices.artefact import Memory
 from adapters.devices.assessment import assess
 from adapters.devices.assignment import patient_at
-from adapters.devices.correction import Effective, build_coincident, coincident, effective
-from adapters.devices.filing import Name, build, name_of, type_of
+from adapters.devices.correction import effective
+from adapters.devices.deposit import Deposit
+from adapters.devices.filing import Name, name_of, type_of
 from adapters.devices.identity import EUI_64
-from adapters.devices.known import Known, look
+from adapters.devices.known import Fit, Known, Sending, look
 from adapters.devices.measure import measures_of
 from adapters.devices.message import Message, Received, context_of
-from adapters.devices.metric import missing_metric
-from adapters.devices.observation import Filing
 from adapters.devices.reading import DeviceName, Measured, Reading
 from adapters.devices.reason import Reason
-from adapters.devices.register import Match, find_filed, find_written, note
+from adapters.devices.register import Match, find_filed, find_written
 from adapters.devices.release import WAITING, overtaken
 from adapters.devices.watch import hear
 from fhir_server.errors import FhirError
 from fhir_server.interface import Core, Writing
-from fhir_server.model import Actor, Entry, Scope
+from fhir_server.model import Actor
 
 PARALLEL: Final = 32  # readings of one message under way at once
+CALM: Final = 48  # messages without an event under way at once: a fall never waits behind more
 DEVICES: Final = 8  # devices of one request under way at once
-CLOCK: Final = "device-clock"  # durable rows: which Observation tells of a clock
 ROOM: Final = "devices"  # who this room is when it acts by itself
 
 
@@ -48,25 +45,6 @@ class Result(NamedTuple):
     status: str  # stored duplicate quarantined
     reference: str = ""  # Type/ID of its first resource
     reason: Reason | None = None
-
-
-class Sending(NamedTuple):
-    """A message under way."""
-
-    message: Message
-    known: Known
-    actor: Actor
-    source: str
-
-
-class Fit(NamedTuple):
-    """A reading that may be filed."""
-
-    measured: Measured
-    patient: str  # Patient/ID
-    device: str  # Device/ID
-    when: Effective
-    name: Name
 
 
 class Intake:
@@ -81,7 +59,8 @@ class Intake:
         self._core = core
         self._zone = zone
         self._memory = Memory()
-        self._metrics: set[tuple[str, str, str]] = set()  # (tenant, Device/ID, code) whose DeviceMetric is there
+        self._calm = asyncio.Semaphore(CALM)
+        self._deposit = Deposit(core, ROOM)
         self.counts: Counter[tuple[str, str]] = Counter()  # (status, reason code or "") -> readings
 
     async def take(self, message: Message, *, actor: Actor, source: str = "http") -> list[Result]:
@@ -95,6 +74,12 @@ class Intake:
         Raises:
             FhirError: The store cannot answer now; what was stored stays, sending again doubles nothing.
         """
+        if any(is_urgent(item) for item in message.readings):
+            return await self._take(message, actor, source)
+        async with self._calm:
+            return await self._take(message, actor, source)
+
+    async def _take(self, message: Message, actor: Actor, source: str) -> list[Result]:
         known: Known = await self._core.ask(actor.tenant, lambda asking: look(asking, message, self._zone))
         room = asyncio.Semaphore(PARALLEL)
 
@@ -158,7 +143,7 @@ class Intake:
                 return Result("quarantined", reason=reason.CONFLICT)
             state = await quarantine.state_of(writing, message.device, item.raw) if found or was_kept else ""
             if found is None:
-                result = Result("stored", await self._file(writing, message, fit, known, suspicion, actor))
+                result = Result("stored", await self._deposit.file(writing, sending, fit, suspicion))
             else:
                 # One that was released by itself is news to its sender, once.
                 result = Result("stored" if state == quarantine.RELEASED else "duplicate", found.reference)
@@ -176,32 +161,8 @@ class Intake:
         if result.reason is not None:
             return await self._keep(sending, item, result.reason)
         if result.status == "stored":
-            self._metrics.add((actor.tenant, fit.device, fit.measured.code))
+            self._deposit.did(actor.tenant, fit)
         return result
-
-    async def _file(
-        self, writing: Writing, message: Message, fit: Fit, known: Known, suspicion: Suspicion | None, actor: Actor
-    ) -> str:
-        """Write a reading and what goes with it; return the reference of its first resource."""
-        own = self._core.internal(actor.tenant, ROOM)
-        filing = Filing(
-            fit.measured, fit.name.identifiers, fit.patient, fit.device, fit.when, self._core.now(), known.gateway,
-            encounter=known.session.encounter if known.session else "", is_test=message.is_test,
-        )  # fmt: skip
-        if fit.when.offset and message.clock is not None:
-            filing = replace(filing, coincident=await _clocked(writing, message, filing, own))
-        is_new = (actor.tenant, fit.device, fit.measured.code) not in self._metrics
-        if is_new and (made := await missing_metric(writing, fit.device, fit.measured)):
-            await writing.submit(made, actor=own, interaction="device")
-        resources = build(filing)
-        entries = [Entry("POST", resource["resourceType"], resource) for resource in resources]
-        acting = replace(actor, scopes=tuple(Scope("system", entry.url, "c") for entry in entries))
-        outcomes = await writing.submit(entries, actor=acting, interaction="device", enrich=not filing.is_of_test)
-        references = [outcome.version.reference for outcome in outcomes if outcome.version is not None]
-        await note(writing, fit.name, references[0])
-        if alarms := await told(writing, filing, references, suspicion):
-            await writing.submit(alarms, actor=own, interaction="device")
-        return references[0]
 
     def _judge(self, sending: Sending, item: Received) -> Fit | Reason:
         """Return what was measured, of whom, by which device, or why the reading stays aside."""
@@ -288,21 +249,6 @@ def is_urgent(item: Received) -> bool:
     if isinstance(item.reading, Reason):
         return False
     return any(measure.alert for measure in measures_of(item.reading.system, item.reading.code))
-
-
-async def _clocked(writing: Writing, message: Message, filing: Filing, own: Actor) -> str:
-    """Return the reference of the Observation that tells of a clock, made once for each reading of it."""
-    assert message.clock is not None
-    key = coincident(message.clock, message.device)
-    held = await writing.record(CLOCK, key)
-    if held is not None and await writing.resource(held.body.decode()) is not None:
-        return held.body.decode()
-    gateway = (filing.gateway or {}).get("reference", "")
-    resource = build_coincident(message.clock, key=key, device=filing.device, gateway=gateway, issued=filing.received)
-    made = await writing.submit([Entry("POST", "Observation", resource)], actor=own, interaction="device")
-    assert made[0].version is not None
-    await writing.put_record(CLOCK, key, "", made[0].version.reference.encode())
-    return made[0].version.reference
 
 
 def _line(actor: Actor, fit: Fit) -> tuple[str, ...]:

@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 
 from adapters.devices import quarantine
 from adapters.devices.assignment import Assigned, find_assigned, find_device
+from adapters.devices.correction import Effective
+from adapters.devices.filing import Name
 from adapters.devices.message import Message
+from adapters.devices.reading import Measured
 from adapters.devices.reason import Reason
 from adapters.devices.session import Session, find_session
 from adapters.devices.watch import is_watched
 from fhir_server.interface import Asking
+from fhir_server.model import Actor
 
 
 class Known(NamedTuple):
@@ -22,6 +26,25 @@ class Known(NamedTuple):
     session: Session | None
     watched: tuple[str, ...]  # Device/ID of those whose silence somebody waits to hear of
     kept: tuple[bool, ...]  # for each reading: whether it is, or was, kept aside
+
+
+class Sending(NamedTuple):
+    """A message under way."""
+
+    message: Message
+    known: Known
+    actor: Actor
+    source: str
+
+
+class Fit(NamedTuple):
+    """A reading that may be filed."""
+
+    measured: Measured
+    patient: str  # Patient/ID
+    device: str  # Device/ID
+    when: Effective
+    name: Name
 
 
 async def look(asking: Asking, message: Message, zone: tzinfo) -> Known:

@@ -51,17 +51,19 @@ class Watch:
         self._core, self._zone, self._room, self._every_s = core, zone, room, every_s
 
     async def enrich(self, writing: Writing, changes: Sequence[Change]) -> Sequence[Entry]:
-        """Write down what is expected from now on, and forget what is no more."""
+        """Write down what is expected from now on; forget what is no more, with its alert if nobody took that."""
+        entries: list[Entry] = []
         for change in changes:
-            type = change.version.type
+            type, reference = change.version.type, change.version.reference
             made = None if change.version.is_deleted else expected(type, change.resource, self._zone, writing.now)
             if made is None:
-                await writing.drop_record(WATCH, change.version.reference)
+                entries += await _forgotten(writing, reference)
             else:
                 made["text"] = made["text"] or await _called(writing, made["device"])
-                body = gate.write(made)
-                await writing.put_record(WATCH, change.version.reference, OPEN, body, lane=made["device"] or MEASURES)
-        return []
+                held = await writing.record(WATCH, reference)
+                made["is_told"] = held is not None and bool(gate.load(held.body).get("is_told"))
+                await writing.put_record(WATCH, reference, OPEN, gate.write(made), lane=made["device"] or MEASURES)
+        return entries
 
     async def run(self) -> None:
         """Look as long as the hub runs."""
@@ -194,6 +196,18 @@ async def hear(writing: Writing, devices: Sequence[str]) -> None:
         held = await writing.record(HEARD, device)
         if held is None or writing.now - int(gate.load(held.body)["at"]) >= HEAR_EVERY:
             await writing.put_record(HEARD, device, "", gate.write({"at": writing.now}))
+
+
+async def _forgotten(writing: Writing, reference: str) -> list[Entry]:
+    """Drop a row; return what ends its alert."""
+    row = await writing.record(WATCH, reference)
+    if row is None:
+        return []
+    await writing.drop_record(WATCH, reference)
+    body = gate.load(row.body)
+    family = SILENT if body["device"] else MISSING
+    held = await open_task(writing, body["patient"], family, reference) if body.get("is_told") else None
+    return await settled(writing, held, "N'est plus attendu.") if held is not None else []
 
 
 async def _was_told(asking: Asking, alarm: Alarm) -> bool:

@@ -327,9 +327,11 @@ def test_what_is_expected_and_does_not_come_opens_an_alert_that_ends_when_it_com
         assert len(bed.found(f"DetectedIssue?patient={bed.patient}")) == 2
         assert bed.found(f"Observation?patient={bed.patient}") == [], "what is missing scores nothing"
         hub.request("PUT", f"/fhir/ServiceRequest/{order['id']}", json={**order, "status": "completed"})
+        (ended,) = bed.found(f"Task?patient={bed.patient}&status=cancelled")
+        assert coded(ended["code"], "urn:predmp:triage:family") == ["measurement-missing"], "its order is done"
         bed.send({"code": "29463-7", "value": "71.5", "unit": "kg", "at": ago()})
-        ended = wait_for(lambda: bed.found(f"Task?patient={bed.patient}&status=cancelled"), 1)
-        assert coded(ended[0]["code"], "urn:predmp:triage:family") == ["device-silent"]
+        wait_for(lambda: bed.found(f"Task?patient={bed.patient}&status=cancelled"), 2)
+        assert len(bed.found(f"Flag?patient={bed.patient}&status=inactive")) == 2
 
 
 def wait_for(look: Any, count: int) -> list[dict[str, Any]]:
