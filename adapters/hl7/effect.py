@@ -82,7 +82,7 @@ def told(body: dict[str, Any], arrival: Arrival, effect: Effect, now: int) -> di
         "unused": list(arrival.unused),
         "used": dict(arrival.used),
         "unmapped": [list(row) for row in arrival.unmapped],
-        "resources": effect.references,
+        "resources": list(dict.fromkeys([*body.get("resources", ()), *effect.references])),
     }
     made.pop("error", None)
     made.pop("next_at", None)
@@ -90,6 +90,7 @@ def told(body: dict[str, Any], arrival: Arrival, effect: Effect, now: int) -> di
         made["error"] = error_part(effect.fault)
     if "settled" in body or "error" in body:  # not the first time: what it came to before is kept
         before = {"at": body.get("settled", body.get("received", "")), "fault": body.get("error", {}).get("code", "")}
+        before["state"] = ""  # not kept then
         again = {"at": made["settled"], "fault": effect.fault.code if effect.fault else "", "state": effect.state}
         made["history"] = [*(body.get("history") or [before]), again][-MOST_HISTORY:]
     return made
