@@ -27,7 +27,16 @@ LINKS = {
     "RelatedPerson": ("patient", ""),
     "Specimen": ("subject", ""),
     **dict.fromkeys(
-        ("Appointment", "Device", "DeviceMetric", "Location", "Organization", "Practitioner", "PractitionerRole"),
+        (
+            "Appointment",
+            "Device",
+            "DeviceMetric",
+            "Location",
+            "Organization",
+            "Practitioner",
+            "PractitionerRole",
+            "Provenance",
+        ),
         ("", ""),
     ),
 }
@@ -111,6 +120,8 @@ def entry(resource: Resource, patient: str, encounter: str | None) -> Entry:
     if type == "Appointment":
         others = [p for p in resource.get("participant", ()) if not _is_patient(p)]
         linked["participant"] = [{"actor": {"reference": patient}, "status": "accepted"}, *others]
+    elif type == "Provenance":
+        linked["target"] = [{"reference": one} for one in (patient, encounter) if one]
     elif type == "DocumentReference" and encounter:
         linked["context"] = {**resource.get("context", {}), "encounter": [{"reference": encounter}]}
     return Entry("PUT", f"{type}/{resource['id']}", linked)

@@ -20,7 +20,7 @@ RPPS = {"system": "urn:oid:1.2.250.1.71.4.2.1", "value": "10001"}
 async def made(*segments: str, trigger: str = "A01", stay: str = "", **more: str) -> dict[str, list[Resource]]:
     """Return what one message stores, by type, each found to be valid."""
     types = ("Patient", "Encounter", "RelatedPerson", "AllergyIntolerance", "Condition", "Coverage", "Procedure",
-             "CareTeam", "Consent", "Observation")  # fmt: skip
+             "CareTeam", "Consent", "Observation", "Provenance")  # fmt: skip
     async with hub() as core:
         await take(core, event(trigger, 5, *segments, stay=stay or pv1("V1"), **more))
         found = {type: await find(core, type) for type in types}
@@ -98,6 +98,24 @@ async def test_a_protected_visit_is_restricted_until_it_is_not() -> None:
         await take(core, event("A08", 2, segment("PV2", f22="N"), stay=pv1("V1")))
         (stay,) = await find(core, "Encounter")
         assert "security" not in stay["meta"]
+
+
+async def test_who_did_it_why_and_when_is_a_provenance_of_patient_and_stay() -> None:
+    text = event("A01", 5, stay=pv1("V1"))
+    said = "|".join(["EVN", "", "20261120080500", "", "02", DOCTOR, "20261120080000", "CHU"])
+    async with hub() as core:
+        await take(core, text.replace("EVN||20261120080500", said))
+        (found,), (stay,), (patient,) = [await find(core, type) for type in ("Provenance", "Encounter", "Patient")]
+    assert [i for i in validate(found) if i.severity in ("error", "fatal")] == []
+    assert found["recorded"] == "2026-11-20T08:05:00+01:00"
+    assert found["occurredDateTime"] == "2026-11-20T08:00:00+01:00"
+    assert [t["reference"] for t in found["target"]] == [f"Patient/{patient['id']}", f"Encounter/{stay['id']}"]
+    assert (found["agent"][0]["who"]["identifier"], found["reason"][0]["coding"][0]["code"]) == (RPPS, "TREAT")
+    assert (found["activity"]["text"], found["location"]["display"]) == ("ADT^A01", "CHU")
+
+
+async def test_an_event_that_says_no_more_than_when_it_was_recorded_makes_no_provenance() -> None:
+    assert (await made())["Provenance"] == []
 
 
 async def test_account_and_episode_are_named() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from adapters.hl7.context import Context
-from adapters.hl7.draft import Kind, Person, Visit
+from adapters.hl7.draft import Kind, Person, Visit, Wanted
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
-from adapters.hl7.maps import french, zbe
+from adapters.hl7.maps import evn, french, zbe
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.maps.pv2 import PV2_TO_ENCOUNTER
 from adapters.hl7.maps.pv2 import USED as PV2_USED
@@ -40,7 +41,8 @@ def only_patient(root: Group) -> Segment:
 
 def read_admission(context: Context, root: Group, what: Kind, message: str) -> tuple[Person, ...]:
     """Read an ADT message about one patient and, but for identity messages, one stay."""
-    return (read_stay(context, list(root.walk()), only_patient(root), what),)
+    segments = list(root.walk())
+    return (with_event(context, segments, read_stay(context, segments, only_patient(root), what), what, message),)
 
 
 def read_identity(context: Context, root: Group, what: Kind, message: str) -> tuple[Person, ...]:
@@ -48,7 +50,17 @@ def read_identity(context: Context, root: Group, what: Kind, message: str) -> tu
     person = read_person(context, only_patient(root), leads=True)
     for pv1 in segments_of(root, "PV1"):
         context.take(pv1, frozenset({1, 2}))
-    return (patient_parts.with_parts(context, list(root.walk()), person, None),)
+    segments = list(root.walk())
+    person = patient_parts.with_parts(context, segments, person, None)
+    return (with_event(context, segments, person, what, message),)
+
+
+def with_event(context: Context, segments: list[Segment], person: Person, what: Kind, message: str) -> Person:
+    """Return a person with the Provenance of the event, where EVN says who did it, why, when or where."""
+    found = [one for one in segments if one.name == "EVN"][:1]
+    made = [(evn.provenance(context, one, segments, what, message), one) for one in found]
+    wanted = [Wanted(resource, one) for resource, one in made if resource]
+    return replace(person, wanted=(*person.wanted, *wanted))
 
 
 def read_stay(context: Context, segments: list[Segment], pid: Segment, what: Kind) -> Person:
