@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 
-from adapters.devices import account, presence, webhook
+from adapters.devices import account, oversight, presence, webhook
 from adapters.devices.broker import broker_of
 from adapters.devices.intake import Intake
 from adapters.devices.publication import Publications
@@ -98,7 +98,7 @@ def open_webhooks(core: Core, intake: Intake, settings: Any) -> Transports:
 
     return Transports(
         (Task("device-webhooks", puller.run),),
-        (webhook.make_router(core, webhooks),),
+        (webhook.make_router(core, webhooks), oversight.make_router(core, webhooks)),
         (Eraser(webhook.KIND, webhook.holds), Eraser(account.KIND, account.holds)),
         (start,),
         metrics,

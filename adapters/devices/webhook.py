@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.devices import account, reason, signature
@@ -23,9 +23,10 @@ from adapters.devices.reading_json import is_text
 from adapters.devices.vendor import Vendor
 from adapters.devices.withings import ENDING, Notification, read_notification
 from fhir_server import gate
-from fhir_server.errors import BadRequest, Forbidden, NotSupported, TooLarge, Unauthorized
+from fhir_server.errors import BadRequest, Forbidden, NotSupported, Unauthorized
 from fhir_server.interface import Core, Erasure, Writing
 from fhir_server.model import Record
+from fhir_server.pages.form import read_body
 
 KIND: Final = "device-webhook"
 PENDING: Final = "pending"  # to be asked for
@@ -137,6 +138,20 @@ class Webhooks:
         await self._core.transact(self.tenant(vendor), work)
         self._wake()
 
+    async def end(self, vendor: Vendor, user: str) -> bool:
+        """End an account: its tokens go; return whether there was one."""
+
+        async def work(writing: Writing) -> bool:
+            known = await account.find(writing, account_key(vendor.name, user))
+            if known is None:
+                return False
+            await account.put(writing, account.ended(known))
+            await self._end(writing, known.key)
+            return True
+
+        was_there: bool = await self._core.transact(self.tenant(vendor), work)
+        return was_there
+
 
 def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
     """Return the routes of webhooks."""
@@ -146,7 +161,12 @@ def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
         """Take a vendor's notification: 200 once it is stored; 401 where its signature does not hold."""
         vendor = webhooks.vendor(request.path_params["vendor"])
         key = request.path_params.get("key", "")
-        await webhooks.take(vendor, request.headers, await _body(request), key=key)
+        await webhooks.take(
+            vendor,
+            request.headers,
+            await _body(request),
+            key=key,
+        )
         return Response(headers={"Cache-Control": "no-store"})
 
     async def answer_check(request: Request) -> Response:
@@ -190,14 +210,4 @@ def _link(body: Any, now: int) -> tuple[str, str, Tokens]:
 
 
 async def _body(request: Request) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BODY:
-                raise TooLarge("A notification has at most 65,536 bytes.")
-            parts.append(part)
-    except ClientDisconnect:
-        raise BadRequest("The body was cut off.") from None
-    return b"".join(parts)
+    return await read_body(request, MAX_BODY, "A notification has at most 65,536 bytes.")

@@ -202,6 +202,8 @@ def test_of_a_device_that_somebody_waits_for_going_offline_is_a_signal(broker: M
             before = statuses(fed, state.decode())
             gateway.publish(f"dev/default/gw-1/{bed.value}/status", state, retain=True)
             eventually(lambda: statuses(fed, state.decode()) > before)  # noqa: B023 - it is asked at once
+    listed = fed.request("GET", "/devices/presence").json()["presence"]
+    assert [row["status"] for row in listed if row["device"] == bed.value] == ["offline"]
     (entry,) = fed.search(query)["entry"]
     assert entry["resource"]["author"] == {"reference": bed.device}
     assert "hors ligne" in entry["resource"]["detail"]

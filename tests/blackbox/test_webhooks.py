@@ -181,6 +181,34 @@ def test_a_body_beyond_its_bound_is_refused(called: RunningHub) -> None:
     assert called.http.post("/devices/webhooks/withings", content=b"x" * 65_537).status_code == 413
 
 
+def account_of(vendor: Vendor) -> dict[str, object]:
+    listed = vendor.hub.request("GET", "/devices/accounts").json()["accounts"]
+    found: dict[str, object] = next(each for each in listed if each["user"] == vendor.user)
+    return found
+
+
+def test_the_operator_sees_accounts_without_their_tokens_and_ends_them(vendor: Vendor) -> None:
+    vendor.link()
+    shown = account_of(vendor)
+    assert shown | {"seq": 0, "polled": ""} == {
+        **{"seq": 0, "vendor": "withings", "user": vendor.user, "state": "linked", "polled": ""},
+        **{"failures": 0, "waiting": 0},
+    }
+    body = {"vendor": "withings", "user": vendor.user}
+    statuses = [
+        vendor.hub.request("POST", "/devices/accounts/end", json=each, token=token).status_code
+        for each, token in (
+            ({**body, "user": "nobody"}, ""),
+            ({"user": vendor.user}, ""),
+            (body, vendor.hub.token("system/*.r", actor="Practitioner/1")),
+            (body, ""),
+        )
+    ]
+    assert (statuses, account_of(vendor)["state"]) == ([404, 400, 403, 204], "ended")
+    vendor.notify()
+    assert account_of(vendor)["waiting"] == 1
+
+
 def test_of_a_person_who_is_erased_no_account_is_left(vendor: Vendor) -> None:
     vendor.link()
     vendor.notify(action="unlink")

@@ -17,6 +17,7 @@ from adapters.devices.arrival import first_arrival
 from adapters.devices.intake import Intake
 from adapters.devices.publication import Publication, Publications
 from adapters.devices.pull import KEPT_US, LEASE_US, Puller
+from adapters.devices.release import Release
 from adapters.devices.vendor import Vendor
 from adapters.devices.webhook import DONE, KIND, PENDING, Webhooks
 from fhir_server import gate
@@ -141,6 +142,18 @@ async def test_a_payload_that_breaks_a_reader_is_kept_aside_and_comes_no_more(
     (row,) = await rows(core, quarantine.KIND)
     assert gate.load(row.body)["reason"] == "payload-malformed"
     assert "ZeroDivisionError" in caplog.text and "a value of the payload" not in caplog.text
+
+
+async def test_what_came_by_a_way_that_is_not_its_own_becomes_no_reading_by_being_tried_again(
+    core: Core, patient: str
+) -> None:
+    payload = json.dumps([{"n": f"{DEVICE}:8867-4", "u": "/min", "v": 72, "t": 1_799_999_000}]).encode()
+    await publications(core).take(Publication("dev/default/gw-1/another/obs", payload))
+    (row,) = await rows(core, quarantine.KIND)
+    release = Release(core, Intake(core, ZoneInfo("UTC")), "test")
+    assert await release.again("default", row) is None
+    assert await observations(core) == []
+    assert gate.load((await rows(core, quarantine.KIND))[0].body)["reason"] == "identity-mismatch"
 
 
 async def test_a_device_behind_two_gateways_is_one_and_its_gateway_is_kept(core: Core, patient: str) -> None:
