@@ -6,14 +6,15 @@ patient, with a DocumentReference by which it is found; the report points to it.
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from typing import Final, NamedTuple
 
-from adapters.hl7 import values
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, coded
 from adapters.hl7.ids import unique
 from adapters.hl7.position import Told
-from adapters.hl7.tokens import Segment
+from adapters.hl7.tokens import Segment, part
 from adapters.hl7.wanted import Wanted
 
 LARGE: Final = 256 * 1024
@@ -23,6 +24,22 @@ DOCUMENT_STATUS: Final = {"P": "preliminary", "R": "preliminary", "S": "prelimin
 """OBX-11 -> docStatus of a document beside its report. Ours."""
 
 
+MEDIA: Final = {
+    "PDF": "application/pdf", "JPEG": "image/jpeg", "JPG": "image/jpeg", "PNG": "image/png", "TIFF": "image/tiff",
+    "GIF": "image/gif", "XML": "application/xml", "HTML": "text/html", "RTF": "application/rtf",
+    "DICOM": "application/dicom",
+    "PLAIN": "text/plain", "TEXT": "text/plain", "CDA": "application/xml", "X-HL7-CDA-LEVEL-ONE": "application/xml",
+}  # fmt: skip
+"""ED.3 (subtype) -> media type. Ours."""
+
+SIGNS: Final = {
+    "JVBERi": "application/pdf", "/9j/": "image/jpeg", "iVBORw0KGgo": "image/png", "R0lGOD": "image/gif",
+    "SUkqA": "image/tiff", "TU0AK": "image/tiff", "e1xydG": "application/rtf",
+}  # fmt: skip
+"""Begin of data in base64 -> media type: signatures of the formats (PDF, JPEG, PNG, GIF, TIFF, RTF). XML is not told by
+its begin: what kind of XML it is (CDA, say) is the sender's to tell."""
+
+
 class Attached(NamedTuple):
     """What became of a document: as the report holds it, and what is stored beside."""
 
@@ -30,9 +47,49 @@ class Attached(NamedTuple):
     beside: tuple[Wanted, ...] = ()
 
 
+def attachment(context: Context, obx: Segment) -> Json | None:
+    """Return OBX-5 of type ED or RP as an Attachment. Source: ED[Attachment], RP[Attachment].
+
+    Data in another encoding than base64 is encoded; the media type is what the data begin with (`SIGNS`), else that
+    of ED.3, else of ED.2.
+    """
+    if len(obx.repetitions(5)) > 1:
+        context.note(obx, 5, "repetition-not-used")
+    parts = obx.first(5)
+    pointer = obx.text(2) == "RP"
+    main, subtype = (part(parts, 3), part(parts, 4)) if pointer else (part(parts, 2), part(parts, 3))
+    media = MEDIA.get(subtype.upper()) or (f"{main.lower()}/{subtype.lower()}" if main and subtype else "")
+    made: Json = {"contentType": media} if re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", media) else {}
+    if pointer:
+        url = part(parts, 1)
+        return {**made, "url": url} if url and not re.search(r"\s", url) else None
+    encoding, data = part(parts, 4), part(parts, 5)
+    if encoding.upper() == "BASE64":
+        data = "".join(data.split())
+        if not re.fullmatch(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", data):
+            context.note(obx, 5, "base64-malformed")
+            return None
+    elif encoding.upper() == "HEX":
+        try:
+            data = b64encode(bytes.fromhex(data)).decode()
+        except ValueError:
+            context.note(obx, 5, "hex-malformed")
+            return None
+    else:
+        data = b64encode(data.encode()).decode()
+    if not data:
+        return None
+    told = next((kind for sign, kind in SIGNS.items() if data.startswith(sign)), "")
+    if told and told != media:
+        if media:
+            context.note(obx, 5, "media-type-corrected")
+        made = {"contentType": told}
+    return {"contentType": "application/octet-stream", **made, "data": data}
+
+
 def titled(context: Context, obx: Segment) -> Json | None:
     """Return OBX-5 as an Attachment with the text of OBX-3 as its title."""
-    made = values.attachment(context, obx)
+    made = attachment(context, obx)
     if made is None:
         context.note(obx, 5, "attachment-not-used")
         return None

@@ -37,6 +37,7 @@ class Report:
     report: Json | None
     observations: list[Json] = field(default_factory=list)
     segment: Segment | None = None  # the OBR
+    rows: list[Segment] = field(default_factory=list)  # the OBX that each of the observations is of
     further: list[Wanted] = field(default_factory=list)  # the order, its specimens, documents
 
 
@@ -67,7 +68,8 @@ def read_order(context: Context, group: Group, patient: tuple[str, str], message
     made.further += specimens
     forms = _documents(context, ordered, key, made)
     section = obr.text(24) if obr is not None else ""
-    made.observations = read_observations(context, ordered, key, observed, section, specimens)
+    results = results_of(context, ordered, key, observed, section, specimens)
+    made.observations, made.rows = [one.observation for one in results], [one.obx for one in results]
     request = ""
     if orc is not None or "PLAC" in numbers:
         wanted = requesting.read_request(context, ordered, numbers, whose, message)
@@ -98,10 +100,10 @@ def _documents(context: Context, ordered: Ordered, key: tuple[str, ...], made: R
     return forms
 
 
-def read_observations(
+def results_of(
     context: Context, ordered: Ordered, key: tuple[str, ...], observed: str, section: str = "",
     specimens: Sequence[Wanted] = (),
-) -> list[Json]:  # fmt: skip
+) -> list[Result]:  # fmt: skip
     """Convert the results of an order, with their ids.
 
     Args:
@@ -165,7 +167,7 @@ def _order_key(
     return (context.facility_system, f"time {observed}", code) if observed else (context.facility_system, message, code)
 
 
-def _identified(context: Context, results: Sequence[Result], key: tuple[str, ...]) -> list[Json]:
+def _identified(context: Context, results: Sequence[Result], key: tuple[str, ...]) -> list[Result]:
     made = []
     for obx, observation in results:
         code = (
@@ -174,7 +176,7 @@ def _identified(context: Context, results: Sequence[Result], key: tuple[str, ...
             else obx.raw(3).partition(obx.syntax.delimiters.component)[0]
         )
         own = ("Observation", *key, code, obx.raw(4), observation.get("effectiveDateTime", ""))
-        made.append({**observation, "id": unique(context, obx, own)})
+        made.append(Result(obx, {**observation, "id": unique(context, obx, own)}))
     return made
 
 

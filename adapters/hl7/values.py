@@ -8,7 +8,6 @@ rows of OBX-5; "ours" in the docstrings where it leaves a choice.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -132,13 +131,6 @@ CONVERTERS: Final[dict[str, Converter]] = {
 
 TEXTS: Final = frozenset({"ST", "TX", "FT"})
 ATTACHED: Final = frozenset({"ED", "RP"})
-MEDIA: Final = {
-    "PDF": "application/pdf", "JPEG": "image/jpeg", "JPG": "image/jpeg", "PNG": "image/png", "TIFF": "image/tiff",
-    "GIF": "image/gif", "XML": "application/xml", "HTML": "text/html", "RTF": "application/rtf",
-    "DICOM": "application/dicom",
-    "PLAIN": "text/plain", "TEXT": "text/plain", "CDA": "application/xml", "X-HL7-CDA-LEVEL-ONE": "application/xml",
-}  # fmt: skip
-"""ED.3 (subtype) -> media type. Ours."""
 
 
 def readable(obx: Segment) -> str:
@@ -149,9 +141,12 @@ def readable(obx: Segment) -> str:
 
 
 def absent(obx: Segment) -> Json:
-    """Return why there is no value."""
+    """Return why there is no value: by OBX-11, with the words of OBX-32."""
     reason = ABSENT_BY_STATUS.get(obx.text(11), "unknown")
-    return {"dataAbsentReason": {"coding": [{"system": ABSENT, "code": reason}]}}
+    made: Json = {"coding": [{"system": ABSENT, "code": reason}]}
+    if text := obx.text(32, 9) or obx.text(32, 2) or obx.text(32):
+        made["text"] = text
+    return {"dataAbsentReason": made}
 
 
 def value(context: Context, obx: Segment) -> Json:
@@ -182,33 +177,3 @@ def _text(context: Context, obx: Segment, kind: str) -> Json:
         context.note(obx, 2, "value-type-as-text", kind)
     text = "\n".join(obx.texts(5)) if kind in TEXTS else readable(obx)
     return {"valueString": text} if text.strip() else absent(obx)
-
-
-def attachment(context: Context, obx: Segment) -> Json | None:
-    """Return OBX-5 of type ED or RP as an Attachment. Source: ED[Attachment], RP[Attachment].
-
-    Data in another encoding than base64 is encoded; the media type is that of ED.3, else of ED.2.
-    """
-    parts = obx.first(5)
-    pointer = obx.text(2) == "RP"
-    main, subtype = (part(parts, 3), part(parts, 4)) if pointer else (part(parts, 2), part(parts, 3))
-    media = MEDIA.get(subtype.upper()) or (f"{main.lower()}/{subtype.lower()}" if main and subtype else "")
-    made: Json = {"contentType": media} if re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", media) else {}
-    if pointer:
-        url = part(parts, 1)
-        return {**made, "url": url} if url and not re.search(r"\s", url) else None
-    encoding, data = part(parts, 4), part(parts, 5)
-    if encoding.upper() == "BASE64":
-        data = "".join(data.split())
-        if not re.fullmatch(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", data):
-            context.note(obx, 5, "base64-malformed")
-            return None
-    elif encoding.upper() == "HEX":
-        try:
-            data = b64encode(bytes.fromhex(data)).decode()
-        except ValueError:
-            context.note(obx, 5, "hex-malformed")
-            return None
-    else:
-        data = b64encode(data.encode()).decode()
-    return {"contentType": "application/octet-stream", **made, "data": data} if data else None

@@ -15,7 +15,7 @@ from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.messages.about import named, only_patient, visit_of
 from adapters.hl7.position import Ordered, arrange
-from adapters.hl7.results import read_observations
+from adapters.hl7.results import results_of
 from adapters.hl7.tokens import Segment
 from adapters.hl7.wanted import Wanted
 
@@ -74,14 +74,13 @@ def _read_order(context: Context, ordered: Ordered, person: Person, message: str
     request = requesting.read_request(context, ordered, numbers, whose, message)
     key = (*whose, "order", request.resource["id"])
     specimens = requesting.read_specimens(context, ordered, key, whose)
-    observations = read_observations(context, ordered, key, "", obx_map.ANSWERS, specimens)
+    told = results_of(context, ordered, key, "", obx_map.ANSWERS, specimens)
     if specimens:
         request.resource["specimen"] = [_reference(one.resource) for one in specimens]
-    if observations:
+    if told:
         given = request.resource.get("supportingInfo", [])
-        request.resource["supportingInfo"] = [*given, *map(_reference, observations)]
-    told = [Wanted(one, request.segment) for one in observations]
-    return [*specimens, *told, request]
+        request.resource["supportingInfo"] = [*given, *(_reference(one.observation) for one in told)]
+    return [*specimens, *(Wanted(one.observation, one.obx) for one in told), request]
 
 
 def _reference(resource: dict[str, object]) -> dict[str, str]:

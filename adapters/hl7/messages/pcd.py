@@ -55,10 +55,10 @@ class Parts(NamedTuple):
 def is_from_device(root: Group) -> bool:
     """Whether a message says that it follows PCD-01: in MSH-21, else by MDC codes in a tree of OBX-4."""
     for segment in root.walk():
-        if segment.name == "MSH" and any(text.startswith(PROFILES) for text in segment.texts(21)):
+        if segment.name == "MSH" and segment.raw(21) and any(t.startswith(PROFILES) for t in segment.texts(21)):
             return True
         if segment.name == "OBX":
-            return segment.text(3, 3) == "MDC" and "." in segment.text(4)
+            return "MDC" in segment.raw(3) and segment.text(3, 3) == "MDC" and "." in segment.text(4)
     return False
 
 
@@ -96,6 +96,7 @@ def read_device_order(context: Context, group: Group, patient: tuple[str, str], 
         time = leaf.time or message
         id = unique(context, leaf.told.segment, ("Observation", "device", *own, ".".join(leaf.path), time))
         made.observations.append({**whole, "id": id})
+        made.rows.append(leaf.told.segment)
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapters.hl7 import parents
 from adapters.hl7.context import Context
 from adapters.hl7.draft import Kind, Person
 from adapters.hl7.faults import Fault, Place, Refused
@@ -22,6 +23,7 @@ def read_results(context: Context, root: Group, what: Kind, message: str) -> tup
             raise Refused(Fault("100", Place("PID"), "Results have no patient."))
         person = read_person(context, pid, leads=False)
         reports = tuple(read(context, g, person.key, message) for g in part.groups("ORDER_OBSERVATION"))
+        parents.tie(context, reports)
         visit = linked_visit(context, pid, inside[0])
         further = tuple(wanted for report in reports for wanted in report.further)
         people.append(Person(person.key, pid, person.stated, False, visit, reports, further))

@@ -17,7 +17,7 @@ from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.maps import rxa as rxa_map
 from adapters.hl7.messages.about import named, only_patient, visit_of
 from adapters.hl7.position import arrange
-from adapters.hl7.results import read_observations
+from adapters.hl7.results import results_of
 from adapters.hl7.tokens import Segment
 from adapters.hl7.wanted import Wanted
 
@@ -82,7 +82,7 @@ def _told(context: Context, segments: Sequence[Segment], key: tuple[str, ...], i
     """Return the OBX as Observations, parts of their vaccination where they follow one."""
     ordered = arrange(segments)
     made = []
-    for told, one in zip(ordered.results, read_observations(context, ordered, key, "", obx_map.ANSWERS), strict=False):
+    for obx, one in results_of(context, ordered, key, "", obx_map.ANSWERS):
         whole = {**one, "partOf": [{"reference": f"Immunization/{immunization}"}]} if immunization else one
-        made.append(Wanted(whole, told.segment))
+        made.append(Wanted(whole, obx))
     return made
