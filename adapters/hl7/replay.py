@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from adapters.hl7.arrival import Arrival, read
@@ -43,6 +43,9 @@ MOST_DIFFERENCES: Final = 50  # of one resource that a report lists
 
 Channels = Callable[[str], Channel]
 """Name of a channel -> the channel, with today's authorities."""
+
+
+_PRECISION: Final = timedelta(milliseconds=1)  # of the times that records hold
 
 
 class _Undo(Exception):
@@ -351,7 +354,7 @@ class _Watch:
         if changed is None:
             return False
         reference = f"{resource['resourceType']}/{resource['id']}"
-        if reference in self._own and self._settled is not None and changed <= self._settled:
+        if reference in self._own and self._settled is not None and changed - self._settled < _PRECISION:
             return False
         return told_at is None or changed > told_at
 
