@@ -255,6 +255,8 @@ class Session:
             self._tickets.clear()
             client.disconnect()
             await asyncio.shield(asyncio.to_thread(client.loop_stop))
+            # The callbacks hold the client: without them it, and its sockets, go at once.
+            client.on_connect = client.on_subscribe = client.on_disconnect = client.on_message = None
 
 
 def _end_with(ended: asyncio.Future[str], why: str) -> None:
