@@ -17,7 +17,6 @@ from adapters.devices.observation import Filing, code_of, frame
 from adapters.devices.reading import Media
 from fhir_server.model import Resource
 
-MOST: Final = 8_388_608  # bytes of one picture or sound
 TYPE: Final = "http://terminology.hl7.org/CodeSystem/media-type"
 
 _TYPES: Final[Mapping[str, str]] = MappingProxyType({"image": "image", "video": "video"})

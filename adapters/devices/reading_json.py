@@ -20,7 +20,7 @@ from fhir_server import gate
 MAX_COMPONENTS: Final = 20
 MAX_TEXT: Final = 256  # characters of an identifier, a code, a unit, an id
 MAX_TYPES: Final = 10
-MAX_POINTS: Final = 1_000_000  # samples of one wave
+MAX_POINTS: Final = 300_000  # samples of one wave: 20 minutes at 250 Hz
 MAX_DIMENSIONS: Final = 16
 MDC: Final = "urn:iso:std:iso:11073:10101"
 LOINC: Final = "http://loinc.org"
@@ -42,6 +42,8 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+_POINT: Final = r"(?:-?(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,29})?(?:[eE][+-]?[0-9]{1,3})?|[EUL])"
+_POINTS: Final = re.compile(f"{_POINT}(?: {_POINT})*+", re.ASCII)
 _TYPE: Final = re.compile(r"(audio|image|video)/[a-z0-9.+-]{1,60}", re.ASCII)
 _COMMON: Final = frozenset({"system", "code", "at", "end", "id", "status", "types"})
 _NUMBER: Final = ("value", "absent", "sfloat", "float")
@@ -183,23 +185,23 @@ def _wave(value: Any) -> Wave:
 
 def _data(value: Any) -> tuple[str, ...]:
     """Return samples as texts; given as R4 writes them (one text) or as a list of numbers."""
-    _need(isinstance(value, str | list))
+    _need(isinstance(value, str | list) and bool(value))
     if isinstance(value, list):
         _need(len(value) <= MAX_POINTS)
-        data = tuple(item if item in ("E", "U", "L") else _text_of(item) for item in value)
-    else:
-        data = tuple(value.split(" "))
-        _need(len(data) <= MAX_POINTS)
-        _need(all(text in ("E", "U", "L") or _DECIMAL.fullmatch(text) for text in data), reason.VALUE_UNREADABLE)
-    _need(bool(data))
-    return data
+        return tuple(_text_of(item) for item in value)
+    _need(value.count(" ") < MAX_POINTS)
+    _need(_POINTS.fullmatch(value), reason.VALUE_UNREADABLE)
+    return tuple(value.split(" "))
 
 
 def _text_of(value: Any) -> str:
-    number = decimal_of(value)
-    if number is None or isinstance(value, str):
-        raise _Unfit(reason.VALUE_UNREADABLE)
-    return gate.write({"v": number}).decode()[5:-1]
+    if isinstance(value, Decimal):
+        return value.text if isinstance(value, gate.Written) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and value in ("E", "U", "L"):
+        return value
+    raise _Unfit(reason.VALUE_UNREADABLE)
 
 
 def _media(value: Any) -> Media:
