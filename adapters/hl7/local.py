@@ -23,6 +23,7 @@ class Local:
 
 NOTHING_LOCAL: Final = Local()
 QUERY: Final = "ConceptMap?status=active"
+NEWEST: Final = "ConceptMap?_sort=-_lastUpdated&_count=1"
 
 PROFILE: Final = "hl7-profile"
 """Kind of the records that hold profiles: the key is the sender, `MSH-3.1|MSH-4.1`."""
@@ -39,6 +40,7 @@ class Locals:
         self._core = core
         self._maps: dict[str, dict[str, Resource]] = {}  # tenant -> id -> a map that some sender's messages use
         self._profiles: dict[str, dict[str, tuple[int, Any]]] = {}  # tenant -> sender -> when it changed, the profile
+        self._newest: dict[str, tuple[str, str]] = {}  # tenant -> id and version of the ConceptMap written last
         self._known: dict[str, Local] = {}  # what was made of them; absent after a change, until it is asked for
 
     async def of(self, tenant: str) -> Local:
@@ -57,16 +59,22 @@ class Locals:
     async def load(self, tenant: str) -> None:
         """Read all of it anew."""
 
-        async def work(asking: Asking) -> dict[str, Resource]:
-            return {one["id"]: one for one in await asking.find(QUERY) if codes.is_for_senders(one)}
+        async def work(asking: Asking) -> tuple[dict[str, Resource], tuple[str, str]]:
+            newest = await _newest(asking)
+            return {one["id"]: one for one in await asking.find(QUERY) if codes.is_for_senders(one)}, newest
 
-        self._maps[tenant] = await self._core.ask(tenant, work)
+        self._maps[tenant], self._newest[tenant] = await self._core.ask(tenant, work)
         self._known.pop(tenant, None)
-        await self.refresh(tenant)
+        await self._read_profiles(tenant)
 
     async def refresh(self, tenant: str) -> None:
-        """Take over profiles that were learned or removed meanwhile, by a command or another process too."""
+        """Take over maps and profiles that a command or another process wrote meanwhile."""
+        if await self._core.ask(tenant, _newest) != self._newest.get(tenant):
+            await self.load(tenant)
+        else:
+            await self._read_profiles(tenant)
 
+    async def _read_profiles(self, tenant: str) -> None:
         async def work(asking: Asking) -> list[Record]:
             found: list[Record] = []
             while rows := await asking.records(PROFILE, after=found[-1].seq if found else 0, limit=PAGE):
@@ -97,3 +105,9 @@ class Locals:
             if not change.version.is_deleted and codes.is_for_senders(change.resource):
                 self._maps[tenant][change.version.id] = change.resource
             self._known.pop(tenant, None)
+
+
+async def _newest(asking: Asking) -> tuple[str, str]:
+    """Return id and version of the ConceptMap that was written last; two "" where there is none."""
+    found = await asking.find(NEWEST)
+    return (found[0]["id"], found[0]["meta"]["versionId"]) if found else ("", "")

@@ -13,7 +13,7 @@ from adapters.hl7.inbox import Inbox
 from adapters.hl7.local import PROFILE, Locals
 from adapters.hl7.log import coverage, detail, search, shipped, words
 from adapters.hl7.log.collector import Collector
-from adapters.hl7.log.entry import Entry
+from adapters.hl7.log.entry import Entry as LogEntry
 from adapters.hl7.log.search import LAST, Page, Wanted
 from adapters.hl7.maps import tables
 from adapters.hl7.record import RECEIVED, STATES
@@ -21,6 +21,7 @@ from fhir_server import gate
 from fhir_server.app import opened
 from fhir_server.errors import NotFound
 from fhir_server.interface import Asking, Core, Writing
+from fhir_server.model import Change, Entry
 from fhir_server.settings import Settings
 from tests.hl7_messages import CHANNEL, adt, header, message, obx, oru, pid, pv1
 
@@ -179,7 +180,7 @@ async def test_an_account_is_of_bounded_size(core: Core) -> None:
     account = coverage.Account()
     for n in range(coverage.MOST_KEYS + 100):
         body = {"unmapped": [["OBX-3", "s", f"c{n}", 1]], "issues": [{"path": f"Z{n:03d}[1]", "rule": "segment-local"}]}
-        account.add(Entry(cast(Any, type("R", (), {"state": "applied"})()), {**body, "unused": [f"Z{n}"]}))
+        account.add(LogEntry(cast(Any, type("R", (), {"state": "applied"})()), {**body, "unused": [f"Z{n}"]}))
     assert account.unmapped[coverage.REST, "", ""] == 100
     assert max(len(account.unmapped), len(account.rules), len(account.unused)) == coverage.MOST_KEYS + 1
     again = coverage.Account.of_json(gate.load(gate.write(account.to_json())))
@@ -206,6 +207,31 @@ async def test_a_profile_that_was_learned_elsewhere_is_taken_over(core: Core) ->
     await core.transact("default", put)
     await known.refresh("default")
     assert list(known.known("default").profiles) == ["DPI|CHU TEST"]
+
+
+async def test_maps_follow_each_write_here_and_elsewhere(core: Core) -> None:
+    here, elsewhere = Locals(core), Locals(core)
+    await here.load("default")
+    await elsewhere.load("default")
+    group = {"source": "L", "target": "http://loinc.org", "element": [{"code": "FC", "target": [
+        {"code": "8867-4", "equivalence": "equal"}]}]}  # fmt: skip
+    resource = {"resourceType": "ConceptMap", "id": "m1", "status": "active", "group": [group]}
+
+    def answers(known: Locals) -> int:
+        return len(known.known("default").codes.answer("X", ("L",), "FC").targets)
+
+    for status, expected in (("active", 1), ("retired", 0), ("active", 1)):
+        actor = core.internal("default", "test")
+        (outcome,) = await core.submit([Entry("PUT", "ConceptMap/m1", {**resource, "status": status})], actor=actor)
+        assert outcome.version is not None
+        await here.changed("default", [Change(outcome.version, gate.load(outcome.version.body), None)])
+        assert answers(here) == expected
+        await elsewhere.refresh("default")
+        assert answers(elsewhere) == expected
+    (outcome,) = await core.submit([Entry("DELETE", "ConceptMap/m1")], actor=core.internal("default", "test"))
+    assert outcome.version is not None
+    await here.changed("default", [Change(outcome.version, resource, None)])
+    assert answers(here) == 0
 
 
 # --- one message ---------------------------------------------------------------------------------------------
