@@ -305,3 +305,16 @@ def test_shared_definitions_are_cut_to_the_type() -> None:
     assert patient is not None
     assert patient.targets == ("Patient",)
     assert parameter("Patient", "_text") is None
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        pytest.param({"reference": "Patient/7"}, ("7",), id="a patient's file is the patient's"),
+        pytest.param({"reference": "Practitioner/7"}, (), id="a file of somebody else is of no patient"),
+        pytest.param(None, (), id="a file without a context is of no patient"),
+    ],
+)
+def test_a_binary_belongs_to_the_patient_of_its_security_context(context: Any, expected: tuple[str, ...]) -> None:
+    binary = {"resourceType": "Binary", "contentType": "text/plain", "data": "eA=="}
+    assert index({**binary, "securityContext": context} if context else binary).owners == expected
