@@ -58,7 +58,7 @@ def test_what_was_not_stored_when_the_hub_was_killed_comes_again(broker: Mosquit
 @pytest.mark.parametrize("_", [pytest.param(None, id=f"{POINT_47}, in the middle of a burst: once stored")])
 def test_a_burst_cut_by_a_kill_is_stored_once(broker: Mosquitto, fed: RunningHub, _: None) -> None:
     bed = Bedside(fed)
-    count = 10 * COUNT
+    count = 5 * COUNT
     with Gateway(broker) as gateway:
         for number in range(count):
             gateway.client.publish(f"dev/default/gw-1/{bed.value}/obs", bed.message(number), qos=1)

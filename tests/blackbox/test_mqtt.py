@@ -238,6 +238,24 @@ def test_an_event_does_not_wait_behind_readings(broker: Mosquitto, fed: RunningH
     assert done < count
 
 
+def test_nothing_of_a_payload_or_topic_stands_in_the_log_or_the_metrics(broker: Mosquitto, fed: RunningHub) -> None:
+    bed = Bedside(fed, value="ZqMarked")
+    before = len(kept_aside(fed))
+    payloads = (
+        b'{"name":"ZqMarked"',
+        bed.message(1, value="ZqMarked"),
+        bed.message(2, unit="ZqMarked"),
+        bed.message(3),
+    )
+    with Gateway(broker) as gateway:
+        for payload in payloads:
+            gateway.publish("dev/default/gw-ZqMarked/ZqMarked/obs", payload)
+        gateway.publish("dev/ZqMarked/gw/ZqMarked/obs", bed.message(4), "application/ZqMarked")
+        gateway.publish("dev/default/gw-ZqMarked/ZqMarked/status", b"ZqMarked")
+        eventually(lambda: len(kept_aside(fed)) == before + 5 and bed.count() == 1)
+    assert "ZqMarked" not in fed.logged() + fed.http.get("/metrics").text
+
+
 class Authority:
     """Makes certificates."""
 
