@@ -7,7 +7,7 @@ would happen must not be committed.
 
 from __future__ import annotations
 
-from adapters.hl7 import patients, stays
+from adapters.hl7 import patients, snapshots, stays
 from adapters.hl7.draft import Draft
 from adapters.hl7.planned import Plan as Plan
 from adapters.hl7.standing import place
@@ -37,6 +37,7 @@ async def plan(writing: Writing, draft: Draft, sender: str) -> Plan:
             encounter = await stays.settle(writing, draft, sender, person.visit, patient, made)
         elif person.visit:
             encounter = await stays.link(writing, person.visit, patient, made)
+        await snapshots.note_missing(writing, sender, person, patient, made)
         await place(writing, draft, sender, person, patient, encounter, made)
     await patients.tie(writing, draft, made)
     return made

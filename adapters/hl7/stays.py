@@ -131,20 +131,10 @@ def stay(
         said: The clocks that the sender ever set on the stay; None: unknown.
         course: What its movements say.
     """
-    counted = visit.stated if stated is None else stated
-    resource = replace(current, counted)
+    resource = replace(current, visit.stated if stated is None else stated)
     if course:
-        resource = {name: value for name, value in resource.items() if name not in MADE_ANEW}
-        resource |= {name: value for name, value in course.items() if name not in ("start", "end")}
-        resource["period"] = {k: v for k, v in resource.get("period", {}).items() if k != "end"}
-        if "start" in course and "period.start" not in (said or ()):
-            resource["period"]["start"] = course["start"]
-        if "end" in course:
-            resource["period"]["end"] = course["end"]
-    period: dict[str, Any] = resource.pop("period", {})
-    if "start" in period and "end" in period and is_reversed(period["start"], period["end"]):
-        made.problems.append(Problem(visit.segment.place(45).path, "period-reversed"))
-        period = {"start": period["start"]}
+        resource = _with_course(resource, course, begun="period.start" in (said or ()))
+    period = _period(resource.pop("period", {}), visit, made)
     if "class" not in resource:
         made.problems.append(Problem(visit.segment.place(2).path, "class-missing"))
         resource["class"] = UNKNOWN_CLASS
@@ -154,7 +144,26 @@ def stay(
     resource["subject"] = {"reference": patient}
     if period:
         resource["period"] = period
-    return resource if course else order.arranged(resource, order.ENCOUNTER)
+    rows = [row for row in order.ENCOUNTER if not course or row.element not in OF_MOVEMENTS]
+    return order.arranged(resource, rows)
+
+
+def _with_course(resource: Resource, course: dict[str, Any], *, begun: bool) -> Resource:
+    """Return a stay with what its movements say; they begin it where nothing else told when (`begun`)."""
+    made = {name: value for name, value in resource.items() if name not in MADE_ANEW}
+    made |= {name: value for name, value in course.items() if name not in ("start", "end")}
+    period = {name: value for name, value in resource.get("period", {}).items() if name != "end"}
+    if "start" in course and not begun:
+        period["start"] = course["start"]
+    return {**made, "period": period | ({"end": course["end"]} if "end" in course else {})}
+
+
+def _period(period: dict[str, str], visit: Visit, made: Plan) -> dict[str, str]:
+    """Return the period without an end that lies before its start."""
+    if "start" in period and "end" in period and is_reversed(period["start"], period["end"]):
+        made.problems.append(Problem(visit.segment.place(45).path, "period-reversed"))
+        return {"start": period["start"]}
+    return period
 
 
 async def link(writing: Writing, visit: Visit, patient: str, made: Plan) -> str | None:

@@ -181,8 +181,9 @@ async def test_allergies(kind: str, severity: str, category: Any, type: Any, cri
 
 async def test_an_allergy_that_a_list_no_longer_has_stays() -> None:
     async with hub() as core:
-        for minute, code in ((1, "PENI"), (2, "NOIX")):
-            await take(core, event("A08", minute, segment("AL1", f1="1", f3=code), stay=pv1("V1")))
+        for minute, code, rules in ((1, "PENI", []), (2, "PENI", []), (3, "NOIX", ["no-longer-listed"])):
+            (effect,) = await take(core, event("A08", minute, segment("AL1", f1="1", f3=code), stay=pv1("V1")))
+            assert [p.rule for p in effect.problems if p.path == "AL1[1]"] == rules
         found = await find(core, "AllergyIntolerance")
         assert {one["code"]["coding"][0]["code"] for one in found} == {"PENI", "NOIX"}
 
