@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adapters.hl7 import batch
+from adapters.hl7.charset import narrow
 from adapters.hl7.faults import Refused
 from adapters.hl7.framing import END, VT
 
@@ -39,6 +40,9 @@ def configure(actions: Any) -> None:
 
 def messages(data: bytes) -> Iterator[bytes]:
     """Yield the messages of a file: MLLP frames, or messages one after the other, each beginning with MSH."""
+    if narrow(data)[1]:  # two or four bytes a character: its bytes are left as they are
+        yield from batch.split(data).messages if batch.is_batch(data) else (data,)
+        return
     if VT in data:
         for frame in data.split(VT)[1:]:
             yield frame.partition(END[:1])[0]
@@ -53,7 +57,7 @@ def messages(data: bytes) -> Iterator[bytes]:
 def frames(data: bytes, *, each: bool) -> Iterator[bytes]:
     """Yield what is sent of a file: a batch as it is, unless its messages are to be sent one by one."""
     text = data.replace(b"\r\n", b"\r").replace(b"\n", b"\r").lstrip(b"\r ")
-    if not each and VT not in data and text.startswith(BATCH):
+    if not each and VT not in data and not narrow(data)[1] and text.startswith(BATCH):
         yield text
     else:
         yield from messages(data)
@@ -80,7 +84,7 @@ class Due(NamedTuple):
     def of(cls, frame: bytes) -> Due:
         """Tell by MSH-15 and MSH-16: AL is waited for; in original mode there is one answer."""
         controls: list[str] = []
-        for line in frame.split(b"\r"):
+        for line in narrow(frame)[0].replace(b"\n", b"\r").split(b"\r"):
             if not line.startswith(b"MSH"):
                 continue
             cells = [*line.split(line[3:4]), *[b""] * 17]
@@ -171,7 +175,7 @@ class _Exchange:
                 raise ConnectionResetError
             self._buffer += part
         frame, _, self._buffer = self._buffer.partition(END)
-        return frame.lstrip(VT).decode("utf-8", "replace")
+        return narrow(frame.lstrip(VT))[0].decode("utf-8", "replace")
 
 
 def read_answers(text: str) -> list[dict[str, str]]:

@@ -63,6 +63,37 @@ async def test_what_is_refused_is_an_operation_outcome(
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (status, code)
 
 
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        pytest.param(adt() + adt(control="C3"), ["AA", "AA"], id="two messages"),
+        pytest.param(adt().replace("||||FRA", "||AL|AL|FRA"), ["CA", "AA"], id="both answers of enhanced mode"),
+        pytest.param(adt().replace("||||FRA", "||NE|NE|FRA"), [], id="no answer is due"),
+    ],
+)
+async def test_all_answers_are_in_the_body(composed: Composed, text: str, codes: list[str]) -> None:
+    answer = await post(composed, text.encode(), "application/hl7-v2+er7")
+    assert answer.status_code == 200
+    assert [line.split("|")[1] for line in answer.text.split("\r") if line.startswith("MSA")] == codes
+
+
+@pytest.mark.parametrize(
+    ("label", "codec", "name"),
+    [
+        pytest.param("8859/15", "iso8859-15", "iso-8859-15", id="Latin-9"),
+        pytest.param("UNICODE UTF-16", "utf-16", "utf-16", id="UTF-16"),
+        pytest.param("ASCII", "cp1252", "windows-1252", id="what was guessed"),
+    ],
+)
+async def test_the_answer_is_in_the_set_of_the_message_and_says_so(
+    composed: Composed, label: str, codec: str, name: str
+) -> None:
+    text = adt().replace("UNICODE UTF-8", label).replace("CHU TEST", "HÔPITAL")
+    answer = await post(composed, text.encode(codec))
+    assert answer.headers["content-type"] == f"application/hl7-v2; charset={name}"
+    assert "HÔPITAL" in answer.content.decode(codec)
+
+
 async def test_a_message_that_cannot_be_taken_is_answered_as_hl7_says(composed: Composed) -> None:
     answer = await post(composed, b"hello")
     assert (answer.status_code, "MSA|AR|" in answer.text) == (200, True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters.hl7 import ack, batch, send
+from adapters.hl7.charset import narrow
 from adapters.hl7.connection import Limits
 from adapters.hl7.faults import Fault, Place
 from adapters.hl7.mllp import Listener
@@ -30,7 +31,7 @@ def answers(raw: bytes) -> list[bytes]:
     made = []
     for one in batch.split(raw).messages if batch.is_batch(raw) else (raw,):
         to = ack.sender_of(one)
-        code = "AA" if b"|ADT^" in one else "AE"
+        code = "AA" if b"|ADT^" in narrow(one)[0] else "AE"
         fault = Fault("101", Place("PID", 1, 3)) if code == "AE" else None
         for each in ack.due(to, code, kept=True):
             made.append(ack.write(to, each, at="2026", own_id="X", fault=fault).encode())
@@ -166,6 +167,17 @@ def test_messages_go_over_tls_to_who_has_the_right_certificate(
         assert run(file, "--to", running.address, *shown) == 2  # the certificate is localhost's
         assert "127.0.0.1" in capsys.readouterr().err
         assert run(file, "--to", f"localhost:{port}", "--tls") == 2  # signed by nobody that is known
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_a_file_in_a_wide_set_is_sent_as_it_is(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], codec: str
+) -> None:
+    data = adt().replace("DUPOND", "ਁ").encode(codec)  # a letter with the byte of a line feed in it
+    (tmp_path / "a.hl7").write_bytes(data)
+    assert run(str(tmp_path / "a.hl7"), "--to", server.address, "--json") == 0
+    assert printed(capsys) == [("C1", "AA")]
+    assert server.taken == [data]
 
 
 def test_answers_in_one_batch_are_read_one_by_one() -> None:
