@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,9 @@ def fed(broker: Mosquitto) -> Iterator[RunningHub]:
     with RunningHub(env={"PREDMP_MQTT": broker.url}) as running:
         eventually(lambda: metric(running, 'predmp_mqtt_connected{session="readings"}'))
         yield running
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "device-transports.md"
 
 
 def settled(hub: RunningHub, kind: str = "obs") -> float:
@@ -300,15 +304,13 @@ def test_over_tls_gateway_and_hub_show_certificates_and_the_gateway_writes_under
 ) -> None:
     authority = Authority(tmp_path)
     server, hub_files, gateway_files = (authority.make(name) for name in ("server", "hub", "gw-7"))
-    acl = tmp_path / "acl"
-    acl.write_text("user hub\ntopic read $share/hub/dev/#\ntopic read dev/#\npattern write dev/default/%u/#\n")
+    written, rules = re.findall(r"^```\n((?:listener|user) .*?)^```", PAGE.read_text("utf-8"), re.S | re.M)
+    files = {"cafile": authority.ca, "certfile": server[0], "keyfile": server[1], "acl_file": tmp_path / "acl"}
+    files["acl_file"].write_text(rules)
+    lines = [line.split(maxsplit=1) for line in written.splitlines()]
+    assert {*files} <= {name for name, _ in lines}
     broker = Mosquitto(
-        f"cafile {authority.ca}",
-        f"certfile {server[0]}",
-        f"keyfile {server[1]}",
-        "require_certificate true",
-        "use_identity_as_username true",
-        f"acl_file {acl}",
+        *(f"{name} {files.get(name, value)}" for name, value in lines if name not in ("listener", "persistence"))
     )
     url = f"mqtts://localhost:{broker.port}"
     env = {

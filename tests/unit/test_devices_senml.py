@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.devices import reason
 from adapters.devices.reading import DeviceName, Reading
-from adapters.devices.senml import URI, read_pack, read_stream, resolve
+from adapters.devices.senml import LABELS, URI, read_pack, read_stream, resolve
 from fhir_server import gate
 from fhir_server.errors import FhirError
 
@@ -165,3 +167,11 @@ def test_what_is_no_number_is_kept_aside_as_it_was_sent() -> None:
 def test_a_stream_may_never_have_been_closed(end: str) -> None:
     text = '[{"bn":"urn:dev:mac:a1:","n":"8867-4","u":"/min","v":72},\n{"t":-5,"n":"8867-4","u":"/min","v":71}' + end
     assert len(read_stream(text.encode(), now=NOW).messages[0].readings) == 2
+
+
+def test_the_pack_of_the_manual_is_a_pressure_and_a_pulse() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "reference" / "device-transports.md"
+    (pack, *_) = re.findall(r"```json\n(.*?)```", page.read_text("utf-8"), re.S)
+    (message,) = read_pack(pack.encode(), now=NOW).messages
+    assert [received.raw["code"] for received in message.readings] == ["85354-9", "8867-4"]
+    assert all(f"`{label}`" in page.read_text("utf-8") for label in LABELS)
