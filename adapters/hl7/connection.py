@@ -88,7 +88,8 @@ class Connection(asyncio.Protocol):
         self._later: set[asyncio.Future[Answered]] = set()
         self._begun = 0  # bytes that `listener.begun` counts for this connection
         self._since = self._last = 0.0  # when the frame began, and when its last part came
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # looks whether a frame stalls
+        self._ender: asyncio.TimerHandle | None = None  # ends the connection
         self._is_paused = self._is_choked = self._is_ending = self._is_busy = False
         self._is_closed = False  # for writing
         self._is_draining = False  # what still comes is read and left: a reset would take the answer away
@@ -135,18 +136,21 @@ class Connection(asyncio.Protocol):
             self._next = self._next or last
         self._is_ending, self._is_draining = True, False
         self._pump()
-        self._loop.call_later(self._limits.stall_s, self._transport.abort)
+        self._end_in(self._limits.stall_s, self._transport.abort)
         return bool(self._waiting or self._later) and self._transport.get_extra_info("ssl_object") is None
 
     def pause_writing(self) -> None:
         """The peer reads no answers: take no more from it, for as long as a frame may stall."""
         self._is_choked = True
         self._throttle()
-        self._loop.call_later(self._limits.stall_s, self._abort_if_choked)
+        self._end_in(self._limits.stall_s, self._abort_if_choked)
 
     def resume_writing(self) -> None:
         """The peer reads again."""
         self._is_choked = False
+        if self._ender is not None and not self._is_ending:
+            self._ender.cancel()
+            self._ender = None
         self._pump()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -157,8 +161,8 @@ class Connection(asyncio.Protocol):
         if last is not None and not self._is_ending and last.data.startswith(b"MSH"):
             asyncio.ensure_future(self._take(last.data, last.fault)).add_done_callback(_looked_at)
         self._is_ending = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in filter(None, (self._timer, self._ender)):
+            timer.cancel()
         self._account()
         if self._waiting or self._later:
             self._counts["gone"] += 1  # before it was answered: it will send again
@@ -188,7 +192,7 @@ class Connection(asyncio.Protocol):
         elif not self._is_closed:
             self._is_closed = True
             self._transport.write_eof()
-            self._loop.call_later(LINGER_S, self._transport.abort)
+            self._end_in(LINGER_S, self._transport.abort)
 
     def _take_some(self) -> bool:
         """Hand on what is complete; whether there was any."""
@@ -346,8 +350,13 @@ class Connection(asyncio.Protocol):
             self._is_ending = True
         self._pump()
 
+    def _end_in(self, seconds: float, end: Callable[[], None]) -> None:
+        """End the connection after a while, unless that is due already."""
+        if self._ender is None:
+            self._ender = self._loop.call_later(seconds, end)
+
     def _abort_if_choked(self) -> None:
-        if self._is_choked:
+        if self._is_choked or self._is_ending:
             self.abort("unread")
 
     def end(self) -> asyncio.Future[None]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,21 @@ async def test_one_address_has_few_connections_and_this_machine_as_many_as_there
     first[0].connection_lost(None)
     assert opened("192.0.2.1")[1]
     assert [opened("127.0.0.1")[1] for _ in range(2)] == [True, False]  # the fourth of all, and the fifth
+
+
+async def test_nothing_is_left_of_a_connection_that_is_gone() -> None:
+    async with Listening() as listener:
+        async with connected(listener) as sender:
+            sender.writer.write(frame(b"one") + VT + b"MSH|begun")
+            assert await sender.receive() == b"one"
+            (known,) = map(weakref.ref, listener.open)
+            sender.writer.write_eof()
+            assert await sender.receive() == b"100"
+        while listener.open:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gc.collect()
+        assert known() is None
 
 
 async def test_a_frame_that_lacks_only_its_cr_is_answered_once_it_stalls() -> None:
