@@ -212,6 +212,20 @@ def test_messages_with_the_same_number_lead_to_each_other(console: Console) -> N
     assert "the same control id with other content" in html.unescape(console.http.get(other).text)
 
 
+def test_the_messages_of_a_batch_lead_to_each_other(console: Console) -> None:
+    batch = uuid.uuid4().hex[:8]
+    parts = [
+        header(control=f"{batch}{n}", f3="LAB", f4=console.name) + f"\rEVN||20261120083000\r{console.person()}"
+        for n in range(3)
+    ]
+    text = message(f"BHS|^~\\&|LAB|{console.name}|||||||{batch}", *parts, "BTS|3")
+    assert console.hub.request("POST", "/hl7v2", content=text.encode(), **ER7).text.count("MSA|AA") == 3
+    page = html.unescape(console.http.get(console.place(f"{batch}1")).text)
+    (found,) = re.findall(r'href="(/admin/messages\?parent=[^"]+)"', page)
+    listed = console.http.get(found).text
+    assert [f"{batch}{n}" in listed for n in range(3)] == [True] * 3
+
+
 def test_what_a_message_came_to_before_is_kept(console: Console) -> None:
     where = console.place(console.admit())
     assert ">Attempts</h2>" not in console.http.get(where).text

@@ -88,12 +88,10 @@ class MessagePages:
         return found
 
     async def _related(self, actor: Actor, entry: Entry) -> list[tuple[str, Entry]]:
-        """Return (how, message) of copies, originals, parts and wholes of a batch, and others of the same number."""
+        """Return (how, message) of copies, originals, and others of the same number."""
         found: list[tuple[str, Entry]] = []
         body = entry.body
-        names = [("parent", body.get("parent")), ("original", body.get("replay_of"))]
-        names += [("copy", key) for key in body.get("replays", ())]
-        names += [("child", key) for key in body.get("children", ())[:50]]
+        names = [("original", body.get("replay_of")), *(("copy", key) for key in body.get("replays", ()))]
         if entry.key.endswith(f"|{body.get('sha256', '')}"):  # the same number with other content
             names.append(("same", entry.key.rpartition("|")[0]))
         for how, key in names:
@@ -211,6 +209,7 @@ def _whole(body: dict[str, Any]) -> dict[str, Any]:
         "version": "",
         "attempts": 0,
         "history": [],
+        "parent": "",
     }
     made = {**usual, "issues": [], "unused": [], "unmapped": [], **body}
     if made["error"]:

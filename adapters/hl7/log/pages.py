@@ -29,7 +29,7 @@ GROUPED: Final = 2_000  # messages in quarantine that are grouped by their fault
 MOST_ACCOUNTS: Final = 60  # senders and types on one page
 MOST_LANES: Final = 20  # identifiers of one patient that are looked for
 
-FILTERS: Final = ("control_id", "state", "type", "sender", "fault", "rule", "since", "until")
+FILTERS: Final = ("control_id", "state", "type", "sender", "fault", "rule", "parent", "since", "until")
 ChannelsOf = Callable[[str], Awaitable[Channels]]
 
 

@@ -32,6 +32,7 @@ class Wanted:
     until: str = ""  # received before
     fault: str = ""  # code of table 0357, or code and place: `101 PID[1]-3`
     rule: str = ""  # that a problem of it names
+    parent: str = ""  # the batch that it came in
     lanes: tuple[str, ...] = ()  # of a patient
     text: bytes = b""  # that stands in it: an identifier whose authority is not told
 
@@ -47,6 +48,7 @@ class Wanted:
             and (not self.until or entry.received < self.until)
             and (not self.fault or self.fault in (error.get("code"), f"{error.get('code')} {error.get('path')}"))
             and (not self.rule or any(issue["rule"] == self.rule for issue in body.get("issues", ())))
+            and (not self.parent or body.get("parent") == self.parent)
             and (not self.text or self.text in entry.raw)
         )
 
