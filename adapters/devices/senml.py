@@ -119,10 +119,11 @@ def resolve(records: Any, *, now: int) -> list[Resolved]:
         base |= {key: record[key] for key in _BASE & record.keys()}
         if base.get("bver", VERSION) not in range(1, VERSION + 1):
             raise BadRequest(f"The SenML pack is of a version that is not known here; the newest is {VERSION}.")
-        if any(key in record for key in (*_VALUES, "s")) or "bv" in record or "bs" in record:
-            made.append(_resolved(record, base, Decimal(now) / 1_000_000))
-        elif record.keys() & {"n", "u", "t"}:
+        if record.keys() <= _BASE:
+            continue  # it says what the others start from
+        if not ({*_VALUES, "s"} & record.keys() or {"bv", "bs"} & base.keys()):
             raise BadRequest("A SenML record has no value.")
+        made.append(_resolved(record, base, Decimal(now) / 1_000_000))
     if not made:
         raise BadRequest("The SenML pack has no value.")
     return made

@@ -81,6 +81,11 @@ def resolved(text: str) -> list[tuple[str, str, Any, Decimal]]:
             id="a base value is added until another one comes",
         ),
         pytest.param(
+            '[{"bn":"a:","bv":20,"bu":"Cel"},{"n":"b"}]',
+            [("a:b", "Cel", Decimal(20), Decimal(1795000000))],
+            id="base fields may stand in a record of their own, and be all of a value",
+        ),
+        pytest.param(
             '[{"n":"a","v":1,"t":268435455},{"n":"a","v":2,"t":268435456}]',
             [("a", "", Decimal(1), Decimal(2063435455)), ("a", "", Decimal(2), Decimal(268435456))],
             id="below 2^28 seconds a time is counted from now",
@@ -98,6 +103,7 @@ def test_records_are_resolved(text: str, expected: list[tuple[str, str, Any, Dec
         pytest.param('{"n":"a","v":1}', id="no list"),
         pytest.param('[{"v":1}]', id="no name"),
         pytest.param('[{"bn":"a","bt":5}]', id="base fields alone"),
+        pytest.param('[{"bn":"a","bv":5}]', id="a base value alone"),
         pytest.param('[{"n":"a","v":1},{"n":"b"}]', id="a record without a value"),
         pytest.param('[{"n":"é","v":1}]', id="a name with other characters"),
         pytest.param('[{"n":"a","v":1,"vs":"b"}]', id="two values"),
