@@ -113,6 +113,7 @@ class Feed:
             return await quarantine.kept(asking, after=after)
 
         rows: list[Record] = await self._core.ask(actor.tenant, work)
+        quarantine.shown_to(self._core, actor, "R", getattr(request.state, "request_id", ""))
         return _json({"quarantined": [quarantine.shown(row) for row in rows]})
 
     async def _sender(self, request: Request) -> Actor:

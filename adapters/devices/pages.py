@@ -66,6 +66,7 @@ class QuarantinePages:
         row: Record | None = await self._core.ask(actor.tenant, look) if key else None
         if row is None or action not in ("again", "dismiss"):
             raise BadRequest("The form names no reading, or no action.")
+        quarantine.shown_to(self._core, actor, "U", getattr(request.state, "request_id", ""))
         if action == "again":
             await self._release.again(actor.tenant, row)
         else:
@@ -83,6 +84,7 @@ class QuarantinePages:
             return await quarantine.kept(asking, after=after, limit=PAGE + 1)
 
         found: list[Record] = await self._core.ask(actor.tenant, work)
+        quarantine.shown_to(self._core, actor, "R", getattr(request.state, "request_id", ""))
         language = self._core.pages.language(request)
         return self._core.pages.render(
             request,

@@ -15,8 +15,8 @@ from adapters.devices.identity import raw_key
 from adapters.devices.reading import DeviceName
 from adapters.devices.reason import Reason
 from fhir_server import gate
-from fhir_server.interface import Asking, Erasure, Writing
-from fhir_server.model import Record
+from fhir_server.interface import Asking, Core, Erasure, Writing
+from fhir_server.model import Actor, Record
 
 KIND: Final = "device-quarantine"
 OPEN: Final = "open"
@@ -101,6 +101,11 @@ async def kept(asking: Asking, *, device: DeviceName | None = None, after: int =
     """Return open rows with seq > after, oldest first; those of a device, or all."""
     lane = lane_of(device) if device is not None else None
     return await asking.records(KIND, state=OPEN, lane=lane, after=after, limit=limit)
+
+
+def shown_to(core: Core, actor: Actor, action: str, request_id: str) -> None:
+    """Have it audited that someone looked at rows (`action` R) or changed one (U); no patient is known of them."""
+    core.audit(actor, action, "device-quarantine", "", (), 0, request_id)
 
 
 def names(record: Record, erasure: Erasure) -> bool:

@@ -117,6 +117,7 @@ PAGES = [
     pytest.param("as operator", "/", id="start"),
     pytest.param("as operator", "/login", id="sign-in"),
     pytest.param("as operator", "/admin", id="administration"),
+    pytest.param("as operator", "/admin/devices", id="readings kept aside"),
     pytest.param("as operator", "/docs", id="documentation"),
     pytest.param("as operator", "/worklist", id="worklist"),
     pytest.param("as operator", "/records", id="records"),
