@@ -22,6 +22,7 @@ NAMES = (
     "PR1",
     "ROL",
     "PRT",
+    "OBX",
     "ZBE",
     "ZFA",
     "ZFD",

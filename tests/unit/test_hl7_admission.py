@@ -118,6 +118,16 @@ async def test_an_event_that_says_no_more_than_when_it_was_recorded_makes_no_pro
     assert (await made())["Provenance"] == []
 
 
+async def test_what_an_admission_measures_is_an_observation_of_the_stay() -> None:
+    weight = segment("OBX", f1="1", f2="NM", f3="29463-7^Poids^LN", f5="71.50", f6="kg", f11="F")
+    found = await made(weight, "NTE|1||A jeun")
+    (observation,), (stay,) = found["Observation"], found["Encounter"]
+    assert (str(observation["valueQuantity"]["value"]), observation["valueQuantity"]["code"]) == ("71.50", "kg")
+    assert observation["effectiveDateTime"] == "2026-11-20T08:05:00+01:00"
+    assert observation["encounter"] == {"reference": f"Encounter/{stay['id']}"}
+    assert [note["text"] for note in observation["note"]] == ["A jeun"]
+
+
 async def test_account_and_episode_are_named() -> None:
     found = await only("Encounter", stay=pv1("V1", f54="E1^^^X&1.2.3.4&ISO"), f18="ACC1^^^X&1.2.3.5&ISO")
     assert (found["account"][0]["type"], found["account"][0]["identifier"]["value"]) == ("Account", "ACC1")

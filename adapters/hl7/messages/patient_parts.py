@@ -12,8 +12,11 @@ from adapters.hl7.draft import Person, Visit, Wanted
 from adapters.hl7.event import recorded
 from adapters.hl7.ids import made_id
 from adapters.hl7.maps import al1, dg1, french, in1, nk1, pd1, pid, pr1, roles
+from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.maps.rows import Stated, state
+from adapters.hl7.position import arrange
+from adapters.hl7.results import results_of
 from adapters.hl7.tokens import Segment
 
 MOST: Final = 500
@@ -32,7 +35,7 @@ def with_parts(context: Context, segments: Sequence[Segment], person: Person, vi
     named = _by_name(context, segments)
     taking = roles.read(context, (*named.get("ROL", ()), *named.get("PRT", ())))
     stated = [*person.stated, *_of_patient(context, person, named, taking)]
-    wanted = _wanted(context, person, visit, named)
+    wanted = [*_wanted(context, person, visit, named), *_observations(context, person, segments)]
     if visit is not None:
         found, diagnoses = _diagnoses(context, person, visit, named.get("DG1", []))
         wanted += found
@@ -111,6 +114,16 @@ def _wanted(context: Context, person: Person, visit: Visit | None, named: dict[s
     for one in named.get("ZFA", ()):
         made += [(consent, one) for consent in french.decisions(context, one, person.key, when.text)]
     return [Wanted(resource, segment, in_order=True) for resource, segment in _once(made)]
+
+
+def _observations(context: Context, person: Person, segments: Sequence[Segment]) -> list[Wanted]:
+    """Return what OBX tells of the patient, e.g. weight; without a time it was so when the event was recorded."""
+    rows = [one for one in segments if one.name in ("OBX", "NTE")]
+    if not any(one.name == "OBX" for one in rows):
+        return []
+    when = recorded(context, segments)
+    found = results_of(context, arrange(rows), (context.tenant, *person.key, "ADT"), when.text, obx_map.ANSWERS)
+    return [Wanted(observation, obx, in_order=True) for obx, observation in found]
 
 
 def _once(found: Sequence[tuple[Json | None, Segment]]) -> list[tuple[Json, Segment]]:
