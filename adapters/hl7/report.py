@@ -69,6 +69,8 @@ class Selection:
     since: str = ""  # received at or after, ISO 8601 in UTC
     until: str = ""  # received before
     rule: str = ""  # that some problem of it names
+    sender: str = ""  # MSH-3 and MSH-4, as `LIS|LABO`
+    code: str = ""  # that had no map, with its field: `OBX-3 FC`
 
     def fits(self, record: Record, body: dict[str, Any]) -> bool:
         """Whether a stored message is selected."""
@@ -81,6 +83,8 @@ class Selection:
             and (not self.channel or body.get("channel") == self.channel)
             and (not self.since or received >= self.since)
             and (not self.until or received < self.until)
+            and (not self.sender or f"{body.get('application', '')}|{body.get('facility', '')}" == self.sender)
+            and (not self.code or any(f"{row[0]} {row[2]}" == self.code for row in body.get("unmapped", ())))
             and (not self.rule or any(issue["rule"] == self.rule for issue in body.get("issues", ())))
         )
 

@@ -313,6 +313,25 @@ def test_all_messages_of_a_problem_are_replayed_after_a_report(hub: RunningHub, 
     assert console.http.get("/admin/messages/replays/nothing").status_code == 404
 
 
+def test_a_code_that_was_mapped_meanwhile_is_replayed_from_its_account(hub: RunningHub, console: Console) -> None:
+    console.admit()
+    console.place(console.results(obx("FC^x^L", "88", "bpm")))
+    for _ in range(200):
+        page = html.unescape(console.http.get(f"/admin/messages/coverage?sender={console.name}").text)
+        if 'name="code" value="OBX-3 FC"' in page:
+            break
+        time.sleep(0.1)
+    hub.create(heart("FC", "8867-4", console.name))
+    begun = console.post("/admin/messages/replays", code="OBX-3 FC", sender=f"LAB|{console.name}", mode="apply")
+    for _ in range(200):
+        answer = console.http.get(begun.headers["location"])
+        if "Refresh" not in answer.headers:
+            break
+        time.sleep(0.05)
+    assert "1 / 1" in answer.text and "<code>OBX-3 FC</code>" in answer.text
+    assert hub.search(f"Observation?code=8867-4&patient.identifier={console.name}")["total"] == 1
+
+
 # --- accounts and tables -------------------------------------------------------------------------------------
 def test_coverage_shows_accounts_by_sender(console: Console) -> None:
     console.place(console.admit("ZZZ|1|secret-of-the-house", f8="Q"))

@@ -164,6 +164,14 @@ def test_all_messages_of_a_fault_are_replayed_with_a_report(store: Store) -> Non
     assert "0 messages" in store.run("replay", "--all", "--fault", "999")
 
 
+def test_all_messages_with_a_code_are_replayed_once_it_is_mapped(store: Store) -> None:
+    store.send(adt(control="A1"), *[oru(obx("K^x^L", f4=str(n)), control=f"C{n}") for n in range(2)])
+    store.create(concept_map("K", "2823-3"))
+    text = store.run("replay", "--all", "--code", "OBX-3 K", "--sender", "DPI|CHU TEST")
+    assert "2 messages" in text and "Observation updated: 2" in text and "Observation.code.coding: 2" in text
+    assert "0 messages" in store.run("replay", "--all", "--code", "OBX-3 K"), "none has it any more"
+
+
 @pytest.mark.parametrize(
     "argv",
     [

@@ -25,6 +25,7 @@ from fhir_server.model import Actor, Resource
 
 MOST_RESOURCES: Final = 50  # of one message that its page shows in full
 SAME_BUDGET: Final = 2_000  # newest messages that are looked at for the same control id
+SELECTED: Final = ("fault", "path", "rule", "code", "sender", "type", "since")  # what a replay of many is asked by
 LONGEST_EDIT: Final = 20_000  # characters of a message that a form can carry back
 LONGEST_REASON: Final = 500
 
@@ -179,9 +180,9 @@ class MessagePages:
         """Begin a replay of all messages of a fault: first a dry run, whose report leads to the real one."""
         actor = await self._pages.operator(request, acts=True)
         form = await self._core.pages.form(request)
-        given = {name: form.get(name, "").strip()[:200] for name in ("fault", "path", "rule", "type", "since")}
-        if not given["fault"] and not given["rule"]:
-            raise BadRequest("Say of which fault, or of which problem, the messages are replayed.")
+        given = {name: form.get(name, "").strip()[:200] for name in SELECTED}
+        if not given["fault"] and not given["rule"] and not given["code"]:
+            raise BadRequest("Say of which fault, of which problem or with which code the messages are replayed.")
         state = QUARANTINED if given["fault"] else ""
         mode = _mode(form.get("mode", ""))
         self._core.audit(actor, "R" if mode is Mode.DRY_RUN else "U", "hl7-message-replay", "", (), 0, "", "many")
@@ -193,7 +194,13 @@ class MessagePages:
         actor = await self._pages.operator(request)
         run = await self._runs.read(actor.tenant, request.path_params["id"])
         answer = self._pages.render(
-            request, "run.html", actor, run=run, is_running=run["state"] == RUNNING, may_act=actor.may("u", "*")
+            request,
+            "run.html",
+            actor,
+            run=run,
+            is_running=run["state"] == RUNNING,
+            may_act=actor.may("u", "*"),
+            selected=[(name, run["selection"].get(name, "")) for name in SELECTED],
         )
         if run["state"] == RUNNING:
             answer.headers["Refresh"] = "2"

@@ -182,6 +182,7 @@ class LogPages:
             "coverage.html",
             actor,
             accounts=[coverage.shown(who, type, account) for (who, type), account in found.items()][:MOST_ACCOUNTS],
+            may_act=actor.may("u", "*"),
             hidden=max(0, len(found) - MOST_ACCOUNTS),
             sender=sender,
             since=since,

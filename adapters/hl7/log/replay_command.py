@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from adapters.hl7 import replay
 from adapters.hl7.log.channel import channels
@@ -13,6 +13,9 @@ from adapters.hl7.log.session import Session, add_action, emit
 from adapters.hl7.record import QUARANTINED, STATES
 from adapters.hl7.replay import Mode, Report, Selection, Summary
 from fhir_server.errors import BadRequest
+
+SELECTING: Final = ("fault", "path", "rule", "code", "sender", "state", "type", "since", "until")
+"""Options that say which messages."""
 
 
 def configure(actions: Any) -> None:
@@ -26,6 +29,8 @@ def configure(actions: Any) -> None:
     again.add_argument("--fault", default="", metavar="CODE", help="those with this fault of table 0357")
     again.add_argument("--path", default="", metavar="PATH", help="those with the fault at this place, e.g. 'PID[1]-3'")
     again.add_argument("--rule", default="", metavar="RULE", help="those with a problem of this rule")
+    again.add_argument("--code", default="", metavar="CODE", help="those with this code without a map, e.g. 'OBX-3 FC'")
+    again.add_argument("--sender", default="", metavar="NAME", help="those of this sender, 'MSH-3|MSH-4'")
     again.add_argument("--state", default="", help="those in this state: " + ", ".join(STATES))
     again.add_argument("--type", default="", metavar="TYPE", help="those of this type, e.g. ADT^A08")
     again.add_argument("--since", default="", metavar="TIME", help="those received at or after (ISO 8601, UTC)")
@@ -35,7 +40,17 @@ def configure(actions: Any) -> None:
 async def run_replay(session: Session, args: argparse.Namespace) -> int:
     """Apply one message again, or many; 1 where one of them is in quarantine afterwards."""
     mode = Mode.DRY_RUN if args.dry_run else Mode.AS_OF if args.as_of else Mode.APPLY
-    selects = bool(args.fault or args.path or args.rule or args.state or args.type or args.since or args.until)
+    selects = bool(
+        args.code
+        or args.sender
+        or args.fault
+        or args.path
+        or args.rule
+        or args.state
+        or args.type
+        or args.since
+        or args.until
+    )
     if bool(args.id) == bool(args.all or selects) or (args.edited and not args.id):
         raise BadRequest("Give one message, or --all with what selects them; --edited goes with one message.")
     known = await channels(session.core, session.tenant, session.settings)
@@ -52,6 +67,8 @@ async def run_replay(session: Session, args: argparse.Namespace) -> int:
         since=args.since,
         until=args.until,
         rule=args.rule,
+        sender=args.sender,
+        code=args.code,
     )
     total = await _count(session, selection)
     made = await _with_progress(
