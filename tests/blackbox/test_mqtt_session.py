@@ -131,3 +131,25 @@ async def test_without_a_broker_the_session_goes_on_trying_and_says_so(caplog: p
             await asyncio.sleep(0.01)
     await ended(task)
     assert "mqtt readings: the connection ended: ConnectionRefusedError" in caplog.text
+
+
+async def test_a_broker_that_was_restarted_is_found_again(broker: Mosquitto) -> None:
+    got: list[bytes] = []
+
+    async def take(publication: Publication) -> None:
+        got.append(publication.payload)
+
+    running = session(broker, "restart", take)
+    task = asyncio.create_task(running.run())
+    await connected(running)
+    await asyncio.to_thread(broker.stop)
+    async with asyncio.timeout(10):
+        while not running.counts["losses"]:
+            await asyncio.sleep(0.01)
+    await asyncio.to_thread(broker.start)
+    await publish(broker, b"3")
+    async with asyncio.timeout(10):
+        while not got:
+            await asyncio.sleep(0.01)
+    await ended(task)
+    assert (got, running.counts["connects"]) == ([b"3"], 2)
