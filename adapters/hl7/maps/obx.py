@@ -191,7 +191,8 @@ def _lay_laboratory(context: Context, obx: Segment, made: Json) -> None:
         return
     laboratory = contained.organization("laboratory", named, places, [])
     inside = [laboratory] if laboratory else []
-    reference: Json = {"reference": "#laboratory", **({"display": named["display"]} if named else {})}
+    display = {"display": named["display"]} if named and "display" in named else {}
+    reference: Json = {"reference": "#laboratory", **display}
     if director:
         role, reference = contained.role("director", director, laboratory, "MDIR")
         inside.append(role)
