@@ -16,6 +16,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from adapters.hl7 import replay
+from adapters.hl7.acquaintance import Acquaintances
 from adapters.hl7.answer import Answer as Answer
 from adapters.hl7.arrival import read
 from adapters.hl7.backlog import Backlog, Waiting
@@ -59,6 +60,8 @@ class Inbox:
         most: Waiting messages at which no more are taken in.
         retry_s: Age at which a message that fails for a passing reason is put in quarantine.
         is_low: Whether the disk has no room for more messages.
+        known: Remembers Patients; None where nobody tells it which are written.
+        prepare: Awaited for a tenant before its messages are read.
     """
 
     def __init__(
@@ -69,14 +72,16 @@ class Inbox:
         most: int = 50_000,
         retry_s: float = 86_400.0,
         is_low: Callable[[], bool] = lambda: False,
+        known: Acquaintances | None = None,
+        prepare: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        self._core, self._channels = core, channels
+        self._core, self._channels, self._prepare = core, channels, prepare
         self._headers = Headers()
         self._home = core.tenants()[0]
         self._tenants = {self._home}
         self._backlog = Backlog(most)
         self._intake = Intake(core, self._stored, self._room, is_low)
-        self._worker = Worker(core, self._backlog, stream=Stream(self._intake), retry_s=retry_s)
+        self._worker = Worker(core, self._backlog, stream=Stream(self._intake), retry_s=retry_s, known=known)
 
     # --- messages in ---------------------------------------------------------------------------------------
 
@@ -148,6 +153,8 @@ class Inbox:
 
         self._tenants |= {record.key for record in await self._core.ask(self._home, others)}
         for tenant in sorted(self._tenants):
+            if self._prepare is not None:
+                await self._prepare(tenant)
             await self._read_holds(tenant)
             await self._find(tenant, before=self._core.now())
         self._worker.wake()

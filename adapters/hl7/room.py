@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from adapters.hl7 import clocks, continuation, grammar, sequence
+from adapters.hl7.acquaintance import Acquaintances
 from adapters.hl7.authorities import Authorities
 from adapters.hl7.channels import Channel
 from adapters.hl7.commands import COMMANDS
@@ -37,9 +38,20 @@ def open(core: Core, settings: Any) -> Room:
     """Return the room; of the settings it uses `hl7_*`, `mllp*`, `max_message`, `max_body`, `store` and `zone`."""
     authorities, locals_ = Authorities(core), Locals(core)
     channels = Channels(core, settings, authorities, locals_)
-    disk = Disk(settings.store, settings.hl7_disk_low)
+    disk, known = Disk(settings.store, settings.hl7_disk_low), Acquaintances()
+
+    async def prepare(tenant: str) -> None:
+        await authorities.of(tenant)
+        await locals_.of(tenant)
+
     inbox = Inbox(
-        core, channels=channels.named, most=settings.hl7_waiting, retry_s=settings.hl7_retry, is_low=disk.is_low
+        core,
+        channels=channels.named,
+        most=settings.hl7_waiting,
+        retry_s=settings.hl7_retry,
+        is_low=disk.is_low,
+        known=known,
+        prepare=prepare,
     )
     inbox.use_hook(sequence.check)
     ways = Ways(core, settings, channels, inbox)
@@ -47,8 +59,7 @@ def open(core: Core, settings: Any) -> Room:
     collector = Collector(core, zone, locals_)
 
     async def channels_of(tenant: str) -> Callable[[str], Channel]:
-        await authorities.of(tenant)
-        await locals_.of(tenant)
+        await prepare(tenant)
         return partial(channels.named, tenant)
 
     runs = Runs(core, channels_of)
@@ -70,6 +81,7 @@ def open(core: Core, settings: Any) -> Room:
         listeners=(
             ChangeListener(authorities.types, authorities.changed),
             ChangeListener(locals_.types, locals_.changed),
+            ChangeListener(known.types, known.changed),
         ),
         tasks=(Task("hl7-inbox", inbox.watch), Task("hl7-collector", collector.run), *ways.tasks),
         starts=(start,),

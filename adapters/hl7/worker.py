@@ -13,9 +13,10 @@ import random
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from adapters.hl7 import ack
+from adapters.hl7.acquaintance import Acquaintances, Acquainted
 from adapters.hl7.answer import Answer
 from adapters.hl7.arrival import read
 from adapters.hl7.backlog import Backlog, Waiting
@@ -63,6 +64,7 @@ class Worker:
         backlog: What waits.
         stream: Says whether messages stream in, and lets them go first.
         retry_s: Age at which a message that fails for a passing reason is put in quarantine.
+        known: Remembers Patients; None where nobody tells it which are written.
         share: Gives numbers from 0 to 1, for the jitter of retries.
     """
 
@@ -73,10 +75,11 @@ class Worker:
         *,
         stream: Stream,
         retry_s: float = 86_400.0,
+        known: Acquaintances | None = None,
         share: Callable[[], float] = random.random,
     ) -> None:
         self._core, self._backlog, self._stream = core, backlog, stream
-        self._retry_s, self._share = retry_s, share
+        self._retry_s, self._known, self._share = retry_s, known, share
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending = self._alone = False  # whether the next message is tried alone
@@ -197,6 +200,8 @@ class Worker:
         async def work(writing: Writing) -> list[Effect | None]:
             nonlocal reached
             made = []
+            if self._known is not None:
+                writing = cast(Writing, Acquainted(writing, self._known))
             for number, one in enumerate(batch):
                 reached = number
                 made.append(await self._settle(writing, one))

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from adapters.hl7 import apply, arrival, replay
+from adapters.hl7.acquaintance import Acquaintances
 from adapters.hl7.channels import Channel
 from adapters.hl7.disk import Disk
 from adapters.hl7.inbox import Inbox
@@ -20,7 +21,8 @@ from adapters.hl7.worker import delay
 from fhir_server import gate
 from fhir_server.app import opened
 from fhir_server.errors import Conflict, Unavailable
-from fhir_server.interface import Asking, Core
+from fhir_server.interactions.asking import RoomView
+from fhir_server.interface import Asking, Core, Listener
 from fhir_server.model import Entry, Record, Resource
 from fhir_server.settings import Settings
 from tests.hl7_messages import CHANNEL, adt, obx, oru, pid, pv1
@@ -288,6 +290,66 @@ async def test_while_the_store_does_not_answer_messages_wait_and_none_is_lost(
     async with asyncio.timeout(20):
         await inbox.drained()
     assert (down[0], set((await states(core)).values())) == (0, {"applied"})
+
+
+@pytest.fixture
+async def acquainted(core: Core) -> Inbox:
+    """An inbox that remembers Patients, told of each one that is written."""
+    known = Acquaintances()
+    hub = cast(Any, core)
+    hub.listeners = (*hub.listeners, Listener(known.types, known.changed))
+    return Inbox(core, known=known)
+
+
+async def test_a_patient_who_is_known_is_not_searched_for_again(
+    core: Core, acquainted: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await take(acquainted, result("C0"))
+    await acquainted.drained()
+    await take(acquainted, result("C1"))
+    await acquainted.drained()
+    searches = list[str]()
+    real = RoomView.find
+
+    async def find_patients(self: Any, query: str) -> Any:
+        searches.append(query.partition("?")[0])
+        return await real(self, query)
+
+    monkeypatch.setattr(RoomView, "find", find_patients)
+    await take(acquainted, *(result(f"D{n}") for n in range(5)))
+    await acquainted.drained()
+    assert ("Patient" in searches, set((await states(core)).values())) == (False, {"applied"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("twin", id="another Patient gets the number"),
+        pytest.param("number", id="the Patient loses it"),
+        pytest.param("gone", id="the Patient is deleted"),
+    ],
+)
+async def test_who_was_known_is_searched_for_again_after_a_change(core: Core, acquainted: Inbox, change: str) -> None:
+    for control in ("C0", "C1"):
+        await take(acquainted, result(control))
+        await acquainted.drained()
+    (patient,) = await find(core, "Patient")
+    actor = core.internal("default", "test")
+    if change == "twin":
+        twin = {"resourceType": "Patient", "identifier": patient["identifier"]}
+        await core.submit([Entry("POST", "Patient", twin)], actor=actor)
+    elif change == "number":
+        other = {**patient, "identifier": [{"system": "urn:x", "value": "1"}]}
+        await core.submit([Entry("PUT", f"Patient/{patient['id']}", other)], actor=actor)
+    else:
+        await core.submit([Entry("DELETE", f"Patient/{patient['id']}")], actor=actor)
+    await take(acquainted, result("C2"))
+    await acquainted.drained()
+    expected = "quarantined" if change == "twin" else "applied"
+    assert (await states(core))["C2"] == expected
+    if change != "twin":
+        subjects = {one["subject"]["reference"] for one in await find(core, "DiagnosticReport?identifier=C2")}
+        assert subjects.isdisjoint({f"Patient/{patient['id']}"})
 
 
 async def test_one_patient_s_admissions_keep_their_order_among_many(core: Core) -> None:
