@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Final
 
-GC_THRESHOLD: Final = 20_000  # objects made between two looks for cycles
+GC_THRESHOLD: Final = 100_000  # objects made between two looks for cycles; those of a batch of writes are gone by then
 
 
 def settle() -> None:
