@@ -117,8 +117,11 @@ def test_point_22_an_a40_with_the_structure_of_another_event_merges_and_is_undon
         "POST", "/fhir/Patient/$unmerge", json={"resourceType": "Parameters", "parameter": [source]}
     )
     assert undone.status_code == 200, undone.text
-    found = resources(ward.hub.search(f"Observation?patient={ended}"))
-    assert len(found) == 1
+    assert ward.patient("A")["id"] == ended != ward.patient("B")["id"]
+    ward.raw(
+        message(header("ORU^R01^ORU_R01", f"{ward.mark}-2b"), pid(ward.cx("A")), f"OBR|||M{ward.mark}|X^X^L", obx())
+    )
+    assert (len(ward.results("A")), len(ward.results("B"))) == (2, 0)
 
 
 def test_point_23_a_chain_of_merges_and_its_replay_out_of_order_end_alike(ward: Ward) -> None:
