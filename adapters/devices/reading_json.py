@@ -50,6 +50,9 @@ _NUMBER: Final = ("value", "absent", "sfloat", "float")
 _ONE: Final = frozenset({*_NUMBER, "unit", "components", "coded", "samples", "media", "medication"})
 FIELDS: Final = _COMMON | _ONE  # of a reading
 _WAVE: Final = frozenset({"origin", "unit", "period", "data", "factor", "low", "high", "dimensions"})
+_OF_CODES: Final[Mapping[str, str]] = MappingProxyType(
+    {"loinc": "loinc", "mdc": "mdc", "local": "local", LOINC: "loinc", MDC: "mdc"}
+)
 _SYSTEMS: Final[Mapping[str, str]] = MappingProxyType({"mdc": MDC, "loinc": LOINC, "snomed": SNOMED})
 
 
@@ -71,7 +74,10 @@ def read_reading(raw: Mapping[str, Any]) -> Reading | Reason:
 
 def _read(raw: Mapping[str, Any]) -> Reading:
     system = raw.get("system", "loinc")
-    _need(not raw.keys() - FIELDS and system in ("loinc", "mdc", "local") and is_text(raw.get("code")))
+    system = _OF_CODES.get(system) if isinstance(system, str) else None
+    raw = _with_text(raw)
+    _need(not raw.keys() - FIELDS and system is not None and is_text(raw.get("code")))
+    assert system is not None
     _need("id" not in raw or is_text(raw["id"]))
     for key in ("at", "end"):
         _need(key not in raw or (isinstance(raw[key], str) and bool(raw[key])), reason.TIME_UNREADABLE)
@@ -95,8 +101,15 @@ def _read(raw: Mapping[str, Any]) -> Reading:
     )
 
 
+def _with_text(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return it with its code as a text: MDC codes are numbers, and some write them so."""
+    code = raw.get("code")
+    return {**raw, "code": str(code)} if isinstance(code, int) and not isinstance(code, bool) else raw
+
+
 def _parts(items: Any) -> tuple[Sample, ...]:
     _need(isinstance(items, list) and 1 <= len(items) <= MAX_COMPONENTS)
+    items = [_with_text(item) if isinstance(item, dict) else item for item in items]
     for item in items:
         _need(isinstance(item, dict) and not item.keys() - {"code", "unit", *_NUMBER} and is_text(item.get("code")))
         _need(sum(key in item for key in _NUMBER) == 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from adapters.devices.message import MAX_MESSAGES, MAX_READINGS
-from adapters.devices.reading_json import ABSENT, MAX_COMPONENTS, MAX_TYPES
+from adapters.devices.reading_json import ABSENT, LOINC, MAX_COMPONENTS, MAX_TYPES, MDC
 from adapters.devices.session import MAX_MESSAGES as MAX_CART
 from adapters.devices.status import STATUSES
 
@@ -29,7 +29,7 @@ READING: Final[dict[str, Any]] = {
     "required": ["code"],
     "additionalProperties": False,
     "properties": {
-        "system": {"enum": ["loinc", "mdc", "local"], "default": "loinc"},
+        "system": {"enum": ["loinc", "mdc", "local", LOINC, MDC], "default": "loinc"},
         "code": _TEXT,
         **_VALUE,
         "components": {

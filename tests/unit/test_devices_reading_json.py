@@ -84,6 +84,12 @@ def test_codes(given: dict[str, str], expected: Coded) -> None:
     assert isinstance(made, Reading) and made.coded == expected
 
 
+@pytest.mark.parametrize("system", ["mdc", MDC])
+def test_a_code_system_has_two_names_and_a_code_may_be_a_number(system: str) -> None:
+    made = read_reading({"system": system, "code": 150456, "value": 97, "unit": "%", "at": AT})
+    assert isinstance(made, Reading) and (made.system, made.code) == ("mdc", "150456")
+
+
 @pytest.mark.parametrize(
     ("body", "count"),
     [
