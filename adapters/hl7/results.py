@@ -175,7 +175,8 @@ def _identified(context: Context, results: Sequence[Result], key: tuple[str, ...
             if observation["code"] is PRESSURE_CODE
             else obx.raw(3).partition(obx.syntax.delimiters.component)[0]
         )
-        own = ("Observation", *key, code, obx.raw(4), observation.get("effectiveDateTime", ""))
+        told_by = f"#{obx.raw(21)}" if obx.is_valued(21) else observation.get("effectiveDateTime", "")
+        own = ("Observation", *key, code, obx.raw(4), told_by)
         made.append(Result(obx, {**observation, "id": unique(context, obx, own)}))
     return made
 

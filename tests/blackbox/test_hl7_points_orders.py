@@ -217,6 +217,14 @@ def test_a_document_is_replaced_and_a_large_one_is_a_binary_of_its_patient(sende
     assert binary["contentType"] == "application/pdf" and len(binary["data"]) == len(data)
     assert binary["securityContext"]["reference"] == new["subject"]["reference"]
 
+    def status_for(patient: str) -> int:
+        token = sender.hub.token("patient/*.rs", patient=patient.partition("/")[2])
+        return sender.hub.request("GET", f"/fhir/Binary/{binary['id']}", token=token).status_code
+
+    stranger = sender.hub.create({"resourceType": "Patient"})
+    assert status_for(new["subject"]["reference"]) == 200
+    assert status_for(f"Patient/{stranger['id']}") == 404
+
 
 def test_a_vaccination_whose_dose_is_unknown_has_none(sender: Sender) -> None:
     rows = f"ORC|RE||V{sender.number}^LAB", f"RXA|0|1|{WHEN}||08^Hepatitis B^CVX|999", "RXR|IM^Muscle^HL70162"

@@ -73,3 +73,13 @@ def test_the_laboratory_and_its_director_are_inside_the_result() -> None:
     assert director["code"][0]["coding"][0]["code"] == "MDIR"
     assert made["performer"] == [{"reference": "#director", "identifier": {
         "system": "urn:predmp:facility:CHU-TEST:people", "value": "8"}, "display": "A DIRECTOR"}]  # fmt: skip
+
+
+def test_a_result_with_a_number_stays_the_same_one_when_its_time_is_corrected() -> None:
+    def id_of(**fields: str) -> str:
+        (made,) = observations(oru(obx(**fields)))
+        return str(made["id"])
+
+    later = "20261120093000"
+    assert id_of(f21="X1") == id_of(f21="X1", f14=later) != id_of(f21="X2")
+    assert id_of() != id_of(f14=later)
