@@ -50,6 +50,12 @@ def _broker(text: str) -> str:
     return text
 
 
+def _share(text: str) -> str:
+    if any(character in text for character in "/+#$ \t\n\x00"):
+        raise ValueError
+    return text
+
+
 def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
@@ -171,6 +177,9 @@ class Settings:
     )
     mqtt: str = _var("", _broker, "MQTT 5 broker of devices: mqtt://HOST[:1883] or mqtts://HOST[:8883]; empty: none")
     mqtt_client: str = _var("predmp", str, "Client identifier at the broker; of several hubs each has its own")
+    mqtt_share: str = _var(
+        "", _share, "Group of a shared subscription, the same for several hubs that share the work; empty: one hub"
+    )
     mqtt_user: str = _var("", str, "User name at the broker")
     mqtt_password_file: str = _var("", str, "File with the password at the broker, read at each connection")
     mqtt_tls_ca: str = _var("", str, "PEM file: who signs the broker's certificate; empty: those the system trusts")

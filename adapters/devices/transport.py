@@ -19,7 +19,6 @@ from adapters.devices.webhook import Webhooks
 from fhir_server.errors import Unavailable
 from fhir_server.interface import Core, Eraser, Task
 
-GROUP: Final = "hub"  # of shared subscriptions: several hubs share the work
 EVENTS: Final = "events"
 
 
@@ -50,10 +49,10 @@ def open_mqtt(core: Core, intake: Intake, settings: Any) -> Transports:
         raise Unavailable("MQTT needs the extra mqtt: pip install 'predmp[mqtt]'.") from None
     broker, publications = broker_of(settings), Publications(core, intake)
     # A shared subscription gets no retained messages, and those are how a status is told: each hub gets it.
-    events = (_shared(EVT), f"dev/+/+/+/{STATUS}")
+    share = f"$share/{settings.mqtt_share}/" if settings.mqtt_share else ""
     sessions = (
-        Session(broker, EVENTS, events, publications.take),
-        Session(broker, "", (_shared(OBS), _shared(WAVE)), publications.take),
+        Session(broker, EVENTS, (f"{share}dev/+/+/+/{EVT}", f"dev/+/+/+/{STATUS}"), publications.take),
+        Session(broker, "", tuple(f"{share}dev/+/+/+/{kind}" for kind in (OBS, WAVE)), publications.take),
     )
 
     async def start() -> None:
@@ -103,7 +102,3 @@ def open_webhooks(core: Core, intake: Intake, settings: Any) -> Transports:
         (start,),
         metrics,
     )
-
-
-def _shared(kind: str) -> str:
-    return f"$share/{GROUP}/dev/+/+/+/{kind}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -13,7 +13,7 @@ from adapters.devices.publication import Publication
 from fhir_server.errors import Unavailable
 from tests.mosquitto import Gateway, Mosquitto
 
-FILTER = "$share/hub/dev/+/+/+/obs"
+FILTER = "dev/+/+/+/obs"
 
 
 @pytest.fixture
@@ -147,9 +147,32 @@ async def test_a_broker_that_was_restarted_is_found_again(broker: Mosquitto) -> 
         while not running.counts["losses"]:
             await asyncio.sleep(0.01)
     await asyncio.to_thread(broker.start)
-    await publish(broker, b"3")
+    await publish(broker, b"3")  # maybe before the hub is back: the broker kept the session
     async with asyncio.timeout(10):
         while not got:
             await asyncio.sleep(0.01)
     await ended(task)
     assert (got, running.counts["connects"]) == ([b"3"], 2)
+
+
+async def test_hubs_that_share_a_group_get_each_publication_once(broker: Mosquitto) -> None:
+    got: dict[str, list[bytes]] = {"one": [], "two": []}
+
+    def taker(name: str) -> Callable[[Publication], Awaitable[None]]:
+        async def take(publication: Publication) -> None:
+            got[name].append(publication.payload)
+
+        return take
+
+    hubs = [Session(Broker(broker.url, name), "", (f"$share/hub/{FILTER}",), taker(name)) for name in got]
+    tasks = [asyncio.create_task(hub.run()) for hub in hubs]
+    for hub in hubs:
+        await connected(hub)
+    sent = [b"%d" % number for number in range(20)]
+    await publish(broker, *sent)
+    async with asyncio.timeout(10):
+        while sum(map(len, got.values())) < len(sent):
+            await asyncio.sleep(0.01)
+    for task in tasks:
+        await ended(task)
+    assert sorted(got["one"] + got["two"]) == sorted(sent) and all(got.values())

@@ -225,6 +225,12 @@ def test_what_is_no_address_of_a_broker_fails_the_start(url: str) -> None:
         Settings.read({"PREDMP_MQTT": url})
 
 
+@pytest.mark.parametrize("name", ["a/b", "+", "#", "$share", "a b"])
+def test_what_is_no_name_of_a_group_fails_the_start(name: str) -> None:
+    with pytest.raises(SettingsError):
+        Settings.read({"PREDMP_MQTT_SHARE": name})
+
+
 def test_files_that_cannot_be_used_fail_the_start_and_are_not_shown(tmp_path: Path) -> None:
     (tmp_path / "no.pem").write_text("secret words")
     for broker in (
