@@ -149,10 +149,10 @@ async def test_a_broker_that_was_restarted_is_found_again(broker: Mosquitto) -> 
     await asyncio.to_thread(broker.start)
     await publish(broker, b"3")  # maybe before the hub is back: the broker kept the session
     async with asyncio.timeout(10):
-        while not got:
+        while not got or running.counts["connects"] < 2:
             await asyncio.sleep(0.01)
     await ended(task)
-    assert (got, running.counts["connects"]) == ([b"3"], 2)
+    assert got == [b"3"]
 
 
 async def test_hubs_that_share_a_group_get_each_publication_once(broker: Mosquitto) -> None:
