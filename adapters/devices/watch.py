@@ -49,6 +49,7 @@ class Watch:
 
     def __init__(self, core: Core, zone: tzinfo, room: str, every_s: int) -> None:
         self._core, self._zone, self._room, self._every_s = core, zone, room, every_s
+        self._calm: dict[tuple[str, str], tuple[int, int]] = {}  # (tenant, row) -> (its time, until when it is calm)
 
     async def enrich(self, writing: Writing, changes: Sequence[Change]) -> Sequence[Entry]:
         """Write down what is expected from now on; forget what is no more, with its alert if nobody took that."""
@@ -88,26 +89,29 @@ class Watch:
         return found
 
     async def _judge(self, tenant: str, row: Record) -> None:
-        body = gate.load(row.body)
+        body, now = gate.load(row.body), self._core.now()
+        known, calm = self._calm.get((tenant, row.key), (0, 0))
+        if known == row.at and now <= calm and not body.get("is_told"):
+            return
 
         async def last(asking: Asking) -> int:
             return await self._last(asking, body)
 
         since = int(await self._core.ask(tenant, last))
-        is_due = is_overdue(body, since, self._core.now())
+        is_due = is_overdue(body, since, now)
+        self._calm[tenant, row.key] = (row.at, latest(body, since))
         if is_due != body.get("is_told", False):
             await self._core.transact(tenant, lambda writing: self._tell(writing, row, since, is_due))
 
     async def _last(self, asking: Asking, body: Resource) -> int:
         """Return when what is expected came last, or since when it is expected."""
         heard = await asking.record(HEARD, body["device"]) if body["device"] else None
-        if heard is not None:
-            return max(int(gate.load(heard.body)["at"]), int(body["since"]))
+        since = max(int(gate.load(heard.body)["at"]) if heard is not None else 0, int(body["since"]))
         what = f"device={body['device']}" if body["device"] else f"code={quote(','.join(body['codes']))}"
         query = f"Observation?patient={body['patient']}&{what}&_sort=-date&_count=1&_total=none"
         found = await asking.find(query)
         at = measured_at(found[0], self._zone) if found else None
-        return max(at or 0, int(body["since"]))
+        return max(at or 0, since)
 
     async def _tell(self, writing: Writing, row: Record, since: int, is_due: bool) -> None:
         body = gate.load(row.body)
@@ -169,7 +173,12 @@ def is_overdue(body: Resource, last: int, now: int) -> bool:
     """Whether what is expected has not come for longer than it may."""
     if body["until"] is not None and last + body["interval"] > body["until"]:
         return False
-    return now - last > int(body["interval"] * GRACE)
+    return now > latest(body, last)
+
+
+def latest(body: Resource, last: int) -> int:
+    """Return until when it may still come, after it came last."""
+    return last + int(body["interval"] * GRACE)
 
 
 def measured_at(observation: Resource, zone: tzinfo) -> int | None:

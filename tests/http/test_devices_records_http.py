@@ -70,7 +70,7 @@ def test_a_test_reading_is_not_judged(hub: RunningHub) -> None:
     assert bed.found(f"Task?patient={bed.patient}") == []
 
 
-VITALS = {
+VITALS: dict[str, tuple[str, dict[str, Any]]] = {
     "85354-9": ("bp", {"components": [
         {"code": "8480-6", "value": 128, "unit": "mmHg"}, {"code": "8462-4", "value": "10.5", "unit": "kPa"}]}),
     "8867-4": ("heartrate", {"value": "72.0", "unit": "bpm"}),
@@ -259,6 +259,23 @@ def test_a_bad_session_is_refused(hub: RunningHub, change: dict[str, Any], statu
     body = {"id": uuid.uuid4().hex, "patient": {"reference": Bedside(hub).patient}, "messages": [], **change}
     answer = hub.request("POST", "/devices/sessions", json=body)
     assert (answer.status_code, answer.json()["resourceType"]) == (status, "OperationOutcome")
+
+
+def test_sessions_and_events_leave_no_trace_in_log_and_metrics(hub: RunningHub) -> None:
+    bed, mark = Bedside(hub), "Zymurgie"
+    reading = {"code": "59408-5", "value": "76.543", "unit": mark, "at": ago(60), "id": mark}
+    body = {
+        "id": mark + uuid.uuid4().hex,
+        "patient": {"system": "urn:example:ins", "value": bed.ins},
+        "location": mark,
+        "reason": mark,
+        "messages": [{"device": bed.name, "readings": [reading, {"system": "mdc", "code": "8519681", "at": ago(5)}]}],
+    }
+    assert hub.request("POST", "/devices/sessions", json=body).status_code == 200
+    refused = hub.request("POST", "/devices/sessions", json={**body, "patient": {"system": mark, "value": mark}})
+    assert refused.status_code == 422 and mark not in refused.text
+    traces = hub.logged() + hub.request("GET", "/metrics").text
+    assert not any(text in traces for text in (mark, "76.543", bed.serial, bed.ins))
 
 
 def test_a_session_stays_with_its_patient(hub: RunningHub) -> None:
