@@ -187,12 +187,13 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
-        if not self._is_draining or not self._transport.can_write_eof():
+        if not self._is_draining:
             self._transport.close()
         elif not self._is_closed:
             self._is_closed = True
-            self._transport.write_eof()
-            self._end_in(LINGER_S, self._transport.abort)
+            if self._transport.can_write_eof():  # TLS cannot: there the peer learns of the end a little later
+                self._transport.write_eof()
+            self._end_in(LINGER_S, self._transport.close)
 
     def _take_some(self) -> bool:
         """Hand on what is complete; whether there was any."""

@@ -308,6 +308,23 @@ async def test_certificates_are_renewed_without_closing_a_connection(
         await writer.wait_closed()
 
 
+async def test_a_message_over_the_limit_is_told_over_tls_too(
+    certificates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.hl7.connection.LINGER_S", 0.1)
+    context = ssl.create_default_context(cafile=str(certificates["ca"]))
+    files = Certificates(str(certificates["server"]))
+    async with Listening(limits=Limits(max_message=1000), tls=files.context) as listener:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", listener.port, ssl=context, server_hostname="localhost"
+        )
+        writer.write(VT + b"x" * 500_000 + END)
+        sender = Sender(reader, writer)
+        assert await sender.receive() == b"207"
+        assert await sender.closed()
+        writer.close()
+
+
 def test_when_certificates_end_is_known(certificates: dict[str, Path]) -> None:
     found = Certificates(str(certificates["server"]), "", str(certificates["ca"])).ends()
     assert found["server"] == found["client_ca"] > 4_000_000_000
