@@ -216,3 +216,11 @@ def test_which_results_have_an_order(rows: str, expected: int) -> None:
 def test_a_message_of_orders_without_an_order_only_names_the_patient() -> None:
     text = message(header("ORM^O01^ORM_O01"), pid(), VISIT)
     assert wanted(text) == [] and "order-missing" in rules(text)
+
+
+def test_allergies_and_insurance_that_come_with_an_order_fill_what_is_missing() -> None:
+    rows = "AL1|1|DA|PENI^Penicillin^L|SV|Rash", "IN1|1|P1|77|Payer", orc(), obr()
+    draft = arrive(order(*rows)).draft
+    assert draft is not None
+    kinds = {one.resource["resourceType"]: one.how for one in draft.people[0].wanted}
+    assert kinds == {"ServiceRequest": "over", "AllergyIntolerance": "fill", "Coverage": "fill"}

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 from adapters.hl7.context import Context
 from adapters.hl7.draft import Person, Visit
 from adapters.hl7.faults import Fault, Place, Refused
+from adapters.hl7.messages.patient_parts import with_parts
 from adapters.hl7.messages.person import VISIT_LINK, read_person, visit_key
 from adapters.hl7.tokens import Segment
+from adapters.hl7.wanted import Wanted
+
+ALONG: Final = frozenset({"AL1", "IAM", "IN1"})
+"""Segments beside PID that are read of messages that do not lead on identity."""
 
 
 def named(segments: Sequence[Segment], name: str) -> list[Segment]:
@@ -27,6 +34,15 @@ def only_patient(context: Context, segments: Sequence[Segment]) -> Person:
         place = found[1].place() if found else Place("PID")
         raise Refused(Fault("100", place, "The message is about one patient: it has one PID."))
     return read_person(context, found[0], leads=False)
+
+
+def told_parts(context: Context, segments: Sequence[Segment], person: Person) -> list[Wanted]:
+    """Return allergies and insurance that a message gives along; it leads on neither: it only fills what is missing."""
+    found = [segment for segment in segments if segment.name in ALONG]
+    if not found:
+        return []
+    made = with_parts(context, [*named(segments, "MSH"), *found], person, None)
+    return [replace(one, how="fill") for one in made.wanted]
 
 
 def visit_of(context: Context, pid: Segment, segments: Sequence[Segment]) -> Visit | None:

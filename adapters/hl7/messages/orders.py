@@ -13,7 +13,7 @@ from adapters.hl7.faults import Fault, Refused
 from adapters.hl7.group import Group
 from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
-from adapters.hl7.messages.about import named, only_patient, visit_of
+from adapters.hl7.messages.about import named, only_patient, told_parts, visit_of
 from adapters.hl7.position import Ordered, arrange
 from adapters.hl7.results import results_of
 from adapters.hl7.tokens import Segment
@@ -42,6 +42,7 @@ def read_orders(context: Context, root: Group, what: Kind, message: str) -> tupl
         if first < len(segments):
             raise Refused(Fault("100", segments[first].place(), "No order is of a kind that is taken."))
         context.note(person.segment, 0, "order-missing")
+    wanted += told_parts(context, segments[:first], person)
     visit = visit_of(context, person.segment, segments[:first])
     return (replace(person, visit=visit, wanted=tuple(wanted)),)
 

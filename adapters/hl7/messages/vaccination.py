@@ -15,7 +15,7 @@ from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.maps import rxa as rxa_map
-from adapters.hl7.messages.about import named, only_patient, visit_of
+from adapters.hl7.messages.about import named, only_patient, told_parts, visit_of
 from adapters.hl7.position import arrange
 from adapters.hl7.results import results_of
 from adapters.hl7.tokens import Segment
@@ -40,6 +40,7 @@ def read_vaccinations(context: Context, root: Group, what: Kind, message: str) -
     if not wanted:
         raise Refused(Fault("100", Place("RXA"), "The message has no vaccination."))
     head = segments[:first]
+    wanted += told_parts(context, head, person)
     wanted += _told(context, [s for s in head if s.name in ("OBX", "NTE")], (context.tenant, *person.key, "patient"))
     return (replace(person, visit=visit_of(context, person.segment, head), wanted=tuple(wanted)),)
 
