@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bench.__main__ import HERE, free_port, on_core, running
+from bench.copies import write_copies
 from bench.generator import http_request, read_answer
 
 LOINC = "http://loinc.org|"
@@ -143,6 +144,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", help="Synthea bundles to load first")
     parser.add_argument("--store", help="a store that is loaded already, in place of a folder")
+    parser.add_argument("--copies", type=int, default=0, help="load each patient this many times, under new ids")
+    parser.add_argument("--each", type=int, default=20, help="resources of a patient that is copied")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 64], help="connections at once")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a run")
     parser.add_argument("--seed", type=int, default=1, help="of the draws")
@@ -150,7 +153,12 @@ def main() -> None:
     on_core(1)()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         store, port = args.store or f"sqlite:///{folder}/hub.db", free_port()
-        if args.folder is not None:
+        if args.folder is not None and args.copies:
+            lines = Path(folder) / "copies.ndjson"
+            patients = write_copies(args.folder, lines, copies=args.copies, each=args.each)
+            print(f"{patients} patients of {args.each} resources at most")
+            subprocess.run([HERE / "predmp", "load", "--store", store, lines], check=True)
+        elif args.folder is not None:
             subprocess.run([HERE / "predmp", "load", "--store", store, args.folder], check=True)
         elif not args.store:
             parser.error("a folder to load, or --store")
