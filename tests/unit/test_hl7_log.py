@@ -45,11 +45,7 @@ async def send(core: Core, *texts: str) -> None:
 
 
 async def page(core: Core, wanted: Wanted = Wanted(), **more: Any) -> Page:  # noqa: B008
-    async def work(asking: Asking) -> Page:
-        return await search.page(asking, wanted, **more)
-
-    found: Page = await core.ask("default", work)
-    return found
+    return await search.page(core, "default", wanted, **more)
 
 
 def ids(entries: Any) -> list[str]:

@@ -39,7 +39,7 @@ class Store:
                 await box.drained()
             await box.stop()
 
-        self._with(work)
+        self.act(work)
 
     def create(self, resource: dict[str, Any]) -> None:
         """Store a resource."""
@@ -48,7 +48,7 @@ class Store:
             actor = core.internal("default", "test")
             await core.submit([Entry("POST", resource["resourceType"], resource)], actor=actor)
 
-        self._with(work)
+        self.act(work)
 
     def find(self, query: str) -> list[dict[str, Any]]:
         """Return what a search finds."""
@@ -60,10 +60,12 @@ class Store:
         async def work(core: Core) -> None:
             found.extend(await core.ask("default", look))
 
-        self._with(work)
+        self.act(work)
         return found
 
-    def _with(self, work: Callable[[Core], Any]) -> None:
+    def act(self, work: Callable[[Core], Any]) -> None:
+        """Open the store and do something with its core."""
+
         async def run() -> None:
             async with opened(Settings(store=self.url, rooms=())) as composed:
                 await work(cast(Core, composed.hub))
@@ -131,6 +133,23 @@ def test_one_message_is_shown_with_its_marks(store: Store) -> None:
     assert '"resourceType": "Patient"' in store.run("show", "C1", "--part", "draft")
     with pytest.raises(NotFound):
         store.run("show", "nothing")
+
+
+def test_a_look_at_a_message_is_in_the_patient_s_journal(store: Store) -> None:
+    store.send(adt(control="C1"))
+    (patient,) = store.find("Patient")
+    seen: list[str] = []
+
+    async def work(core: Core) -> None:
+        lines = await core.journal(patient["id"], actor=core.internal("default", "test"))
+        seen.extend(f"{line.who} {line.what}" for line in lines)
+
+    store.run("log", "--json")
+    store.act(work)
+    assert "predmp hl7 hl7-message" not in seen, "the list shows no content"
+    store.run("show", "C1")
+    store.act(work)
+    assert "predmp hl7 hl7-message" in seen
 
 
 def test_a_control_id_that_several_have_is_not_guessed(store: Store) -> None:

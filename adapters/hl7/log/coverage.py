@@ -25,7 +25,7 @@ ROWS: Final = "hl7-coverage"
 """Kind of the records: the key is sender, type and day, the lane the sender."""
 
 CURSOR: Final = "hl7-coverage-cursor"
-STEP: Final = 200  # messages added in one transaction
+STEP: Final = 50  # messages added in one transaction: some milliseconds
 MOST_PENDING: Final = 2_000  # messages not applied yet that are remembered; beyond, collecting waits for them
 MOST_KEYS: Final = 500  # different codes, or problems, of one row
 REST: Final = "…"  # the rest of them

@@ -26,6 +26,7 @@ from fhir_server.model import Actor, Resource
 MOST_RESOURCES: Final = 50  # of one message that its page shows in full
 SAME_BUDGET: Final = 2_000  # newest messages that are looked at for the same control id
 SELECTED: Final = ("fault", "path", "rule", "code", "sender", "type", "since")  # what a replay of many is asked by
+LONGEST_RESOURCE: Final = 20_000  # characters of one resource that a page shows; attachments are longer
 LONGEST_EDIT: Final = 20_000  # characters of a message that a form can carry back
 LONGEST_REASON: Final = 500
 
@@ -106,10 +107,7 @@ class MessagePages:
         """Return newer messages of this sender with the same control id, as far as a short look goes."""
         wanted = Wanted(control_id=entry.body.get("control_id", ""), sender=entry.sender)
 
-        async def work(asking: Asking) -> search.Page:
-            return await search.page(asking, wanted, limit=5, budget=SAME_BUDGET)
-
-        found: search.Page = await self._core.ask(actor.tenant, work)
+        found = await search.page(self._core, actor.tenant, wanted, limit=5, budget=SAME_BUDGET)
         return found.entries
 
     # --- replaying -------------------------------------------------------------------------------------------
@@ -236,7 +234,8 @@ def _reference(resource: Resource) -> str:
 
 
 def _pretty(resource: Resource) -> str:
-    return json.dumps(json.loads(gate.write(resource)), ensure_ascii=False, indent=2)
+    text = json.dumps(json.loads(gate.write(resource)), ensure_ascii=False, indent=2)
+    return text if len(text) <= LONGEST_RESOURCE else f"{text[:LONGEST_RESOURCE]}… ({len(text)})"
 
 
 def _as_lines(entry: Entry) -> str:

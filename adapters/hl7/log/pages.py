@@ -14,18 +14,18 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from adapters.hl7.log import collector, coverage, search, silence, words
-from adapters.hl7.log.entry import Entry, read_entry
-from adapters.hl7.log.search import LAST, Page, Wanted
+from adapters.hl7.log.entry import Entry
+from adapters.hl7.log.search import LAST, Wanted
 from adapters.hl7.log.session import AUDIT
 from adapters.hl7.log.shown import local_time, rows_of
-from adapters.hl7.record import KIND, QUARANTINED, STATES
+from adapters.hl7.record import QUARANTINED, STATES
 from adapters.hl7.replay import Channels
 from fhir_server.errors import BadParameter, Forbidden, NotFound
 from fhir_server.interface import Asking, Core
 from fhir_server.model import Actor
 
 PAGE: Final = 50  # messages on one page
-GROUPED: Final = 2_000  # messages in quarantine that are grouped by their fault
+GROUPED: Final = 1_000  # messages in quarantine that are grouped by their fault
 MOST_ACCOUNTS: Final = 60  # senders and types on one page
 MOST_LANES: Final = 20  # identifiers of one patient that are looked for
 
@@ -124,10 +124,8 @@ class LogPages:
         if given["state"] and given["state"] not in STATES:
             raise BadParameter("There is no such state.")
 
-        async def work(asking: Asking) -> tuple[Page, list[Any]]:
-            return await search.page(asking, wanted, before=before, limit=PAGE), await _faults(asking)
-
-        page, faults = await self._core.ask(actor.tenant, work)
+        page = await search.page(self._core, actor.tenant, wanted, before=before, limit=PAGE)
+        faults = await _faults(self._core, actor.tenant)
         quiet = await collector.silent(self._core, actor.tenant, self._pages.zone)
         query = urlencode({name: value for name, value in given.items() if value})
         return self._pages.render(
@@ -193,16 +191,14 @@ class LogPages:
         )
 
 
-async def _faults(asking: Asking) -> list[tuple[str, str, int]]:
+async def _faults(core: Core, tenant: str) -> list[tuple[str, str, int]]:
     """Return (code, place, how many) of the newest messages in quarantine, the most frequent first."""
     found: Counter[tuple[str, str]] = Counter()
-    before, looked = LAST, 0
-    while looked < GROUPED and (
-        rows := await asking.records(KIND, state=QUARANTINED, before=before, limit=search.STEP)
-    ):
-        for error in (read_entry(row).body.get("error", {}) for row in rows):
-            found[error.get("code", ""), error.get("path", "")] += 1
-        before, looked = rows[-1].seq, looked + len(rows)
+    async for entry in search.back(core, tenant, Wanted(state=QUARANTINED)):
+        error = entry.body.get("error", {})
+        found[error.get("code", ""), error.get("path", "")] += 1
+        if found.total() == GROUPED:
+            break
     return [(code, path, count) for (code, path), count in found.most_common(10)]
 
 

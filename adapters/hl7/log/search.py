@@ -6,6 +6,7 @@ index; the rest is looked at row by row, at most `BUDGET` rows a page: then the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,7 @@ from adapters.hl7.record import KIND
 from fhir_server.interface import Asking, Core
 from fhir_server.model import Record
 
-STEP: Final = 200  # rows that are read at once
+STEP: Final = 100  # rows that are read at once: some milliseconds
 BUDGET: Final = 20_000  # rows that one page looks at
 LAST: Final = 2**62
 
@@ -63,34 +64,47 @@ class Page:
 
 
 async def page(
-    asking: Asking, wanted: Wanted, *, before: int = LAST, limit: int = 50, budget: int | None = None
+    core: Core, tenant: str, wanted: Wanted, *, before: int = LAST, limit: int = 50, budget: int | None = None
 ) -> Page:
-    """Return what fits and came before a place, newest first.
+    """Return what fits and came before a place, newest first; others are served between its steps.
 
     Args:
-        asking: One consistent state.
+        core: The door.
+        tenant: Whose messages.
         wanted: What is looked for.
         before: Only messages that came before this seq.
         limit: How many.
         budget: Rows that are looked at at most; None: `BUDGET`.
     """
     most = BUDGET if budget is None else budget
-    first = await place_of(asking, wanted.since) - 1 if wanted.since else 0
-    if wanted.until:
-        before = min(before, await place_of(asking, wanted.until))
+
+    async def bounds(asking: Asking) -> tuple[int, int]:
+        first = await place_of(asking, wanted.since) - 1 if wanted.since else 0
+        return first, min(before, await place_of(asking, wanted.until)) if wanted.until else before
+
+    first, before = await core.ask(tenant, bounds) if wanted.since or wanted.until else (0, before)
     found: list[Entry] = []
     looked = 0
-    while rows := await _rows(asking, wanted, first, before):
-        for row in rows:
-            looked += 1
-            before = row.seq
-            if wanted.fits(entry := read_entry(row)):
-                found.append(entry)
-                if len(found) == limit:
-                    return Page(tuple(found), before)
-        if looked >= most:
-            return Page(tuple(found), before, is_cut=True)
+    async for entry in back(core, tenant, wanted, first=first, before=before):
+        looked += 1
+        if wanted.fits(entry):
+            found.append(entry)
+        if len(found) == limit or looked == most:
+            return Page(tuple(found), entry.seq, is_cut=len(found) < limit)
     return Page(tuple(found), 0)
+
+
+async def back(core: Core, tenant: str, wanted: Wanted, *, first: int = 0, before: int = LAST) -> AsyncIterator[Entry]:
+    """Yield messages, newest first, narrowed by what has an index: state and patient."""
+
+    async def step(asking: Asking) -> Sequence[Record]:
+        return await _rows(asking, wanted, first, before)
+
+    while rows := await core.ask(tenant, step):
+        for row in rows:
+            before = row.seq
+            yield read_entry(row)
+        await asyncio.sleep(0)
 
 
 async def _rows(asking: Asking, wanted: Wanted, first: int, before: int) -> Sequence[Record]:
@@ -146,11 +160,7 @@ async def newest(core: Core, tenant: str, wanted: Wanted, limit: int) -> list[En
     found: list[Entry] = []
     before = LAST
     while before and len(found) < limit:
-
-        async def work(asking: Asking, before: int = before, count: int = limit - len(found)) -> Page:
-            return await page(asking, wanted, before=before, limit=count)
-
-        got: Page = await core.ask(tenant, work)
+        got = await page(core, tenant, wanted, before=before, limit=limit - len(found))
         found, before = [*found, *got.entries], got.next
     return found[::-1]
 
