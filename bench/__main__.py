@@ -148,7 +148,7 @@ async def compare(
     return name, middle[0], middle[1], statistics.median(ratios)
 
 
-async def measure(floor: Target, ours: Target, echo: Target, args: argparse.Namespace) -> None:
+async def measure(floor: Target, ours: Target, echo: Target, folder: str, args: argparse.Namespace) -> None:
     """Run all scenarios and print a line for each."""
     for target in (floor, ours) if args.only != "mllp" else ():
         await target.fill(args.fill)
@@ -160,17 +160,48 @@ async def measure(floor: Target, ours: Target, echo: Target, args: argparse.Name
                 return run_http(target.port, clients, args.seconds, getattr(target, name), expect)
 
             show(*await compare(f"{name}, {clients} clients", floor, ours, run, args.rounds))
-    for sockets in args.clients if args.only != "http" else ():
+    if args.only != "http":
+        await measure_messages(echo, folder, args)
+
+
+async def measure_messages(echo: Target, folder: str, args: argparse.Namespace) -> None:
+    """Measure HL7 v2: stored and acknowledged, beside the echo; then applied.
+
+    Each round has a hub of its own, which ends with it: else what waits would be applied while the echo runs.
+    """
+    ours = Target("hub", 0, 0, "", "")
+    for sockets in args.clients:
 
         async def send(target: Target, sockets: int = sockets) -> Measure:
-            made = await run_mllp(target.mllp, sockets, args.seconds, target.result)
-            if target is ours:
-                await ours.applied()
-            return made
+            if target is echo:
+                return await run_mllp(target.mllp, sockets, args.seconds, target.result)
+            with fresh_hub(folder) as hub:
+                return await run_mllp(hub.mllp, sockets, args.seconds, hub.result)
 
         show(*await compare(f"ORU stored, {sockets} sockets", echo, ours, send, args.rounds))
-    if args.only != "http":
-        show_applied(await ours.apply_rate(args.messages), args.messages)
+    with fresh_hub(folder) as hub:
+        show_applied(await hub.apply_rate(args.messages), args.messages)
+
+
+def hub_command(port: int, mllp: int, store: str) -> list[str]:
+    """Return what starts a hub."""
+    addresses = ("--http", f"127.0.0.1:{port}", "--mllp", f"127.0.0.1:{mllp}")
+    return [str(HERE / "predmp"), "serve", *addresses, "--store", store]
+
+
+def wait_ready(port: int) -> None:
+    """Return once a hub is ready."""
+    while urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").status != 200:
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def fresh_hub(folder: str) -> Iterator[Target]:
+    """Run a hub on a store of its own."""
+    port, mllp = free_port(), free_port()
+    with running(hub_command(port, mllp, f"sqlite:///{folder}/{port}.db"), port):
+        wait_ready(port)
+        yield Target("hub", port, mllp, "", "")
 
 
 def show(name: str, floor: Measure, ours: Measure, ratio: float) -> None:
@@ -207,27 +238,16 @@ def main() -> None:
             text=True,
             check=True,
         ).stdout.strip()
-        hub = [
-            str(HERE / "predmp"),
-            "serve",
-            "--http",
-            f"127.0.0.1:{port}",
-            "--mllp",
-            f"127.0.0.1:{mllp}",
-            "--store",
-            store,
-        ]
         with (
             running([sys.executable, "-m", "bench.skeleton", str(floor_port), f"{folder}/floor.db"], floor_port),
             running([sys.executable, "-m", "bench.echo", str(echo_port), f"{folder}/echo.log"], echo_port),
-            running(hub, port),
+            running(hub_command(port, mllp, store), port),
         ):
-            while urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").status != 200:
-                time.sleep(0.05)
+            wait_ready(port)
             floor = Target("skeleton", floor_port, 0, "", "")
             ours = Target("hub", port, mllp, "/fhir", token)
             echo = Target("echo", 0, echo_port, "", "")
-            asyncio.run(measure(floor, ours, echo, args))
+            asyncio.run(measure(floor, ours, echo, folder, args))
 
 
 if __name__ == "__main__":
