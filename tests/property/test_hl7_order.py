@@ -49,6 +49,13 @@ def streams(draw: Any) -> list[str]:
         further += [segment("DG1", f1="1", f3="I10^HTA^I10", f6="A")] if draw(st.booleans()) else []
         further += [segment("AL1", f2="DA", f3=draw(st.sampled_from(("A1", "A2"))))] if draw(st.booleans()) else []
         further += [segment("NK1", f1="1", f2="MARTIN^LUC", f3="SPO")] if draw(st.booleans()) else []
+        further += (
+            [segment("ROL", f2="AD", f3="AD", f4=draw(st.sampled_from(("8^I^J", "9^K^L"))))]
+            if draw(st.booleans())
+            else []
+        )
+        further += [segment("PV2", f22=draw(st.sampled_from("YN")))] if draw(st.booleans()) else []
+        further += [segment("ZFD", f2=draw(st.sampled_from(("30", "31"))), f5="CV")] if draw(st.booleans()) else []
         trigger = draw(st.sampled_from(TRIGGERS))
         made.append(event(trigger, minute * 10, *further, stay=pv1("V1", **stay), **person))
     return made

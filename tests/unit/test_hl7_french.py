@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.hl7.datatypes import INS_TYPES
+from adapters.hl7.maps.extensions import OWN
 from adapters.hl7.maps.french import RELIABILITY
 from fhir_server.interface import Core
 from fhir_server.model import Resource
@@ -137,10 +138,11 @@ def test_a_movement_that_cannot_be_kept_is_refused(movement: str, place: str) ->
 
 
 def reliability(patient: Resource) -> list[tuple[str, Any]]:
-    (found,) = [one for one in patient["extension"] if one["url"] == RELIABILITY]
+    found = [one for one in patient["extension"] if one["url"] == RELIABILITY]
     return [
         (part["url"], part["valueCoding"]["code"] if "valueCoding" in part else part["valueDate"])
-        for part in found["extension"]
+        for one in found
+        for part in one["extension"]
     ]
 
 
@@ -183,12 +185,29 @@ async def test_how_an_identity_was_found_out_is_kept_and_what_else_is_said_of_it
     assert reliability(found) == [
         ("identityStatus", "PROV"), ("methodCollection", "INSI"), ("dateInterrogationINSi", "2026-11-01"), ("validationMode", "CN"),
     ]  # fmt: skip
-    named = {e["url"].rpartition(":")[2]: e for e in found["extension"]}
-    details = {e["url"]: next(v for k, v in e.items() if k != "url") for e in named["identity-details"]["extension"]}
-    assert details == {
-        "gestationWeeks": 32, "smsConsent": True, "birthDateCorrected": False, "proofExpiry": "2030-12-31",
+    assert own(found) == {
+        "gestation-weeks": 32, "sms-consent": True, "birth-date-corrected": False, "identity-proof-expiry": "2030-12-31",
+        "occupation-activity": "1", "occupation-category": "54",
     }  # fmt: skip
-    assert [e["url"] for e in named["occupation"]["extension"]] == ["activity", "category"]
+
+
+def own(resource: Resource) -> dict[str, Any]:
+    """Return the extensions of our own: name -> value, of a CodeableConcept its code."""
+    made = {}
+    for extension in resource["extension"]:
+        if extension["url"].startswith(OWN):
+            (value,) = (value for key, value in extension.items() if key != "url")
+            made[extension["url"].removeprefix(OWN)] = value["coding"][0]["code"] if isinstance(value, dict) else value
+    return made
+
+
+async def test_what_a_segment_leaves_empty_stays_and_what_it_nulls_goes() -> None:
+    async with hub() as core:
+        await take(core, event("A31", 1, segment("ZFD", f2="32", f3="Y", f5="CV"), f32="PROV"))
+        await take(core, event("A31", 2, segment("ZFD", f3='""', f7="CN")), event("A31", 3, f32="VALI"))
+        found = await one(core, "Patient")
+    assert own(found) == {"gestation-weeks": 32}
+    assert reliability(found) == [("identityStatus", "VALI"), ("validationMode", "CN")]
 
 
 async def test_the_place_of_birth_has_its_insee_code_and_is_no_address() -> None:
@@ -218,7 +237,7 @@ async def test_decisions_about_the_national_record_are_consents(feeding: str, co
     for consent in consents:
         assert (consent["patient"]["reference"], consent["dateTime"]) == (f"Patient/{patient['id']}", "2026-11-01")
         assert [i for i in validate(consent) if i.severity in ("error", "fatal")] == []
-    assert any(e["url"].endswith(":dmp") for e in patient["extension"])
+    assert own(patient) == {"dmp-status": "ACTIF", "dmp-status-date": "2026-11-01"}
 
 
 async def test_a_newer_decision_replaces_the_older_one_and_an_older_one_changes_nothing() -> None:
@@ -235,11 +254,10 @@ async def test_what_the_pmsi_and_the_visit_segment_say_is_with_the_stay() -> Non
     zfv = segment("ZFV", f1="750000001^20261101", f2="2", f7="N123", f10="1", f11="Y")
     async with hub() as core:
         found = await stay_after(core, event("A01", 1, zfm, zfv, stay=pv1("V1")))
-    named = {e["url"].rpartition(":")[2]: [part["url"] for part in e["extension"]] for e in found["extension"]}
-    assert named == {
-        "pmsi": ["entryMode", "exitMode", "origin"],
-        "visit-details": ["origin", "exitTransport", "originVisit", "legalCareMode", "careDuringTransport"],
-    }
+    assert own(found) == {
+        "pmsi-entry-mode": "8", "pmsi-exit-mode": "8", "pmsi-origin": "5", "visit-origin": "750000001^20261101",
+        "exit-transport": "2", "origin-visit": "N123", "legal-care-mode": "1", "care-during-transport": "Y",
+    }  # fmt: skip
 
 
 def test_every_french_segment_counts_as_used() -> None:

@@ -7,19 +7,31 @@ of their values were not checked. All else is an extension of our own.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from adapters.hl7.context import Context
-from adapters.hl7.datatypes import INS_TYPES, Json, coded
+from adapters.hl7.datatypes import INS_TYPES, Json, code_of, coded
 from adapters.hl7.demography import address
 from adapters.hl7.ids import made_id
-from adapters.hl7.maps.extensions import OWN, has_url, parts
-from adapters.hl7.maps.rows import Row, Stated, whole
-from adapters.hl7.maps.tables import table
+from adapters.hl7.maps.extensions import OWN, has_url
+from adapters.hl7.maps.rows import Row, Stated, state, whole
 from adapters.hl7.tokens import NULL, Segment, part
 
 RELIABILITY: Final = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-identity-reliability"
-RELIABILITY_ROW: Final = whole(32, "extension", "ours: PID-32 and ZFD-5 to ZFD-7 together", has_url(RELIABILITY))
+SOURCES: Final = frozenset({"methodCollection", "dateInterrogationINSi", "validationMode"})
+
+
+def _is_source(item: Json) -> bool:
+    return item.get("url") == RELIABILITY and any(one.get("url") in SOURCES for one in item.get("extension", ()))
+
+
+def _is_status(item: Json) -> bool:
+    return item.get("url") == RELIABILITY and not _is_source(item)
+
+
+STATUS_ROW: Final = whole(32, "extension", "ours: PID-32", _is_status)
+SOURCE_ROW: Final = whole(5, "extension", "ours: ZFD-5, ZFD-6 and ZFD-7 together", _is_source)
 SCOPE: Final = "urn:predmp:CodeSystem:consent-scope"
 STATUSES: Final = ("VALI", "PROV", "RECUP")
 """Statuses of an identity that PID-32 may say; QUAL is VALI with an INS. Other codes are comments."""
@@ -27,89 +39,75 @@ STATUSES: Final = ("VALI", "PROV", "RECUP")
 DOUBTED: Final = frozenset({"DOUT", "FICT"})
 
 
-class Field(NamedTuple):
-    """A field that becomes a part of an extension of ours."""
+def _value(kind: str, context: Context, segment: Segment, number: int) -> tuple[str, Any] | None:
+    """Read a field of a kind: code, text, time, date, yes-no, whole (number) or address."""
+    text = segment.text(number)
+    if kind in ("time", "date"):
+        moment = context.moment(segment, number, text)
+        return ("DateTime", moment.text if kind == "time" else moment.date) if moment else None
+    if kind == "code":
+        return "CodeableConcept", coded(context, segment, number, segment.first(number))
+    if kind == "address":
+        return "Address", address(context, segment, number, segment.first(number))
+    if kind == "yes-no":
+        code = code_of(context, segment, number, "YesNoIndicator", text)
+        return ("Boolean", code == "true") if code else None
+    if kind == "whole" and not (text.isascii() and text.isdigit() and len(text) < 4):
+        context.note(segment, number, "number-malformed")
+        return None
+    return ("UnsignedInt", int(text)) if kind == "whole" else ("String", " ".join(segment.texts(number)).strip())
 
-    number: int
-    name: str
-    kind: str  # code, text, time, date, yes-no, whole number, address
+
+def _field(segment: str, number: int, name: str, kind: str) -> Row:
+    """Return the row of a field that becomes an extension of ours."""
+    url = OWN + name
+
+    def convert(context: Context, found: Segment, field: int) -> list[Json] | None:
+        value = _value(kind, context, found, field)
+        return [{"url": url, f"value{value[0]}": value[1]}] if value and value[1] not in (None, "") else None
+
+    return Row(number, "extension", convert, f"ours: {segment}-{number}", has_url(url))
+
+
+def _fields(segment: str, *fields: tuple[int, str, str]) -> tuple[Row, ...]:
+    return tuple(_field(segment, *field) for field in fields)
 
 
 PATIENT: Final = {
-    "ZFA": ("dmp", (Field(1, "status", "code"), Field(2, "statusDate", "time"), Field(3, "closed", "time"))),
-    "ZFD": (
-        "identity-details",
-        (
-            Field(2, "gestationWeeks", "whole"), Field(3, "smsConsent", "yes-no"),
-            Field(4, "birthDateCorrected", "yes-no"), Field(8, "proofExpiry", "date"),
-        ),
+    "ZFA": _fields("ZFA", (1, "dmp-status", "code"), (2, "dmp-status-date", "time"), (3, "dmp-closed", "time")),
+    "ZFD": _fields(
+        "ZFD", (2, "gestation-weeks", "whole"), (3, "sms-consent", "yes-no"), (4, "birth-date-corrected", "yes-no"),
+        (8, "identity-proof-expiry", "date"),
     ),
-    "ZFP": ("occupation", (Field(1, "activity", "code"), Field(2, "category", "code"))),
+    "ZFP": _fields("ZFP", (1, "occupation-activity", "code"), (2, "occupation-category", "code")),
 }  # fmt: skip
-"""Segment -> name of the extension of Patient, and its parts."""
+"""Segment -> rows to Patient."""
 
 ENCOUNTER: Final = {
-    "ZFM": (
-        "pmsi",
-        (
-            Field(1, "entryMode", "code"), Field(2, "exitMode", "code"), Field(3, "origin", "code"),
-            Field(4, "destination", "code"),
-        ),
+    "ZFM": _fields(
+        "ZFM", (1, "pmsi-entry-mode", "code"), (2, "pmsi-exit-mode", "code"), (3, "pmsi-origin", "code"),
+        (4, "pmsi-destination", "code"),
     ),
-    "ZFV": (
-        "visit-details",
-        (
-            Field(1, "origin", "text"), Field(2, "exitTransport", "code"), Field(4, "placementStart", "time"),
-            Field(5, "placementEnd", "time"), Field(6, "address", "address"), Field(7, "originVisit", "text"),
-            Field(8, "archiveNumber", "text"), Field(9, "exitModeLocal", "code"), Field(10, "legalCareMode", "code"),
-            Field(11, "careDuringTransport", "code"),
-        ),
+    "ZFV": _fields(
+        "ZFV", (1, "visit-origin", "text"), (2, "exit-transport", "code"), (4, "placement-start", "time"),
+        (5, "placement-end", "time"), (6, "visit-address", "address"), (7, "origin-visit", "text"),
+        (8, "archive-number", "text"), (9, "exit-mode-local", "code"), (10, "legal-care-mode", "code"),
+        (11, "care-during-transport", "code"),
     ),
 }  # fmt: skip
-"""Segment -> name of the extension of Encounter, and its parts."""
+"""Segment -> rows to Encounter."""
 
 FURTHER: Final = {"ZFA": frozenset({4, 5, 6, 7, 8, 9, 11}), "ZFD": frozenset({1, 5, 6, 7}), "ZFV": frozenset({3})}
 """Fields that are read elsewhere, or that the standard calls obsolete or forbidden."""
 
-
-def _row(segment: str, name: str) -> Row:
-    return whole(0, "extension", f"ours: {segment}", has_url(OWN + name))
-
-
-ROWS: Final = {name: _row(name, given[0]) for name, given in {**PATIENT, **ENCOUNTER}.items()}
-PATIENT_ROWS: Final = (RELIABILITY_ROW, *(ROWS[name] for name in PATIENT))
-ENCOUNTER_ROWS: Final = tuple(ROWS[name] for name in ENCOUNTER)
+PATIENT_ROWS: Final = (STATUS_ROW, SOURCE_ROW, *(row for rows in PATIENT.values() for row in rows))
+ENCOUNTER_ROWS: Final = tuple(row for rows in ENCOUNTER.values() for row in rows)
 
 
-def _value(context: Context, segment: Segment, field: Field) -> tuple[str, Any] | None:
-    number, text = field.number, segment.text(field.number)
-    if field.kind == "time" or field.kind == "date":
-        moment = context.moment(segment, number, text)
-        return ("DateTime", moment.text if field.kind == "time" else moment.date) if moment else None
-    if field.kind == "code":
-        made = coded(context, segment, number, segment.first(number))
-        return ("CodeableConcept", made) if made else None
-    if field.kind == "address":
-        made = address(context, segment, number, segment.first(number))
-        return ("Address", made) if made else None
-    if field.kind == "yes-no":
-        return _yes_no(context, segment, number)
-    if field.kind == "whole" and not (text.isascii() and text.isdigit() and len(text) < 4):
-        context.note(segment, number, "number-malformed")
-        return None
-    return ("UnsignedInt", int(text)) if field.kind == "whole" else ("String", " ".join(segment.texts(number)))
-
-
-def _yes_no(context: Context, segment: Segment, number: int) -> tuple[str, bool] | None:
-    found = table("YesNoIndicator").get(segment.text(number))
-    if found is None:
-        context.note(segment, number, "code-not-mapped", segment.text(number))
-        return None
-    return "Boolean", found.code == "true"
-
-
-def state_extensions(context: Context, segments: list[Segment], which: dict[str, Any]) -> list[Stated]:
-    """Return what French segments say in extensions of ours; a segment states all of its own.
+def state_extensions(
+    context: Context, segments: Sequence[Segment], which: Mapping[str, tuple[Row, ...]]
+) -> list[Stated]:
+    """Return what French segments say in extensions of ours.
 
     Args:
         context: Where problems are noted.
@@ -118,14 +116,10 @@ def state_extensions(context: Context, segments: list[Segment], which: dict[str,
     """
     made = []
     for segment in segments:
-        if segment.name not in which:
-            continue
-        name, fields = which[segment.name]
-        context.take(segment, frozenset(field.number for field in fields) | FURTHER.get(segment.name, frozenset()))
-        values = {f.name: _value(context, segment, f) for f in fields if segment.is_valued(f.number)}
-        found = parts(name, values)
-        if found or any(segment.raw(f.number) == NULL for f in fields):
-            made.append(Stated(ROWS[segment.name], [found] if found else None))
+        if segment.name in which:
+            rows = which[segment.name]
+            context.take(segment, frozenset(row.field for row in rows) | FURTHER.get(segment.name, frozenset()))
+            made += state(rows, context, segment)
     return made
 
 
@@ -145,11 +139,10 @@ def reliability(context: Context, pid: Segment, zfd: Segment | None, identifiers
     if status:
         made.append({"url": "identityStatus", "valueCoding": {"code": status}})
     made += [{"url": "comment", "valueCoding": {"code": code}} for code in codes if code not in STATUSES]
-    if zfd is not None:
-        made += _collected(context, zfd)
-    if made:
-        return [Stated(RELIABILITY_ROW, [{"url": RELIABILITY, "extension": made}])]
-    return [Stated(RELIABILITY_ROW, None)] if pid.raw(32) == NULL else []
+    source = _collected(context, zfd) if zfd is not None else []
+    found = [(STATUS_ROW, made), (SOURCE_ROW, source)]
+    stated = [Stated(row, [{"url": RELIABILITY, "extension": told}]) for row, told in found if told]
+    return [*stated, Stated(STATUS_ROW, None)] if pid.raw(32) == NULL else stated
 
 
 def _code(text: str) -> str:
