@@ -80,7 +80,9 @@ class Intake:
             return await self._take(message, actor, source)
 
     async def _take(self, message: Message, actor: Actor, source: str) -> list[Result]:
-        known: Known = await self._core.ask(actor.tenant, lambda asking: look(asking, message, self._zone))
+        known: Known = await self._core.ask(
+            actor.tenant, lambda asking: look(asking, message, self._zone, self._core.now())
+        )
         room = asyncio.Semaphore(PARALLEL)
 
         async def one(number: int) -> Result:
@@ -97,8 +99,8 @@ class Intake:
                 raise answer
             self.counts[answer.status, answer.reason.code if answer.reason else ""] += 1
             results[number] = answer
-        if known.watched:
-            await self._core.transact(actor.tenant, lambda writing: hear(writing, known.watched))
+        if known.awaited:
+            await self._core.transact(actor.tenant, lambda writing: hear(writing, known.awaited))
         return [results[number] for number in range(len(message.readings))]
 
     async def take_all(self, messages: Sequence[Message], *, actor: Actor, source: str = "http") -> list[list[Result]]:

@@ -13,7 +13,7 @@ from adapters.devices.message import Message
 from adapters.devices.reading import Measured
 from adapters.devices.reason import Reason
 from adapters.devices.session import Session, find_session
-from adapters.devices.watch import is_watched
+from adapters.devices.watch import is_awaited
 from fhir_server.interface import Asking
 from fhir_server.model import Actor
 
@@ -24,7 +24,7 @@ class Known(NamedTuple):
     assigned: Assigned | Reason
     gateway: dict[str, Any] | None  # a Reference
     session: Session | None
-    watched: tuple[str, ...]  # Device/ID of those whose silence somebody waits to hear of
+    awaited: tuple[str, ...]  # Device/ID of those whom somebody waits to hear of
     kept: tuple[bool, ...]  # for each reading: whether it is, or was, kept aside
 
 
@@ -47,8 +47,8 @@ class Fit(NamedTuple):
     name: Name
 
 
-async def look(asking: Asking, message: Message, zone: tzinfo) -> Known:
-    """Return what there is to know; `zone` is that of bare dates."""
+async def look(asking: Asking, message: Message, zone: tzinfo, now: int) -> Known:
+    """Return what there is to know now; `zone` is that of bare dates."""
     assigned = await find_assigned(asking, message.device, zone)
     gateway, devices = None, [] if isinstance(assigned, Reason) else [assigned.device]
     if message.gateway is not None:
@@ -56,6 +56,6 @@ async def look(asking: Asking, message: Message, zone: tzinfo) -> Known:
         devices += [reference] if reference else []
         gateway = {"reference": reference} if reference else {"identifier": message.gateway._asdict()}
     session = await find_session(asking, message.session) if message.session else None
-    watched = tuple([device for device in devices if await is_watched(asking, device)])
+    awaited = tuple([device for device in devices if await is_awaited(asking, device, now)])
     aside = [await quarantine.state_of(asking, message.device, item.raw) for item in message.readings]
-    return Known(assigned, gateway, session, watched, tuple(state != "" for state in aside))
+    return Known(assigned, gateway, session, awaited, tuple(state != "" for state in aside))

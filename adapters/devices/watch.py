@@ -194,17 +194,18 @@ def measured_at(observation: Resource, zone: tzinfo) -> int | None:
     return None
 
 
-async def is_watched(asking: Asking, device: str) -> bool:
-    """Whether somebody waits to hear of a device."""
-    return bool(await asking.records(WATCH, state=OPEN, lane=device, limit=1))
+async def is_awaited(asking: Asking, device: str, now: int) -> bool:
+    """Whether somebody waits to hear of a device that was not heard of just before."""
+    if not await asking.records(WATCH, state=OPEN, lane=device, limit=1):
+        return False
+    held = await asking.record(HEARD, device)
+    return held is None or now - int(gate.load(held.body)["at"]) >= HEAR_EVERY
 
 
 async def hear(writing: Writing, devices: Sequence[str]) -> None:
     """Write down that devices were heard of, now."""
     for device in devices:
-        held = await writing.record(HEARD, device)
-        if held is None or writing.now - int(gate.load(held.body)["at"]) >= HEAR_EVERY:
-            await writing.put_record(HEARD, device, "", gate.write({"at": writing.now}))
+        await writing.put_record(HEARD, device, "", gate.write({"at": writing.now}))
 
 
 async def _forgotten(writing: Writing, reference: str) -> list[Entry]:
