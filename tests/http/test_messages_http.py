@@ -168,9 +168,12 @@ def test_a_message_is_shown_raw_beside_its_tree_beside_its_resources(console: Co
 
 
 def test_the_fault_is_marked_where_it_stands(console: Console) -> None:
-    page = html.unescape(console.http.get(console.place(console.results(obx(), person=pid("")))).text)
+    where = console.place(console.results(obx(), person=pid("")))
+    page = html.unescape(console.http.get(where).text)
     assert 'class="flag bad" title="PID[1]-3 Patient identifier list"' in page
-    assert "101 – a required field is missing" in page and "fault here" in page
+    assert "101 – a required field is missing" in page and "fault here" in page and "has no identifier" in page
+    french = console.http.get(where, headers={"Accept-Language": "fr"}).text
+    assert "champ obligatoire absent" in french and "Le patient n’a pas d’identifiant." in french
 
 
 def test_a_problem_is_told_in_words_of_the_page_s_language(console: Console) -> None:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from adapters.hl7.log import collector, coverage, search, silence, words
+from adapters.hl7.log.details import detail_in
 from adapters.hl7.log.entry import Entry
 from adapters.hl7.log.search import LAST, Wanted
 from adapters.hl7.log.session import AUDIT
@@ -77,6 +78,7 @@ class Pages:
             actor=actor,
             status=status,
             say=lambda known, key: words.in_words(getattr(words, known), key, language),
+            detailed=lambda text: detail_in(text, language),
             tone=lambda state: words.TONES.get(state, ""),
             clock=lambda text: local_time(text, self.zone),
             **context,
