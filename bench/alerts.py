@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("--falls", type=int, default=100, help="alerts of each load")
     parser.add_argument("--every", type=float, default=0.1, help="seconds between two falls")
     parser.add_argument("--rate", type=float, default=100, help="measurements a second of the first load")
+    parser.add_argument("--warm", type=float, default=2, help="seconds of measurements before, which nobody counts")
     args = parser.parse_args()
     on_core(1)()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
