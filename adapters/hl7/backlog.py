@@ -96,7 +96,7 @@ class Backlog:
             return
         self._added += 1
         one.number = self._added
-        if self._bytes + len(one.raw) > KEPT_BYTES:
+        if self._bytes + len(one.raw) > KEPT_BYTES and not one.futures:
             one.raw, one.arrival = b"", None
         self._bytes += len(one.raw)
         self._ready.append(one)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fhir_server.interface import Asking, Writing
+from fhir_server.interface import Asking, Erasure, Writing
+from fhir_server.model import Record
 
 HOLD: Final = "hl7-hold"
 """Kind of these records: the key is the lane, the body the key of the message."""
@@ -27,6 +28,11 @@ async def let_go(writing: Writing, body: dict[str, Any]) -> None:
     """End what a message holds back: it was applied by a replay, or left out."""
     for lane in body.pop("hold", ()):
         await writing.drop_record(HOLD, lane)
+
+
+def names(record: Record, erasure: Erasure) -> bool:
+    """Whether a lane is named after an identifier of who is erased (`interface.Eraser`)."""
+    return not erasure.identifiers.isdisjoint(record.key.split("|"))
 
 
 async def held(asking: Asking) -> dict[str, str]:

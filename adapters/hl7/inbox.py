@@ -199,7 +199,7 @@ class Inbox:
         lanes = self._worker.lanes
         found: dict[str, str] = await self._core.ask(tenant, held)
         others = {lane: key for lane, key in lanes.held.items() if not lane.startswith(f"{tenant}|")}
-        lanes.held = others | found
+        lanes.hold(others | found)
 
     async def let_in(self) -> None:
         """Take all that came however much waits: the hub ends, and the next process applies it."""

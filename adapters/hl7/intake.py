@@ -225,7 +225,7 @@ class Intake:
                 await writing.put_record(KIND, key, letter.state, letter.body)
                 return
             before, body = again, gate.load(again.body)
-        elif before.state == QUARANTINED and body["error"]["code"] == INTERNAL:
+        elif before.state == QUARANTINED and body["error"]["code"] == INTERNAL and not letter.faults:
             # We failed on it, and it comes again: it is tried again.
             for name in ("error", "next_at"):
                 body.pop(name, None)

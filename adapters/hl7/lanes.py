@@ -27,13 +27,18 @@ L = TypeVar("L", bound=Laned)
 class Lanes(Generic[L]):
     """What waits, in the order in which it came."""
 
-    held: Mapping[str, str] = field(default_factory=dict)  # lanes that a message in quarantine holds back
+    held: Mapping[str, str] = field(default_factory=dict)  # lanes that a message in quarantine holds back; see `hold`
     _due: dict[int, float] = field(default_factory=dict)  # id of what is to be tried again -> when
     _parked: list[L] = field(default_factory=list)
     _blocked: set[str] = field(default_factory=set)
+    _changed: bool = False  # whether a lane may be held back no more
 
     def __len__(self) -> int:
         return len(self._parked)
+
+    def hold(self, lanes: Mapping[str, str]) -> None:
+        """Say which lanes are held back from now on."""
+        self.held, self._changed = lanes, True
 
     def keeps(self, one: L) -> bool:
         """Whether something must wait behind what came before; then it is kept here."""
@@ -54,6 +59,9 @@ class Lanes(Generic[L]):
 
     def take(self, now: float) -> list[L]:
         """Return what may go on now, in order; all else stays."""
+        if not self._changed and min(self._due.values(), default=now + 1) > now:
+            return []
+        self._changed = False
         free: list[L] = []
         parked, self._parked, self._blocked = self._parked, [], set()
         for one in parked:

@@ -15,6 +15,7 @@ from adapters.hl7.channels import Channel
 from adapters.hl7.commands import COMMANDS
 from adapters.hl7.disk import Disk
 from adapters.hl7.feed import make_router
+from adapters.hl7.hold import HOLD, names
 from adapters.hl7.inbox import KIND, Inbox, holds
 from adapters.hl7.local import Locals
 from adapters.hl7.log.collector import Collector
@@ -92,6 +93,7 @@ def open(core: Core, settings: Any) -> Room:
         menu=(("/admin/messages", "Messages", "Messages"),),
         erasers=(
             Eraser(KIND, holds),
+            Eraser(HOLD, names),
             Eraser(continuation.KIND, holds_part),
             Eraser(CLOCK, clocks.holds),
             Eraser(MOVEMENTS, clocks.holds),

@@ -121,6 +121,12 @@ class Worker:
                     pauses += 1
                     await self._pause(delay(pauses, self._share()))
                     continue
+                except Exception as error:  # a supervisor: what even quarantine did not take comes again, others go on
+                    log.error("messages wait: %s at %s", type(error).__name__, where(error))
+                    for one in batch:
+                        one.tries += 1
+                        self.lanes.put_off(one, loop.time() + delay(one.tries, self._share()))
+                    continue
                 pauses = 0
                 backlog.measure(loop.time() - began, count)
                 backlog.passed()
@@ -319,7 +325,7 @@ class Worker:
             _tell(one, RECEIVED, NOT_APPLIED)
             return
         if effect.state == QUARANTINED and one.channel.hold_lane and one.arrival is not None:
-            self.lanes.held = {**self.lanes.held, **dict.fromkeys(one.arrival.lanes, one.key)}
+            self.lanes.hold({**self.lanes.held, **dict.fromkeys(one.arrival.lanes, one.key)})
         code = effect.fault.answer if effect.fault is not None and one.futures else "AA"
         self.counts[code, effect.state] += 1
         _tell(one, effect.state, effect.fault)

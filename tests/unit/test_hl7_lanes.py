@@ -43,7 +43,7 @@ def test_a_lane_that_is_held_back_is_free_once_it_is_let_go() -> None:
     assert lanes.keeps(One("later", ("p",)))
     assert not lanes.keeps(One("other", ("q",)))
     assert names(lanes.take(1e9)) == []
-    lanes.held = {}
+    lanes.hold({})
     assert names(lanes.take(1e9)) == ["later"]
 
 

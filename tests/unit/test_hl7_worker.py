@@ -16,6 +16,7 @@ from adapters.hl7.acquaintance import Acquaintances
 from adapters.hl7.channels import Channel
 from adapters.hl7.disk import Disk
 from adapters.hl7.inbox import Inbox
+from adapters.hl7.reception import STRANGER
 from adapters.hl7.record import KIND
 from adapters.hl7.worker import delay
 from fhir_server import gate
@@ -137,7 +138,7 @@ async def test_a_passing_failure_is_tried_again_and_keeps_its_patient_s_later_me
     order = list(dict.fromkeys(reversed(tried)))
     assert order.index("C1") > order.index("C2"), "the later one came after the one before was applied"
     done = gate.load((await rows(core))[0].body)
-    assert (done["attempts"], "error" in done, "next_at" in done) == (3, False, False)
+    assert (done["attempts"] > waiting["attempts"], "error" in done, "next_at" in done) == (True, False, False)
     await inbox.stop()
 
 
@@ -233,6 +234,35 @@ async def test_two_hubs_on_one_store_apply_each_message_once(core: Core) -> None
     await other.stop()
 
 
+async def test_what_no_channel_takes_is_not_applied_when_it_comes_again(core: Core) -> None:
+    inbox = Inbox(core)
+    for _ in range(3):
+        answer = await inbox.receive(CHANNEL, result("C1"), cut=STRANGER)
+        assert answer.code == "AR"
+    await inbox.drained()
+    assert ([row.state for row in await rows(core)], await find(core, "Observation")) == (["quarantined"], [])
+
+
+async def test_what_even_quarantine_does_not_take_delays_no_other_message(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adapters.hl7.worker import Worker
+
+    real = Worker._put
+
+    async def put(self: Any, writing: Any, one: Any, *rest: Any, **more: Any) -> None:
+        if one.key.endswith("|C1"):
+            raise RuntimeError("MARKED")
+        await real(self, writing, one, *rest, **more)
+
+    monkeypatch.setattr(Worker, "_put", put)
+    inbox = Inbox(core)
+    await take(inbox, result("C1"), result("C2"), result("C3", "P2"))
+    await inbox.drained()
+    assert await states(core) == {"C1": "received", "C2": "received", "C3": "applied"}
+    await inbox.stop()
+
+
 async def test_a_message_that_was_erased_while_it_waited_is_not_applied(core: Core) -> None:
     inbox = Inbox(core)
     real, inbox._worker.wake = inbox._worker.wake, lambda: None  # type: ignore[method-assign]
@@ -250,9 +280,11 @@ async def test_a_message_that_was_erased_while_it_waited_is_not_applied(core: Co
 async def test_a_reader_waits_for_what_was_acknowledged_before_it_came(core: Core) -> None:
     inbox = Inbox(core)
     assert inbox.settled() is None
+    real, inbox._worker.wake = inbox._worker.wake, lambda: None  # type: ignore[method-assign]
     await take(inbox, *(result(f"C{n}") for n in range(5)))
-    waiting = inbox.settled()
+    waiting = inbox.settled(within_s=60.0)
     assert waiting is not None
+    real()
     await waiting
     assert (len(await find(core, "Observation")), inbox.settled()) == (5, None)
 
