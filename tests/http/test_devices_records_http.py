@@ -324,7 +324,7 @@ def kept_aside(hub: RunningHub, bed: Bedside) -> list[dict[str, Any]]:
 def test_what_is_expected_and_does_not_come_opens_an_alert_that_ends_when_it_comes() -> None:
     with RunningHub(env={"PREDMP_DEVICE_WATCH": "1"}) as hub:
         bed = Bedside(hub)
-        timing = {"repeat": {"frequency": 1, "period": 1, "periodUnit": "s"}}
+        timing = {"repeat": {"frequency": 1, "period": 3, "periodUnit": "s"}}
         order = hub.create(
             {
                 "resourceType": "ServiceRequest",
@@ -336,19 +336,23 @@ def test_what_is_expected_and_does_not_come_opens_an_alert_that_ends_when_it_com
             }
         )
         use = {"resourceType": "DeviceUseStatement", "status": "active", "timingTiming": timing}
-        hub.create({**use, "subject": {"reference": bed.patient}, "device": {"reference": bed.device}})
+        gateway = bed.add_device("G-7", is_assigned=False)
+        for device in (bed.device, gateway):
+            hub.create({**use, "subject": {"reference": bed.patient}, "device": {"reference": device}})
         query = f"Task?patient={bed.patient}&status=requested"
-        tasks = wait_for(lambda: bed.found(query), 2)
+        tasks = wait_for(lambda: bed.found(query), 3)
         families = {code for task in tasks for code in coded(task["code"], "urn:predmp:triage:family")}
         assert families == {"measurement-missing", "device-silent"}
-        assert len(bed.found(f"DetectedIssue?patient={bed.patient}")) == 2
+        assert len(bed.found(f"DetectedIssue?patient={bed.patient}")) == 3
         assert bed.found(f"Observation?patient={bed.patient}") == [], "what is missing scores nothing"
         hub.request("PUT", f"/fhir/ServiceRequest/{order['id']}", json={**order, "status": "completed"})
-        (ended,) = bed.found(f"Task?patient={bed.patient}&status=cancelled")
-        assert coded(ended["code"], "urn:predmp:triage:family") == ["measurement-missing"], "its order is done"
-        bed.send({"code": "29463-7", "value": "71.5", "unit": "kg", "at": ago()})
-        wait_for(lambda: bed.found(f"Task?patient={bed.patient}&status=cancelled"), 2)
-        assert len(bed.found(f"Flag?patient={bed.patient}&status=inactive")) == 2
+        (done,) = bed.found(f"Task?patient={bed.patient}&status=cancelled")
+        assert coded(done["code"], "urn:predmp:triage:family") == ["measurement-missing"], "its order is done"
+        weight = {"code": "29463-7", "value": "71.5", "unit": "kg", "at": ago()}
+        bed.send(weight, gateway={"system": SYSTEM, "value": "G-7"})
+        ended = wait_for(lambda: bed.found(f"Task?patient={bed.patient}&status=cancelled"), 3)
+        assert {bed.device, gateway} <= {task.get("requester", {}).get("reference", "") for task in ended}
+        assert len(bed.found(f"Flag?patient={bed.patient}&status=inactive")) >= 3
 
 
 def wait_for(look: Any, count: int) -> list[dict[str, Any]]:
