@@ -357,7 +357,7 @@ def test_what_is_expected_and_does_not_come_opens_an_alert_that_ends_when_it_com
 
 def wait_for(look: Any, count: int) -> list[dict[str, Any]]:
     """Look until so many are there."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 40
     while len(found := look()) < count and time.monotonic() < end:
         time.sleep(0.1)
     assert len(found) >= count, found
