@@ -116,7 +116,7 @@ class Gateway:
     def __enter__(self) -> Gateway:
         self.client.connect("localhost", self._broker.port)
         self.client.loop_start()
-        assert self._connected.wait(10)
+        assert self._connected.wait(30)
         return self
 
     def __exit__(
@@ -138,7 +138,7 @@ class Gateway:
         if media_type:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.ContentType = media_type
-        self.client.publish(topic, payload, qos=qos, retain=retain, properties=properties).wait_for_publish(10)
+        self.client.publish(topic, payload, qos=qos, retain=retain, properties=properties).wait_for_publish(30)
 
     def _close(self) -> None:
         """Close the sockets that the library leaves to the collector."""

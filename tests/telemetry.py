@@ -59,7 +59,7 @@ def metric(hub: RunningHub, name: str) -> float:
     return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
 
 
-def eventually(claim: Callable[[], Any], *, within_s: float = 15) -> Any:
+def eventually(claim: Callable[[], Any], *, within_s: float = 60) -> Any:
     """Wait until a claim holds and return what it gave; fail where it never does."""
     end = time.monotonic() + within_s
     while not (found := claim()):

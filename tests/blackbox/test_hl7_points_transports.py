@@ -49,7 +49,7 @@ def test_what_was_not_stored_when_the_hub_was_killed_comes_again(broker: Mosquit
     finally:
         lock.close()
     fed.start()
-    eventually(lambda: bed.count() == COUNT, within_s=30)
+    eventually(lambda: bed.count() == COUNT)
     assert metric(fed, 'predmp_mqtt_events_total{session="readings",event="copies"}') == COUNT
     assert len({resource["identifier"][0]["value"] for resource in bed.stored()}) == COUNT
     assert kept_aside(fed) == []
@@ -65,7 +65,7 @@ def test_a_burst_cut_by_a_kill_is_stored_once(broker: Mosquitto, fed: RunningHub
         eventually(bed.count)
         fed.stop(signal.SIGKILL)
         fed.start()
-        eventually(lambda: bed.count() >= count, within_s=30)
+        eventually(lambda: bed.count() >= count)
     eventually(lambda: not metric(fed, 'predmp_mqtt_under_way{session="readings"}'))
     assert bed.count() == count
     assert kept_aside(fed) == []
@@ -143,7 +143,7 @@ def test_a_burst_while_the_vendor_is_down_is_answered_and_stored_when_it_is_up(v
     vendor.hub.stop(signal.SIGKILL)  # what was answered 200 outlives the process too
     vendor.service.is_down = False
     vendor.hub.start()
-    eventually(lambda: vendor.bed.count() == count, within_s=30)
+    eventually(lambda: vendor.bed.count() == count)
     values = sorted(resource["valueQuantity"]["value"] for resource in vendor.bed.stored())
     assert values == [72 + n / 1000 for n in range(count)]
     eventually(lambda: not metric(vendor.hub, "predmp_webhook_pending"))
