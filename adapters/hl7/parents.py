@@ -7,39 +7,54 @@ the parent has the results as members (`hasMember`), where it is in the same mes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json
 from adapters.hl7.results import Report
 from adapters.hl7.tokens import Segment, part
 
+Index: TypeAlias = dict[tuple[str, str, str], list[tuple[Report, Json]]]
+"""Order number ("" any), code, sub-id ("" any) -> the first results of two reports that have them."""
+
 
 def tie(context: Context, reports: Sequence[Report]) -> None:
     """Add the results of orders that have a parent result to that result."""
-    for report in reports:
+    children = [report for report in reports if report.segment is not None and report.segment.is_valued(26)]
+    if not children:
+        return
+    index = _index(reports)
+    for report in children:
         obr = report.segment
-        if obr is None or not obr.is_valued(26):
-            continue
+        assert obr is not None
         context.take(obr, frozenset({26, 29}))
-        parent = _parent(obr, [other for other in reports if other is not report])
+        parent = _parent(obr, report, index)
         if parent is None:
             context.note(obr, 26, "parent-not-in-message")
             continue
         members = [{"reference": f"Observation/{one['id']}"} for one in report.observations]
         if members:
-            parent["hasMember"] = [*parent.get("hasMember", []), *members]
+            parent.setdefault("hasMember", []).extend(members)
 
 
-def _parent(obr: Segment, others: Sequence[Report]) -> Json | None:
+def _index(reports: Sequence[Report]) -> Index:
+    made: Index = {}
+    for report in reports:
+        obr = report.segment
+        numbers = {obr.text(2), obr.text(3), ""} if obr is not None else {""}
+        for row, observation in zip(report.rows, report.observations, strict=True):
+            for key in {(n, row.text(3), sub) for n in numbers for sub in (row.text(4), "")}:
+                found = made.setdefault(key, [])
+                if len(found) < 2 and all(other is not report for other, _ in found):
+                    found.append((report, observation))
+    return made
+
+
+def _parent(obr: Segment, own: Report, index: Index) -> Json | None:
     """Return the Observation that OBR-26 names, of the order that OBR-29 names where it names one."""
     wanted, order = obr.first(26), obr.first(29)
-    code, sub = part(wanted, 1), part(wanted, 2)
-    numbers = {part(order, 1), part(order, 2)} - {""}
-    for other in others:
-        own = other.segment
-        if numbers and (own is None or numbers.isdisjoint({own.text(2), own.text(3)} - {""})):
-            continue
-        for row, observation in zip(other.rows, other.observations, strict=True):
-            if row.text(3) == code and sub in ("", row.text(4)):
+    for number in (part(order, 2), part(order, 1)) if obr.is_valued(29) else ("",):
+        for report, observation in index.get((number, part(wanted, 1), part(wanted, 2)), ()):
+            if report is not own and (number or not obr.is_valued(29)):
                 return observation
     return None
