@@ -12,9 +12,9 @@ from adapters.hl7 import charset, tokens
 from adapters.hl7.arrival import read
 from adapters.hl7.escapes import Delimiters, escape, unescape
 from adapters.hl7.faults import Refused
+from adapters.hl7.framing import END, VT, Deframer, Frame
 from adapters.hl7.grammar import structure
 from adapters.hl7.group import group
-from adapters.hl7.framing import END, VT, Deframer, Frame
 from adapters.hl7.numbers import decimal
 from adapters.hl7.times import Zone
 from adapters.hl7.times import read as read_time
