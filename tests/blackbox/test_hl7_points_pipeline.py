@@ -33,6 +33,8 @@ def result(control: str, number: str, value: str = "88", **more: str) -> str:
 
 
 def logged(hub: RunningHub, *options: str) -> list[dict[str, Any]]:
+    """Return the message log, once what was acknowledged is applied: a request waits for that."""
+    hub.search("Patient?_summary=count")
     done = hub.run("hl7", "log", "--store", hub.store, "--json", *options)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
