@@ -41,8 +41,8 @@ def on_core(number: int) -> Callable[[], None]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[None]:
-    """Run a server until the block ends; it answers on `port` when the block begins."""
+def running(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[int]:
+    """Run a server until the block ends; it answers on `port` when the block begins. Give its process id."""
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})}, preexec_fn=on_core(0)
     )
@@ -52,7 +52,7 @@ def running(command: list[str], port: int, env: dict[str, str] | None = None) ->
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             time.sleep(0.05)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(20)
@@ -66,6 +66,14 @@ class Target:
         self.headers = {"authorization": f"Bearer {token}", "content-type": "application/fhir+json"}
         self.ids: list[str] = []
         self.created = self.sent = 0
+        self.pid = 0  # of its process, where its CPU is looked at
+
+    def cpu_s(self) -> float:
+        """Return the CPU that its process has used, in seconds (Linux)."""
+        if not self.pid:
+            return 0.0
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def create(self, _: int) -> bytes:
         """Return a create of a blood-pressure Observation, later than those before, as measurements come."""
@@ -140,9 +148,16 @@ async def compare(
     name: str, floor: Target, ours: Target, run: Callable[[Target], object], rounds: int
 ) -> tuple[str, Measure, Measure, float]:
     """Run a scenario on both in turn and return the medians."""
+
+    async def measured(target: Target) -> Measure:
+        before = target.cpu_s()
+        made: Measure = await run(target)  # type: ignore[misc]
+        made.cpu_s = target.cpu_s() - before
+        return made
+
     pairs: list[tuple[Measure, Measure]] = []
     for _ in range(rounds):
-        pairs.append((await run(floor), await run(ours)))  # type: ignore[misc]
+        pairs.append((await measured(floor), await measured(ours)))
     ratios = [b.rate / a.rate for a, b in pairs if a.rate]
     middle = sorted(pairs, key=lambda pair: pair[1].rate)[len(pairs) // 2]
     return name, middle[0], middle[1], statistics.median(ratios)
@@ -152,7 +167,8 @@ async def measure(floor: Target, ours: Target, echo: Target, folder: str, args: 
     """Run all scenarios and print a line for each."""
     for target in (floor, ours) if args.only != "mllp" else ():
         await target.fill(args.fill)
-    print(f"{'scenario':<22}{'floor/s':>10}{'ours/s':>10}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'errors':>8}")
+    names = f"{'p50 ms':>9}{'p99 ms':>9}{'errors':>8}{'floor CPU us':>14}{'our CPU us':>12}"
+    print(f"{'scenario':<22}{'floor/s':>10}{'ours/s':>10}{'ratio':>8}{names}")
     for clients in args.clients if args.only != "mllp" else ():
         for name, expect in (("create", 201), ("read", 200), ("search", 200)):
 
@@ -208,7 +224,8 @@ def show(name: str, floor: Measure, ours: Measure, ratio: float) -> None:
     """Print one line of the table."""
     print(
         f"{name:<22}{floor.rate:>10.0f}{ours.rate:>10.0f}{ratio:>8.2f}"
-        f"{ours.percentile(0.5):>9.2f}{ours.percentile(0.99):>9.2f}{floor.errors + ours.errors:>8}",
+        f"{ours.percentile(0.5):>9.2f}{ours.percentile(0.99):>9.2f}{floor.errors + ours.errors:>8}"
+        f"{floor.cpu_us:>14.0f}{ours.cpu_us:>12.0f}",
         flush=True,
     )
 
@@ -239,13 +256,16 @@ def main() -> None:
             check=True,
         ).stdout.strip()
         with (
-            running([sys.executable, "-m", "bench.skeleton", str(floor_port), f"{folder}/floor.db"], floor_port),
+            running(
+                [sys.executable, "-m", "bench.skeleton", str(floor_port), f"{folder}/floor.db"], floor_port
+            ) as floor_pid,
             running([sys.executable, "-m", "bench.echo", str(echo_port), f"{folder}/echo.log"], echo_port),
-            running(hub_command(port, mllp, store), port),
+            running(hub_command(port, mllp, store), port) as hub_pid,
         ):
             wait_ready(port)
             floor = Target("skeleton", floor_port, 0, "", "")
             ours = Target("hub", port, mllp, "/fhir", token)
+            floor.pid, ours.pid = floor_pid, hub_pid
             echo = Target("echo", 0, echo_port, "", "")
             asyncio.run(measure(floor, ours, echo, folder, args))
 

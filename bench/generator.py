@@ -15,6 +15,12 @@ class Measure:
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)  # seconds, of answers as expected
     errors: int = 0
+    cpu_s: float = 0.0  # that the server used meanwhile; 0 where it was not looked at
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU of the server for each answer, in microseconds: it varies less than rates do on a machine in use."""
+        return self.cpu_s / len(self.latencies) * 1e6 if self.latencies else float("nan")
 
     @property
     def rate(self) -> float:
