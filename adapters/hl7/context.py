@@ -14,8 +14,8 @@ from adapters.hl7.tokens import Segment
 UNKNOWN = "unknown"
 """The facility of a message that names none."""
 
-LONGEST_CODE = 64
-"""Characters of a code that are kept in the account."""
+LONGEST_CODE, MOST_SPACES = 32, 2
+"""What of a code is kept in the account: a text that stands in its place may say anything, and is not."""
 
 MOST_UNMAPPED = 500
 """Different codes without a map that the account of one message lists."""
@@ -54,7 +54,8 @@ class Context:
 
     def miss(self, segment: Segment, number: int, system: str, code: str) -> None:
         """Count a code of the sender's own that stands for nothing others know."""
-        key = (f"{segment.name}-{number}", system, code[:LONGEST_CODE])
+        is_code = len(code) <= LONGEST_CODE and code.count(" ") <= MOST_SPACES
+        key = (f"{segment.name}-{number}", system, code if is_code else "…")
         if key in self.unmapped or len(self.unmapped) < MOST_UNMAPPED:
             self.unmapped[key] = self.unmapped.get(key, 0) + 1
 

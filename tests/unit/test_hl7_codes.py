@@ -193,6 +193,12 @@ def test_which_maps_are_used(resource: Resource, expected: bool) -> None:
     assert is_for_senders(resource) is expected
 
 
+def test_a_text_in_the_place_of_a_code_is_counted_and_not_kept() -> None:
+    for text in ("x" * 33, "a b c d"):
+        rows = arrive(oru(obx(f"{text}^x^L"))).unmapped
+        assert ("OBX-3", f"{ROOT}:codes", "…", 1) in rows
+
+
 def test_what_cannot_be_used_is_said() -> None:
     depends = concept_map(url="urn:x:depends")
     depends["group"][0]["element"][0]["target"][0]["dependsOn"] = [{"property": "urn:p", "value": "v"}]
