@@ -25,6 +25,7 @@ MAX_DEPTH: Final = 10  # parentheses inside each other
 
 _PARTS: Final = re.compile(r'"([^"]*)"|([()])|([^\s()"]+)')
 _WORD: Final = re.compile(r"[^\W_]+")
+_MARKED: Final = re.compile(r"[^\x00-\x7f]{1,16}")
 _TAGS: Final = re.compile(r"<[^<>]*>")
 _DATA: Final = frozenset({"data", "resourceType", "div"})  # base64, what every resource says, and markup
 
@@ -67,8 +68,18 @@ def folded(text: str) -> str:
     """Return the words of a text without case and accents, parted by single spaces."""
     if text.isascii():
         return " ".join(_WORD.findall(text.lower()))
-    plain = _bare(_bare(text).casefold()).translate(LETTERS)
+    plain = _MARKED.sub(_run, text).casefold().translate(LETTERS)
     return " ".join(_WORD.findall(plain))
+
+
+def _run(found: re.Match[str]) -> str:
+    """Return what stands for a run of letters outside ASCII: few are, in a French text, and always the same."""
+    return _letters(found[0])
+
+
+@lru_cache(maxsize=4096)
+def _letters(text: str) -> str:
+    return _bare(_bare(text).casefold())
 
 
 def _bare(text: str) -> str:
