@@ -23,7 +23,7 @@ from adapters.hl7.tls import peer_names
 if TYPE_CHECKING:
     from adapters.hl7.mllp import Listener
 
-LINGER_S = 2.0  # seconds that a peer which sent too much has to read its answer
+LINGER_S = 2.0  # seconds that a peer which sent too much, or too slowly, has to read its answer
 
 log = logging.getLogger("predmp.hl7")
 
@@ -348,7 +348,7 @@ class Connection(asyncio.Protocol):
         if not bare:
             self._counts["stalled"] += 1
             log.warning("connection from %s ended: stalled", self.peer.address)
-            self._is_ending = True
+            self._is_ending = self._is_draining = True
         self._pump()
 
     def _end_in(self, seconds: float, end: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ from adapters.hl7.mllp import Listener
 from adapters.hl7.tls import Certificates
 from fhir_server.errors import Unavailable
 from tests.blackbox.test_mllp import certificates
-from tests.unit.test_hl7_mllp import Sender, connected, frame
+from tests.unit.test_hl7_mllp import Sender, connected, frame, hang_up
 
 __all__ = ["certificates"]
 
@@ -277,8 +277,7 @@ async def serial(listener: Listener, context: ssl.SSLContext) -> str:
     writer.write(frame(b"one"))
     assert await sender.receive() == b"one"
     found = writer.get_extra_info("peercert")["serialNumber"]
-    writer.close()
-    await writer.wait_closed()
+    await hang_up(writer)
     return str(found)
 
 
@@ -304,8 +303,7 @@ async def test_certificates_are_renewed_without_closing_a_connection(
         with pytest.raises(Unavailable):
             await listener.reload()
         assert await serial(listener, context) != before
-        writer.close()
-        await writer.wait_closed()
+        await hang_up(writer)
 
 
 async def test_a_message_over_the_limit_is_told_over_tls_too(
@@ -322,7 +320,7 @@ async def test_a_message_over_the_limit_is_told_over_tls_too(
         sender = Sender(reader, writer)
         assert await sender.receive() == b"207"
         assert await sender.closed()
-        writer.close()
+        await hang_up(writer)
 
 
 def test_when_certificates_end_is_known(certificates: dict[str, Path]) -> None:

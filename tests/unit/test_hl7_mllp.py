@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -81,7 +82,17 @@ async def connected(listener: Listener) -> AsyncIterator[Sender]:
     try:
         yield Sender(reader, writer)
     finally:
-        writer.close()
+        await hang_up(writer)
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close a connection and wait until it is; what was not sent is not waited for."""
+    if writer.transport.get_write_buffer_size():
+        writer.transport.abort()
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(5):
+            await writer.wait_closed()
 
 
 def frame(text: bytes) -> bytes:
