@@ -2,8 +2,8 @@
 
 Nothing is taken on trust: what is remembered is a reference, and the resource is read in the transaction that uses
 it. It counts only while it still has the number, was not merged, and nobody of this process wrote a Patient with that
-number since. What another process writes is noticed within a second; that is as if the message had come that
-much earlier.
+number since. So all that is missed for half a minute is that another process gave the number to a second Patient;
+that is as if the message had come that much earlier.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from adapters.hl7.planned import identified
 from fhir_server.interface import Writing
 from fhir_server.model import Actor, Change, Entry, Outcome, Resource
 
-KEPT_US: Final = 1_000_000  # microseconds for which a search is not made again
+KEPT_US: Final = 30_000_000  # microseconds for which a search is not made again
 MOST: Final = 10_000
 _PREFIX: Final = "Patient?identifier="
 
