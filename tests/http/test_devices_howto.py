@@ -17,9 +17,7 @@ def test_the_how_to_of_devices_leads_to_readings_at_their_true_time(hub: Running
     blocks = [str(text) for text in re.findall(r"```json\n(.*?)```", PAGE.read_text("utf-8"), re.S)]
     device, gateway = (hub.create(json.loads(block))["id"] for block in blocks[:2])
     for block in blocks[2:4]:
-        hub.create(
-            json.loads(block.replace("Patient/PATIENT", f"Patient/{patient}").replace("/DEVICE", f"/{device}"))
-        )
+        hub.create(json.loads(block.replace("Patient/PATIENT", f"Patient/{patient}").replace("/DEVICE", f"/{device}")))
     sent: dict[str, Any] = hub.request("POST", "/devices", json=json.loads(blocks[4])).json()
     assert [result["status"] for result in sent["results"]] == ["stored", "stored"], sent
     found = hub.search(f"Observation?patient={patient}&_sort=code")["entry"]
