@@ -1,7 +1,7 @@
 """The stream of messages that come in, and how the worker gives way to it.
 
 Where more comes in than can be applied, what comes waits anyway: then storing and answering go first, and the
-worker has a fifth of the time. Where it can keep up it works at once, so that a message has its effect soon.
+worker has a tenth of the time. Where it can keep up it works at once, so that a message has its effect soon.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from adapters.hl7.backlog import Backlog
 
-SHARE: Final = 4  # times as long as it worked, the worker gives way
+SHARE: Final = 9  # times as long as it worked, the worker gives way
 LEAST_S: Final = 0.005  # that it gives way, so that what comes can be counted
 QUIET_S: Final = 0.02  # since the last message came, or was answered: then none stream in
 STEP_S: Final = 0.002  # how often it looks whether somebody waits for it
