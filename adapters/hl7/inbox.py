@@ -218,7 +218,7 @@ class Inbox:
 
     # --- what others ask -----------------------------------------------------------------------------------
 
-    def settled(self, within_s: float = 2.0) -> Awaitable[None] | None:
+    def settled(self, within_s: float = 5.0) -> Awaitable[None] | None:
         """Return what a reader awaits to see what was acknowledged; None where it need not wait.
 
         Args:
