@@ -56,6 +56,7 @@ class Backlog:
         self._room = asyncio.Event()
         self._readers: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.cost = 0.004  # seconds a message, a running mean
+        self.work = 0.004  # the same without the wait for the commit, which all messages of a transaction share
         self.is_stuck = False  # whether the store does not answer: then nobody waits
 
     def __len__(self) -> int:
@@ -150,11 +151,17 @@ class Backlog:
         self._readers.append((self._added, future))
         return _within(future, within_s)
 
-    def measure(self, seconds: float, messages: int) -> None:
-        """Note how long some messages took: the mean follows what is possible, not what one slow message took."""
+    def measure(self, seconds: float, work: float, messages: int) -> None:
+        """Note how long some messages took: the means follow what is possible, not what one slow message took.
+
+        Args:
+            seconds: Until they were committed.
+            work: Of these, what reading and applying took.
+            messages: How many they were.
+        """
         if messages:
-            newest = seconds / messages
-            self.cost += (newest - self.cost) * (QUICKER if newest < self.cost else SLOWER)
+            self.cost = _mean(self.cost, seconds / messages)
+            self.work = _mean(self.work, work / messages)
 
     def passed(self) -> None:
         """Let readers go on whose messages were all tried."""
@@ -163,6 +170,10 @@ class Backlog:
             _, future = self._readers.popleft()
             if not future.done():
                 future.set_result(None)
+
+
+def _mean(before: float, newest: float) -> float:
+    return before + (newest - before) * (QUICKER if newest < before else SLOWER)
 
 
 async def _within(future: asyncio.Future[None], seconds: float) -> None:

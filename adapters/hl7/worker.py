@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -83,6 +84,7 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending = self._alone = False  # whether the next message is tried alone
+        self._worked = 0.0  # seconds that the last transaction took, without its commit
         self.lanes: Lanes[Waiting] = Lanes()
         self.counts: Counter[tuple[str, str]] = Counter()  # of settled messages, by answer and state
 
@@ -111,9 +113,10 @@ class Worker:
                 if not backlog.is_ready:
                     break
                 began, batch = loop.time(), list[Waiting]()
+                started = time.perf_counter()
                 try:
                     await self._read_some(batch)
-                    count = len(batch)
+                    read_s, count = time.perf_counter() - started, len(batch)
                     if batch:
                         await self._apply(batch)
                 except Unavailable:
@@ -128,9 +131,9 @@ class Worker:
                         self.lanes.put_off(one, loop.time() + delay(one.tries, self._share()))
                     continue
                 pauses = 0
-                backlog.measure(loop.time() - began, count)
+                backlog.measure(loop.time() - began, read_s + self._worked, count)
                 backlog.passed()
-                await self._stream.give_way(loop.time() - began, backlog, self._is_ending)
+                await self._stream.give_way(read_s + self._worked, backlog, self._is_ending)
         finally:
             self._task = None
             backlog.passed()
@@ -157,7 +160,7 @@ class Worker:
         """
         backlog = self._backlog
         slice_s = SLICE_S if self._stream.is_running() and not backlog.has_readers else LONG_SLICE_S
-        most = 1 if self._alone else max(1, min(MOST, int(slice_s / backlog.cost)))
+        most = 1 if self._alone else max(1, min(MOST, int(slice_s / backlog.work)))
         self._alone = False
         while backlog.is_ready and len(batch) < most:
             if batch and backlog.first().channel.tenant != batch[0].channel.tenant:
@@ -205,13 +208,14 @@ class Worker:
 
         async def work(writing: Writing) -> list[Effect | None]:
             nonlocal reached
-            made = []
+            made, started = [], time.perf_counter()
             if self._known is not None:
                 writing = cast(Writing, Acquainted(writing, self._known))
             for number, one in enumerate(batch):
                 reached = number
                 made.append(await self._settle(writing, one))
             reached = len(batch)
+            self._worked = time.perf_counter() - started
             return made
 
         try:

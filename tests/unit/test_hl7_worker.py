@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from fhir_server import gate
 from fhir_server.app import opened
 from fhir_server.errors import Conflict, Unavailable
 from fhir_server.interactions.asking import RoomView
-from fhir_server.interface import Asking, Core, Listener
+from fhir_server.interface import Asking, Core, Listener, Writing
 from fhir_server.model import Entry, Record, Resource
 from fhir_server.settings import Settings
 from tests.hl7_messages import CHANNEL, adt, obx, oru, pid, pv1
@@ -156,11 +156,32 @@ async def test_what_fails_for_longer_than_it_may_is_put_in_quarantine(
 async def test_a_poison_message_spoils_no_other_of_its_transaction(core: Core, place: int) -> None:
     await make_twins(core, "BAD")
     inbox = Inbox(core)
-    inbox._backlog.cost = 0.0001  # so that all fit one transaction
+    inbox._backlog.work = 0.0001  # so that all fit one transaction
     await take(inbox, *(result(f"C{n}", "BAD" if n == place else f"P{n}") for n in range(6)))
     await inbox.drained()
     assert await states(core) == {f"C{n}": "quarantined" if n == place else "applied" for n in range(6)}
     assert {row["meta"]["versionId"] for row in await find(core, "Observation")} == {"1"}
+
+
+async def test_a_disk_that_is_slow_to_commit_does_not_make_transactions_smaller(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each message would wait for a commit of its own: 20 messages a second with 50 ms a commit."""
+    inbox, real, commits = Inbox(core), core.transact, list[str]()
+
+    async def transact(tenant: str, work: Callable[[Writing], Awaitable[Any]]) -> Any:
+        commits.append(tenant)
+        made = await real(tenant, work)
+        await asyncio.sleep(0.05)
+        return made
+
+    await take(inbox, *(result(f"C{n}", f"P{n}") for n in range(20)))
+    await inbox.drained()
+    monkeypatch.setattr(core, "transact", transact)
+    inbox._backlog.cost = 0.1  # as such commits would have it
+    await take(inbox, *(result(f"D{n}", f"P{n}") for n in range(60)))
+    await inbox.drained()
+    assert len(commits) < 40, "it is 60 and more where each message has its own"
 
 
 async def test_a_map_that_breaks_spoils_no_other_message(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
