@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 import msgspec
@@ -49,6 +50,7 @@ class Delivery:
         self._due = Lanes(hub.store, clock, own_name())
         self._wake = asyncio.Event()
         self._lanes: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._missed: set[tuple[str, str]] = set()  # lanes that were found due while they ran
         self.delivered = 0
         self.failed = 0
         self.withheld = 0
@@ -96,9 +98,19 @@ class Delivery:
 
     async def _start_lanes(self, tenant: str) -> None:
         for lane in await self._due.due(tenant):
-            running = self._lanes.get((tenant, lane))
-            if running is None or running.done():
-                self._lanes[tenant, lane] = asyncio.create_task(self._drain(tenant, lane))
+            place = (tenant, lane)
+            running = self._lanes.get(place)
+            if running is not None and not running.done():
+                self._missed.add(place)
+                continue
+            self._lanes[place] = asyncio.create_task(self._drain(tenant, lane))
+            self._lanes[place].add_done_callback(partial(self._look_again, place))
+
+    def _look_again(self, place: tuple[str, str], _: asyncio.Task[None]) -> None:
+        """Look at the outbox once more: a lane that had just seen its last event may have missed a new one."""
+        if place in self._missed:
+            self._missed.discard(place)
+            self._wake.set()
 
     async def _drain(self, tenant: str, lane: str) -> None:
         """Deliver a subscription's events in order until there are none, unless another process does."""
