@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from fhir_server.errors import Unavailable
 from fhir_server.search.values import Indexed, Token
 from fhir_server.store.protocol import AuditRow, Transaction, Write
-from fhir_server.store.sqlite import SqliteStore
+from fhir_server.store.sqlite import SqliteStore, writer
 
 INDEXED = Indexed({"code": (Token("", "c"),)}, ("p",))
 ROW = AuditRow(1, "s", "", "R", "read", "Patient/1", ("1",), 0, "TREAT", "r")
@@ -119,6 +120,26 @@ async def test_a_failing_disk_never_acknowledges_what_is_not_there(
             store.audit_soon("t", ROW)
     await store.close()
     assert before | acked | later <= await units_in(path)
+
+
+@pytest.mark.parametrize("step", range(1, 12))
+@pytest.mark.parametrize("error", [apsw.IOError, apsw.FullError])
+async def test_one_unit_after_the_other_is_acknowledged_only_where_it_is_there(
+    tmp_path: Path, vfs: FaultyVfs, monkeypatch: pytest.MonkeyPatch, error: type[apsw.Error], step: int
+) -> None:
+    monkeypatch.setattr(writer, "_QUICK_S", math.inf)  # each is committed on the event loop
+    path = tmp_path / "hub.db"
+    store = SqliteStore(str(path), index=lambda _: INDEXED, vfs="faulty")
+    await store.open()
+    vfs.left, vfs.error = step, error
+    acked: set[int] = set()
+    for number in range(6):
+        acked |= (await write_many(store, range(number, number + 1)))[0]
+    assert vfs.failed and len(acked) < 6
+    assert store.healthy == (error is apsw.FullError)
+    vfs.left = None
+    await store.close()
+    assert acked <= await units_in(path)
 
 
 async def test_a_disk_that_is_full_no_more_is_written_again(tmp_path: Path, vfs: FaultyVfs) -> None:

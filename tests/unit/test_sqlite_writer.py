@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from fhir_server.search.values import Indexed, Token
 from fhir_server.store.protocol import AuditRow, Transaction, Write
 from fhir_server.store.sqlite import SqliteStore
 from fhir_server.store.sqlite import store as store_module
+from fhir_server.store.sqlite import writer as writer_module
 from tests.blackbox.power import Log, RecordingVfs
 
 INDEXED = Indexed({"code": (Token("", "c"),)}, ("p",))
@@ -61,6 +64,32 @@ async def test_many_that_wait_share_few_syncs(tmp_path: Path) -> None:
     await store.close()
     vfs.unregister()
     assert 1 <= syncs < 20
+
+
+@pytest.mark.parametrize(
+    ("quick_s", "together", "by"),
+    [
+        pytest.param(math.inf, 1, "MainThread", id="one unit alone on a quick disk is committed where it ran"),
+        pytest.param(math.inf, 2, "sqlite-writer", id="company is committed in the thread"),
+        pytest.param(0.0, 1, "sqlite-writer", id="on a slow disk the thread waits"),
+    ],
+)
+async def test_who_waits_for_the_disk(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, quick_s: float, together: int, by: str
+) -> None:
+    monkeypatch.setattr(writer_module, "_QUICK_S", quick_s)
+    seen: list[str] = []
+    commit = writer_module.Writer._commit
+
+    def watched(writer: writer_module.Writer) -> None:
+        seen.append(threading.current_thread().name)
+        commit(writer)
+
+    monkeypatch.setattr(writer_module.Writer, "_commit", watched)
+    await asyncio.gather(*(create(store, str(number)) for number in range(together)))
+    assert seen == [seen[0]]
+    assert seen[0].startswith(by)
+    assert await count(store) == together
 
 
 async def test_work_that_waits_for_something_else_is_refused_and_undone(store: SqliteStore) -> None:

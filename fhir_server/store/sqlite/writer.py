@@ -2,12 +2,14 @@
 
 Units run on the event loop, where a statement costs no fight for Python's global lock; COMMIT, which waits for
 the disk, runs in a thread. Meanwhile the next batch gathers by itself, so nothing is delayed to wait for company.
+One unit alone on a quick disk is committed on the event loop: the way to the thread and back would take longer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +39,8 @@ MOST_AUDITS: Final = 50_000  # rows that wait for a commit
 _AUDIT_WAIT_S: Final = 0.02  # how long audit rows wait for a unit to share their commit
 _RETRY_S: Final = 1.0  # between two tries to write audit rows that the disk refused
 _INLINE_ROWS: Final = 3_000  # that are written on the event loop, in about 2 ms
+_QUICK_S: Final = 0.000_7  # what a commit may take on the event loop, which answers nobody meanwhile
+_FORGETTING: Final = 0.95  # a slow commit is remembered: 2 ms for the next 20
 
 BROKEN: Final = "The store had an error of its disk and must be opened again."
 
@@ -89,6 +93,7 @@ class Writer:
         self._timer: asyncio.TimerHandle | None = None
         self._ending = self._failed = False
         self._stuck = False  # whether audit rows could not be written
+        self._slowest = 1.0  # of the last commits, in seconds; the first are waited for in the thread
         self._erased = known.has_erased(self._connection)  # whether the WAL may hold what was erased
         self._empty_after = 0.0  # when it is tried to empty it
 
@@ -231,7 +236,7 @@ class Writer:
             await self._loop.run_in_executor(self._thread, batch.finish)
         else:
             batch.finish()
-        if batch.wrote:
+        if batch.wrote and not self._is_quick(units):
             await self._loop.run_in_executor(self._thread, self._commit)
         else:
             self._commit()
@@ -250,8 +255,14 @@ class Writer:
             self._connection.set_busy_timeout(connections.BUSY_MS)
             await self._loop.run_in_executor(self._thread, self._connection.execute, "BEGIN IMMEDIATE")
 
+    def _is_quick(self, units: list[Unit]) -> bool:
+        """Whether to wait for the disk here: one unit, nobody behind it, and the last commits were quick."""
+        return len(units) == 1 and not self._units and self._slowest <= _QUICK_S
+
     def _commit(self) -> None:
+        began = time.perf_counter()
         self._connection.execute("COMMIT")
+        self._slowest = max(time.perf_counter() - began, self._slowest * _FORGETTING)
 
     async def _perform(self, batch: Batch, unit: Unit) -> None:
         """Run one unit; what it raises undoes it alone."""
