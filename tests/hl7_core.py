@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from adapters.hl7.arrival import read
 from adapters.hl7.effect import Effect, take_effect
+from adapters.hl7.inbox import Inbox
 from fhir_server.app import opened
 from fhir_server.interface import Asking, Core, Writing
 from fhir_server.model import Resource
@@ -38,6 +39,14 @@ async def take(core: Core, *texts: str) -> list[Effect]:
 
         made.append(await core.transact("default", work))
     return made
+
+
+async def send(core: Core, *texts: str) -> None:
+    """Send messages one after the other, as by MLLP; each is settled before the next."""
+    inbox = Inbox(core)
+    for text in texts:
+        await inbox.receive(CHANNEL, text.encode())
+        await inbox.drained()
 
 
 async def find(core: Core, query: str) -> list[Resource]:
@@ -78,4 +87,4 @@ def merge(minute: int, kept: str, ended: str, trigger: str = "A40") -> str:
     return event(trigger, minute, f"MRG|{number(ended)}", person=kept)
 
 
-__all__ = ["at", "event", "find", "hub", "merge", "number", "one", "pv1", "segment", "take"]
+__all__ = ["at", "event", "find", "hub", "merge", "number", "one", "pv1", "segment", "send", "take"]

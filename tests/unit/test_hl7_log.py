@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from adapters.hl7.inbox import Inbox
 from adapters.hl7.local import PROFILE, Locals
 from adapters.hl7.log import coverage, detail, search, shipped, words
 from adapters.hl7.log.collector import Collector
@@ -18,11 +16,10 @@ from adapters.hl7.log.search import LAST, Page, Wanted
 from adapters.hl7.maps import tables
 from adapters.hl7.record import RECEIVED, STATES
 from fhir_server import gate
-from fhir_server.app import opened
 from fhir_server.errors import NotFound
 from fhir_server.interface import Asking, Core, Writing
 from fhir_server.model import Change, Entry
-from fhir_server.settings import Settings
+from tests.hl7_core import hub, send
 from tests.hl7_messages import CHANNEL, adt, header, message, obx, oru, pid, pv1
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -31,17 +28,8 @@ NO_ID = pid("")
 
 @pytest.fixture
 async def core() -> AsyncIterator[Core]:
-    async with AsyncExitStack() as stack:
-        composed = await stack.enter_async_context(opened(Settings(store="memory:", rooms=())))
-        yield cast(Core, composed.hub)
-
-
-async def send(core: Core, *texts: str) -> None:
-    """Send messages one after the other; each is settled before the next."""
-    box = Inbox(core)
-    for text in texts:
-        await box.receive(CHANNEL, text.encode())
-        await box.drained()
+    async with hub() as opened:
+        yield opened
 
 
 async def page(core: Core, wanted: Wanted = Wanted(), **more: Any) -> Page:  # noqa: B008

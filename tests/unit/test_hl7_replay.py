@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
@@ -12,16 +11,14 @@ import pytest
 
 from adapters.hl7 import replay
 from adapters.hl7.channels import Channel
-from adapters.hl7.inbox import Inbox
 from adapters.hl7.record import KIND, raw_of
 from adapters.hl7.replay import Mode, Selection
 from adapters.hl7.report import differences
 from fhir_server import gate
-from fhir_server.app import opened
 from fhir_server.errors import BadRequest, Conflict, NotFound
-from fhir_server.interface import Asking, Core
+from fhir_server.interface import Asking, Core, Writing
 from fhir_server.model import Entry, Record, Resource
-from fhir_server.settings import Settings
+from tests.hl7_core import find, hub, send
 from tests.hl7_messages import CHANNEL, adt, obx, oru, pid
 
 KEY = "mllp|DPI|CHU TEST|C2"
@@ -38,24 +35,8 @@ def renamed(_: str) -> Channel:
 
 @pytest.fixture
 async def core() -> AsyncIterator[Core]:
-    async with AsyncExitStack() as stack:
-        composed = await stack.enter_async_context(opened(Settings(store="memory:", rooms=())))
-        yield cast(Core, composed.hub)
-
-
-async def send(core: Core, *texts: str) -> None:
-    inbox = Inbox(core)
-    for text in texts:
-        await inbox.receive(CHANNEL, text.encode())
-    await inbox.drained()
-
-
-async def find(core: Core, query: str) -> list[Resource]:
-    async def work(asking: Asking) -> list[Resource]:
-        return await asking.find(query)
-
-    found: list[Resource] = await core.ask("default", work)
-    return found
+    async with hub() as opened:
+        yield opened
 
 
 async def records(core: Core) -> dict[str, Record]:
@@ -153,8 +134,54 @@ async def test_what_cannot_be_applied_is_reported_and_kept_with_its_reason(core:
         "207",
         True,
     )
-    assert (await records(core))[report.key].state == "quarantined"
+    rows = await records(core)
+    assert rows[report.key].state == "quarantined"
+    assert gate.load(rows[KEY].body)["replays"] == [report.key], "the original names its copy, which was refused"
     assert await find(core, "Observation") == []
+
+
+class Erasing:
+    """The core, whose messages are erased while one of them is replayed: before its n-th transaction."""
+
+    def __init__(self, core: Core, transaction: int) -> None:
+        self._core, self._left = core, transaction
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    async def transact(self, tenant: str, work: Any) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            await self._core.transact(tenant, _erase)
+        return await self._core.transact(tenant, work)
+
+
+async def _erase(writing: Writing) -> None:
+    await writing.drop_record(KIND, KEY)
+
+
+@pytest.mark.parametrize(
+    ("copy", "transaction"),
+    [
+        pytest.param(oru(obx(value="99")), 1, id="an edited copy is not stored once its original is erased"),
+        pytest.param(oru(person=pid(id="9^^^CHU")), 2, id="nor is why it was refused"),
+        pytest.param("", 1, id="a message that is erased is not applied"),
+        pytest.param("", 2, id="nor is why it was refused kept in its place"),
+    ],
+)
+async def test_what_is_erased_meanwhile_does_not_come_back(core: Core, copy: str, transaction: int) -> None:
+    await send(core, oru(person=pid(id="9^^^CHU")) if transaction == 2 else oru())
+    if transaction == 2:  # a second patient of the same number: each replay is refused
+        (patient,) = await find(core, "Patient")
+        twin = {"resourceType": "Patient", "identifier": patient["identifier"]}
+        await core.submit([Entry("POST", "Patient", twin)], actor=core.internal("default", "test"))
+    erasing = cast(Core, Erasing(core, transaction))
+    with pytest.raises(NotFound):
+        if copy:
+            await replay.edited(erasing, KEY, copy.replace("88", "99").encode(), channels=named, mode=Mode.APPLY)
+        else:
+            await replay.apply(erasing, KEY, channels=named)
+    assert await records(core) == {}
 
 
 async def test_a_message_may_be_left_out_with_a_reason(core: Core) -> None:
