@@ -1,6 +1,7 @@
-"""The HTTP protocol below ASGI: a deadline for heads, and refusals that are OperationOutcomes.
+"""The HTTP protocol below ASGI: a deadline for heads, refusals that are OperationOutcomes, answers in one piece.
 
-uvicorn waits for ever for a head that trickles or never comes, and answers what is no HTTP in plain text.
+uvicorn waits for ever for a head that trickles or never comes, answers what is no HTTP in plain text, and writes the
+head and the body of an answer by a system call each.
 """
 
 from __future__ import annotations
@@ -21,6 +22,44 @@ HEAD_S = 15.0  # seconds from the first byte, or from connecting, to the end of 
 _REASONS = {400: b"400 Bad Request", 501: b"501 Not Implemented"}
 
 
+class Joining:
+    """A transport that keeps the head of an answer until its body comes, or the event loop's next turn.
+
+    Args:
+        transport: The connection's own; whatever else is asked of this one is asked of it.
+        loop: Where it lives.
+    """
+
+    __slots__ = ("_head", "_loop", "_transport")
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop, self._head = transport, loop, b""
+
+    def write(self, data: bytes) -> None:
+        """Write; a head waits for what follows."""
+        if self._head:
+            data, self._head = self._head + data, b""
+            self._transport.write(data)
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close once all is written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head:
+            data, self._head = self._head, b""
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 for one connection."""
 
@@ -29,6 +68,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a head."""
         super().connection_made(transport)
+        self.transport = Joining(transport, self.loop)  # type: ignore[assignment]  # it has what is used of one
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
