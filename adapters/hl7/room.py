@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from adapters.hl7 import clocks, continuation, grammar, sequence
@@ -35,67 +35,78 @@ USUAL_VERSIONS = ("2.5", "2.5.1")
 """Versions whose tables are read at the start; the others when the first message of theirs comes."""
 
 
+ERASERS: Final = (
+    Eraser(KIND, holds),
+    Eraser(HOLD, names),
+    Eraser(continuation.KIND, holds_part),
+    Eraser(CLOCK, clocks.holds),
+    Eraser(MOVEMENTS, clocks.holds),
+)
+
+
 def open(core: Core, settings: Any) -> Room:
     """Return the room; of the settings it uses `hl7_*`, `mllp*`, `max_message`, `max_body`, `store` and `zone`."""
-    authorities, locals_ = Authorities(core), Locals(core)
-    channels = Channels(core, settings, authorities, locals_)
-    disk, known = Disk(settings.store, settings.hl7_disk_low), Acquaintances()
+    return _Parts(core, settings).room()
 
-    async def prepare(tenant: str) -> None:
-        await authorities.of(tenant)
-        await locals_.of(tenant)
 
-    inbox = Inbox(
-        core,
-        channels=channels.named,
-        most=settings.hl7_waiting,
-        retry_s=settings.hl7_retry,
-        is_low=disk.is_low,
-        known=known,
-        prepare=prepare,
-    )
-    inbox.use_hook(sequence.check)
-    ways = Ways(core, settings, channels, inbox)
-    zone = ZoneInfo(settings.zone)
-    collector = Collector(core, zone, locals_)
+class _Parts:
+    """What the room is made of."""
 
-    async def channels_of(tenant: str) -> Callable[[str], Channel]:
-        await prepare(tenant)
-        return partial(channels.named, tenant)
+    def __init__(self, core: Core, settings: Any) -> None:
+        self.core, self.zone = core, ZoneInfo(settings.zone)
+        self.authorities, self.locals, self.known = Authorities(core), Locals(core), Acquaintances()
+        self.channels = Channels(core, settings, self.authorities, self.locals)
+        self.inbox = Inbox(
+            core,
+            channels=self.channels.named,
+            most=settings.hl7_waiting,
+            retry_s=settings.hl7_retry,
+            is_low=Disk(settings.store, settings.hl7_disk_low).is_low,
+            known=self.known,
+            prepare=self.prepare,
+        )
+        self.inbox.use_hook(sequence.check)
+        self.ways = Ways(core, settings, self.channels, self.inbox)
+        self.collector = Collector(core, self.zone, self.locals)
+        self.runs = Runs(core, self.channels_of)
+        self.router = make_router(core, self.ways, max_message=settings.max_message)
+        add_routes(self.router, Pages(core, self.channels_of, self.zone), self.runs)
 
-    runs = Runs(core, channels_of)
-    router = make_router(core, ways, max_message=settings.max_message)
-    add_routes(router, Pages(core, channels_of, zone), runs)
+    async def prepare(self, tenant: str) -> None:
+        """Have what a tenant's resources say of its senders."""
+        await self.authorities.of(tenant)
+        await self.locals.of(tenant)
 
-    async def start() -> None:
+    async def channels_of(self, tenant: str) -> Callable[[str], Channel]:
+        """Return what gives a tenant's channels by their names."""
+        await self.prepare(tenant)
+        return partial(self.channels.named, tenant)
+
+    async def start(self) -> None:
+        """Read what messages need, find what waits, then let messages in."""
         grammar.preload(*USUAL_VERSIONS)
-        await channels.load()
-        await inbox.start()
-        await ways.start()
+        await self.channels.load()
+        await self.inbox.start()
+        await self.ways.start()
 
-    def metrics() -> Mapping[str, float]:
-        return {**inbox.metrics(), **collector.metrics(), **ways.metrics()}
+    def metrics(self) -> Mapping[str, float]:
+        """Return what is counted."""
+        return {**self.inbox.metrics(), **self.collector.metrics(), **self.ways.metrics()}
 
-    return Room(
-        "hl7",
-        router=router,
-        listeners=(
-            ChangeListener(authorities.types, authorities.changed),
-            ChangeListener(locals_.types, locals_.changed),
-            ChangeListener(known.types, known.changed),
-        ),
-        tasks=(Task("hl7-inbox", inbox.watch), Task("hl7-collector", collector.run), *ways.tasks),
-        starts=(start,),
-        stops=(runs.stop, inbox.let_in, ways.stop, inbox.stop),
-        settled=inbox.settled,
-        metrics=metrics,
-        templates=Path(__file__).parent / "log" / "templates",
-        menu=(("/admin/messages", "Messages", "Messages"),),
-        erasers=(
-            Eraser(KIND, holds),
-            Eraser(HOLD, names),
-            Eraser(continuation.KIND, holds_part),
-            Eraser(CLOCK, clocks.holds),
-            Eraser(MOVEMENTS, clocks.holds),
-        ),
-    )
+    def room(self) -> Room:
+        """Return the room."""
+        told = (self.authorities, self.locals, self.known)
+        tasks = (Task("hl7-inbox", self.inbox.watch), Task("hl7-collector", self.collector.run))
+        return Room(
+            "hl7",
+            router=self.router,
+            listeners=tuple(ChangeListener(one.types, one.changed) for one in told),
+            tasks=(*tasks, *self.ways.tasks),
+            starts=(self.start,),
+            stops=(self.runs.stop, self.inbox.let_in, self.ways.stop, self.inbox.stop),
+            settled=self.inbox.settled,
+            metrics=self.metrics,
+            templates=Path(__file__).parent / "log" / "templates",
+            menu=(("/admin/messages", "Messages", "Messages"),),
+            erasers=ERASERS,
+        )

@@ -116,14 +116,10 @@ async def plan_merge(
     if source == target:
         raise Unprocessable("A patient is not merged with itself.")
     old, kept = await read_patient(view, source, see), await read_patient(view, target, see)
-    ended, staying = gate.load(old.body), gate.load(kept.body)
-    for patient, name in ((ended, "source"), (staying, "target")):
-        if any(link.get("type") == "replaced-by" for link in patient.get("link", ())):
-            raise Conflict(f"The {name} was merged into another patient already.")
+    ended, staying = _unmerged(old, "source"), _unmerged(kept, "target")
     plan = Plan(source, target, "merge")
     plan.changes.append((kept, _staying(staying, ended, source, result)))
-    link = {"other": {"reference": f"Patient/{target}"}, "type": "replaced-by"}
-    plan.changes.append((old, {**ended, "active": False, "link": [*ended.get("link", ()), link]}))
+    plan.changes.append((old, _ending(ended, target)))
     async for version in referring(view, source):
         before = gate.load(version.body)
         if not is_judged and _permits(before):
@@ -135,6 +131,19 @@ async def plan_merge(
         if len(plan.changes) > most:
             raise TooCostly(f"More than {most} resources would change.")
     return plan
+
+
+def _unmerged(version: Version, name: str) -> Resource:
+    """Return a Patient that was not merged yet; raise Conflict for another."""
+    patient = gate.load(version.body)
+    if any(link.get("type") == "replaced-by" for link in patient.get("link", ())):
+        raise Conflict(f"The {name} was merged into another patient already.")
+    return patient
+
+
+def _ending(ended: Resource, target: str) -> Resource:
+    link = {"other": {"reference": f"Patient/{target}"}, "type": "replaced-by"}
+    return {**ended, "active": False, "link": [*ended.get("link", ()), link]}
 
 
 def _permits(resource: Resource) -> bool:
