@@ -16,8 +16,9 @@ from weakref import WeakValueDictionary
 
 from adapters.hl7 import ack, batch, continuation, sequence
 from adapters.hl7.channels import Channel
-from adapters.hl7.connection import Answered
+from adapters.hl7.connection import Answered, HangUp
 from adapters.hl7.faults import Fault, Place, Refused
+from adapters.hl7.record import names
 from adapters.hl7.times import stamp
 from fhir_server import gate
 from fhir_server.errors import FhirError
@@ -199,9 +200,9 @@ class Reception:
         if sum(map(len, lines)) > self._max_message:
             raise Refused(continuation.TOO_LONG)
         if part.pointer:
-            replaced = await self._keep(part, lines)
-            if replaced is not None:
-                await self._abandon(part.channel, replaced)
+            if not await self._make_room(part, lines):
+                return self._reply(part.sender, "AR", codec=part.codec, fault=STORE_DOWN)
+            await self._keep(part, lines)
             return self._reply(part.sender, "AA", codec=part.codec)
         whole = continuation.write(lines, part.codec)
         answer = await self._inbox.receive(part.channel, whole, parent=part.continues)
@@ -215,22 +216,26 @@ class Reception:
         found: Record | None = await self._core.ask(tenant, find)
         return found
 
-    async def _keep(self, part: continuation.Part, lines: tuple[str, ...]) -> dict[str, Any] | None:
-        """Keep the text so far; return another one that waited under the same pointer."""
-        key = part.key(part.pointer)
+    async def _make_room(self, part: continuation.Part, lines: tuple[str, ...]) -> bool:
+        """Abandon another text that waits under the same pointer; False where it cannot be kept: then it stays."""
+        before = await self._stored(part.channel.tenant, part.key(part.pointer))
+        if before is None or before.state != continuation.WAITING:
+            return True
+        body = gate.load(before.body)
+        if body["sha256"] == continuation.body_of(part, lines, 0)["sha256"]:
+            return True
+        return await self._abandon(part.channel, body)
 
-        async def work(writing: Writing) -> dict[str, Any] | None:
+    async def _keep(self, part: continuation.Part, lines: tuple[str, ...]) -> None:
+        """Keep the text so far."""
+
+        async def work(writing: Writing) -> None:
             body = continuation.body_of(part, lines, writing.now)
-            before = await writing.record(continuation.KIND, key)
-            await writing.put_record(continuation.KIND, key, continuation.WAITING, gate.write(body))
+            await writing.put_record(continuation.KIND, part.key(part.pointer), continuation.WAITING, gate.write(body))
             if part.continues:
                 await _put_state(writing, part.key(part.continues), continuation.JOINED)
-            found: dict[str, Any] | None = gate.load(before.body) if before else None
-            is_other = found is not None and found["sha256"] != body["sha256"]
-            return found if before and before.state == continuation.WAITING and is_other else None
 
-        made: dict[str, Any] | None = await self._core.transact(part.channel.tenant, work)
-        return made
+        await self._core.transact(part.channel.tenant, work)
 
     async def _mark_joined(self, part: continuation.Part) -> None:
         """Keep what was put together a while: the last part may come again."""
@@ -240,11 +245,18 @@ class Reception:
 
         await self._core.transact(part.channel.tenant, work)
 
-    async def _abandon(self, channel: Channel, body: dict[str, Any]) -> None:
-        await self._inbox.receive(channel, continuation.raw_of(body), cut=continuation.ABANDONED)
+    async def _abandon(self, channel: Channel, body: dict[str, Any]) -> bool:
+        """Put a text whose rest did not come into quarantine; whether it is kept there."""
+        try:
+            answer = await self._inbox.receive(channel, continuation.raw_of(body), cut=continuation.ABANDONED)
+        except HangUp:
+            return False
+        return answer.state != ""
 
     async def sweep(self, channel_of: Any, tenant: str) -> int:
         """Put parts whose rest did not come in time into quarantine, and forget those that are done; return how many.
+
+        What quarantine does not take now, and what was put in the place of an old part meanwhile, stays.
 
         Args:
             channel_of: Gives the channel of a name.
@@ -256,17 +268,28 @@ class Reception:
             return await asking.records(continuation.KIND, limit=1000)
 
         rows: list[Record] = await self._core.ask(tenant, find)
-        old = [row for row in rows if gate.load(row.body)["at"] < border]
-        for row in old:
+        dropped = 0
+        for row in rows:
             body = gate.load(row.body)
-            if row.state == continuation.WAITING:
-                await self._abandon(channel_of(body["channel"]), body)
+            if body["at"] >= border:
+                continue
+            if row.state == continuation.WAITING and not await self._abandon(channel_of(body["channel"]), body):
+                continue
+            dropped += await self._drop(tenant, row)
+        return dropped
 
-            async def drop(writing: Writing, key: str = row.key) -> None:
-                await writing.drop_record(continuation.KIND, key)
+    async def _drop(self, tenant: str, row: Record) -> bool:
+        """Forget a part, unless another one is in its place."""
 
-            await self._core.transact(tenant, drop)
-        return len(old)
+        async def work(writing: Writing) -> bool:
+            now = await writing.record(continuation.KIND, row.key)
+            if now is None or now.body != row.body:
+                return False
+            await writing.drop_record(continuation.KIND, row.key)
+            return True
+
+        is_dropped: bool = await self._core.transact(tenant, work)
+        return is_dropped
 
 
 async def _put_state(writing: Writing, key: str, state: str) -> None:
@@ -295,5 +318,4 @@ def _all(laters: Sequence[Awaitable[Answered]], codec: str) -> Awaitable[Answere
 
 def holds(record: Record, erasure: Erasure) -> bool:
     """Whether a part names by an identifier what is erased (`interface.Eraser`)."""
-    raw = continuation.raw_of(gate.load(record.body))
-    return any(value.encode() in raw for value in erasure.identifiers)
+    return names(gate.load(record.body)["text"], erasure.identifiers)

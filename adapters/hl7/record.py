@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -64,8 +65,19 @@ def holds(record: Record, erasure: Erasure) -> bool:
     body = gate.load(record.body)
     if not erasure.references.isdisjoint(body.get("resources", ())):
         return True
+    return any(names(text, erasure.identifiers) for text in _texts(body))
+
+
+def names(text: str, values: Iterable[str]) -> bool:
+    """Whether a text holds one of some values, by itself: not as a part of a longer number or word."""
+    return any(re.search(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])", text) for value in values)
+
+
+def _texts(body: dict[str, Any]) -> Iterator[str]:
+    """Yield how a message may be read: what is not in its character set can still name somebody."""
+    if "raw" in body:
+        yield body["raw"]
+        return
     raw = raw_of(body)
-    return any(
-        re.search(rb"(?<![0-9A-Za-z])" + re.escape(value.encode()) + rb"(?![0-9A-Za-z])", raw)
-        for value in erasure.identifiers
-    )
+    yield raw.decode(body.get("charset") or "utf-8", "replace")
+    yield raw.replace(b"\x00", b"").decode("latin-1")  # UTF-16 and UTF-32, whichever end is first

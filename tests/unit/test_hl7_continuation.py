@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 
 from adapters.hl7 import continuation
 from adapters.hl7.channels import Channel
+from adapters.hl7.connection import HangUp
 from adapters.hl7.faults import Fault, Refused
 from adapters.hl7.reception import Reception, Reply, holds
+from adapters.hl7.record import KIND, raw_part
+from adapters.hl7.record import holds as names_erased
+from fhir_server import gate
 from fhir_server.app import opened
 from fhir_server.interface import Asking, Core, Erasure
+from fhir_server.model import Record
 from fhir_server.settings import Settings
 from tests.hl7_messages import CHANNEL, adt, header, obx, oru
 
@@ -89,13 +94,19 @@ class Box:
     """An inbox that notes what it is given."""
 
     taken: list[tuple[bytes, str, str]] = field(default_factory=list)
+    refuses: str = ""  # how it refuses, while it does: AR, or close
 
     def receive(
         self, channel: Channel, raw: bytes, *, cut: Fault | None = None, parent: str = ""
     ) -> asyncio.Future[Reply]:
         self.taken.append((raw, cut.code if cut else "", parent))
         made: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        made.set_result(Reply([b"MSH|^~\\&|X\rMSA|AA|" + raw.split(b"|")[9] + b"\r"], cut.answer if cut else "AA"))
+        if self.refuses == "close":
+            made.set_exception(HangUp())
+            return made
+        code = self.refuses or (cut.answer if cut else "AA")
+        state = "" if self.refuses else "quarantined" if cut else "received"
+        made.set_result(Reply([f"MSH|^~\\&|X\rMSA|{code}|".encode() + raw.split(b"|")[9] + b"\r"], code, state=state))
         return made
 
 
@@ -160,6 +171,36 @@ async def test_a_pointer_used_anew_abandons_what_waited_for_it(desk: Desk) -> No
     assert [(cut, raw.split(b"|")[9]) for raw, cut, _ in desk.box.taken] == [("100", b"C2")]
 
 
+@pytest.mark.parametrize("refuses", ["AR", "close"])
+async def test_what_quarantine_does_not_take_now_is_not_forgotten(desk: Desk, refuses: str) -> None:
+    first = parts(TEXT, TEXT.index("OBX"))[0]
+    other, rest = parts(TEXT.replace("|C2|", "|C3|"), TEXT.index("OBX"))
+    assert (await desk.take(first)).code == "AA"
+    desk.box.refuses = refuses
+    assert (await desk.take(other)).code == "AR", "the one that waits was acknowledged, and cannot be put aside"
+    desk.now[0] += (continuation.KEPT_S + 1) * 1_000_000
+    assert await desk.reception.sweep(lambda name: replace(CHANNEL, name=name), "default") == 0
+    desk.box.refuses = ""
+    assert (await desk.take(rest)).code == "AA"
+    assert desk.box.taken[-1][0].decode().partition("\r")[2] == TEXT.partition("\r")[2]
+
+
+async def test_a_part_that_comes_while_an_old_one_is_put_away_stays(desk: Desk) -> None:
+    await desk.take(parts(TEXT, TEXT.index("OBX"))[0])
+    desk.now[0] += (continuation.KEPT_S + 1) * 1_000_000
+    other, rest = parts(TEXT.replace("|C2|", "|C3|"), TEXT.index("OBX"))
+    abandon = desk.reception._abandon
+
+    async def meanwhile(channel: Channel, body: dict[str, Any]) -> bool:
+        desk.reception._abandon = abandon  # type: ignore[method-assign]
+        await desk.take(other)
+        return await abandon(channel, body)
+
+    desk.reception._abandon = meanwhile  # type: ignore[method-assign]
+    assert await desk.reception.sweep(lambda name: replace(CHANNEL, name=name), "default") == 0
+    assert (await desk.take(rest)).code == "AA"
+
+
 async def test_a_whole_over_the_limit_is_refused(desk: Desk) -> None:
     first, second = parts(TEXT, TEXT.index("OBX"))
     await desk.take(first)
@@ -192,6 +233,16 @@ async def test_a_part_that_names_who_is_erased_is_told(desk: Desk) -> None:
     (record,) = await desk.core.ask("default", stored)
     assert holds(record, Erasure("1", frozenset(), frozenset({"KEEPME"})))
     assert not holds(record, Erasure("1", frozenset(), frozenset({"OTHER"})))
+    assert not holds(record, Erasure("1", frozenset(), frozenset({"KEEP"}))), "a part of another's number"
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "iso8859-15", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_message_that_names_who_is_erased_is_told_in_any_character_set(codec: str) -> None:
+    raw = TEXT.replace("P1^^^CHU", "KEEPÉ1^^^CHU").encode(codec)
+    stored = codec if codec in ("utf-8", "iso8859-15") else codec[:6]
+    record = Record(KIND, "1", "quarantined", "", 1, 0, gate.write({"charset": stored, **raw_part(raw, stored)}))
+    assert names_erased(record, Erasure("1", frozenset(), frozenset({"KEEPÉ1"})))
+    assert not names_erased(record, Erasure("1", frozenset(), frozenset({"KEEP"})))
 
 
 async def test_a_batch_is_taken_in_the_call_itself_and_its_parts_name_it(desk: Desk) -> None:
