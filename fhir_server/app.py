@@ -212,6 +212,7 @@ def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscri
     hub.listeners = tuple(listener for room in rooms for listener in room.listeners)
     hub.operations = tuple(operation for room in rooms for operation in room.operations)
     hub.erasers = tuple(eraser for room in rooms for eraser in room.erasers)
+    hub.calm = tuple(calm for room in rooms for calm in room.calm)
 
 
 def _metadata(hub: Hub, settings: Settings) -> Metadata:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -123,6 +124,7 @@ class Core(Protocol):
 
     base_url: str  # of FHIR, e.g. "http://127.0.0.1:8080/fhir"
     pages: Pages
+    calm: Sequence[Calm]  # what all rooms say of it; complete once every room is open
 
     def internal(self, tenant: str, name: str) -> Actor:
         """Return the actor that a room is when it acts by itself; consent does not narrow it, audit names it."""
@@ -205,6 +207,19 @@ class Guard(Protocol):
     async def visibility(self, asking: Asking, actor: Actor, now: int) -> Visibility:
         """Return what the actor may see; called once for each state, then cached until `types` are written."""
         ...
+
+
+class Calm(NamedTuple):
+    """A measurement that a room judges, and what of it calls for nothing.
+
+    For feeds that choose what goes first: a value outside says only that somebody may be waiting for it.
+    """
+
+    system: str  # of its code
+    code: str
+    low: Decimal | None = None  # the least calm value, in the unit that the room expects; None: no number is calm
+    high: Decimal | None = None  # the greatest
+    answers: frozenset[str] = frozenset()  # codes and texts that are calm
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +345,7 @@ class Room:
     guards: tuple[Guard, ...] = ()
     checks: tuple[Check, ...] = ()
     enrichers: tuple[Enricher, ...] = ()
+    calm: tuple[Calm, ...] = ()  # of each measurement that the room judges
     listeners: tuple[Listener, ...] = ()
     tasks: tuple[Task, ...] = ()
     starts: tuple[Callable[[], Awaitable[None]], ...] = ()  # run before the hub says ready, e.g. bind a port

@@ -13,9 +13,10 @@ from fhir_server.interface import Command, Core, Enricher, Eraser, Listener, Roo
 from fhir_server.model import Change
 from triage_hooks import chart, state
 from triage_hooks.alert import FAMILIES
+from triage_hooks.calm import calm
 from triage_hooks.codes import FAMILY, codes_of
 from triage_hooks.command import TRIAGE
-from triage_hooks.enricher import Triage
+from triage_hooks.enricher import RULES, Triage
 from triage_hooks.hooks import Hooks
 from triage_hooks.pages import PATH, Worklist
 
@@ -52,6 +53,7 @@ def open(core: Core, settings: Any) -> Room:
         router=router,
         checks=(state.CHECK,),
         enrichers=(Enricher(triage.types, triage.run),),
+        calm=calm(RULES),
         listeners=(Listener(frozenset({"Task"}), counts.listen),),
         templates=Path(__file__).parent / "templates",
         menu=((PATH, "Liste de travail", "Worklist"),),
