@@ -193,7 +193,11 @@ def test_an_appointment_is_made_moved_and_missed(sender: Sender) -> None:
     siu("S13", f"{number}|||||||30|min|^^^20261202090000", "AIP|1|A|7^CURIE^MARIE")
     (made,) = sender.found("Appointment")
     assert (made["status"], made["start"][:10], made["end"][:16]) == ("booked", "2026-12-02", "2026-12-02T09:30")
-    siu("S26", number)
+    siu("S15", f"{number}||||ILL^Ill^L")
+    assert sender.found("Appointment")[0]["cancelationReason"]["coding"][0]["code"] == "ILL"
+    siu("S14", number)
+    assert (sender.logged()["state"], sender.found("Appointment")[0]["status"]) == ("applied", "booked")
+    siu("S26", f"{number}||||LATE^Too late^L")
     (made,) = sender.found("Appointment")
     assert (made["status"], made["start"][:10], len(made["participant"])) == ("noshow", "2026-12-02", 2)
 

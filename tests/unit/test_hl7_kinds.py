@@ -77,6 +77,13 @@ def test_an_appointment_without_a_time_is_none_that_needs_one(event: str, expect
     assert appointment(sch(event, f11="", f9=""))["status"] == expected
 
 
+@pytest.mark.parametrize(
+    ("event", "has"), [("S15", True), ("S26", False), ("S17", False), ("S14", False)]
+)  # R4's app-4 spells a status that no appointment can have
+def test_a_reason_of_a_cancellation_stands_with_a_cancelled_appointment_only(event: str, has: bool) -> None:
+    assert ("cancelationReason" in appointment(sch(event, f6="SICK^Sick^L"))) is has
+
+
 def test_who_and_what_takes_part_in_an_appointment() -> None:
     rows = (
         "RGS|1|A", "AIS|1|A|CARDIO^Cardiology^L", "AIG|1|A|ECHO^Echograph^L", "AIL|1|A|MED^101",

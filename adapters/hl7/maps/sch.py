@@ -257,8 +257,13 @@ def _period(context: Context, segment: Segment, row: Resource_) -> Json:
 def settled(made: Json) -> Json:
     """Return an appointment that R4 allows: without a time it can only be proposed, cancelled or on a waiting list.
 
-    Source: https://hl7.org/fhir/R4/appointment.html, app-3; which of them it then is, is ours.
+    A reason of a cancellation stands with a cancelled one only: app-4 would allow it with a no-show too, but spells that
+    status `no-show`, which is no code of R4's.
+
+    Source: https://hl7.org/fhir/R4/appointment.html, app-3 and app-4; which of them it then is, is ours.
     """
-    if "start" in made or made["status"] in ("proposed", "cancelled", "waitlist"):
-        return made
-    return {**made, "status": "cancelled" if made["status"] in ("noshow", "entered-in-error") else "proposed"}
+    if "start" not in made and made["status"] not in ("proposed", "cancelled", "waitlist"):
+        made = {**made, "status": "cancelled" if made["status"] in ("noshow", "entered-in-error") else "proposed"}
+    if made["status"] != "cancelled" and "cancelationReason" in made:
+        made = {name: value for name, value in made.items() if name != "cancelationReason"}
+    return made

@@ -41,7 +41,7 @@ def read_appointment(context: Context, root: Group, what: Kind, message: str) ->
     made["identifier"] = list(known.values())
     if status := sch_map.status(context, sch, what.trigger):
         made["status"] = status
-    if status in ("cancelled", "noshow") and "reasonCode" in made:
+    if status == "cancelled" and "reasonCode" in made:
         made["cancelationReason"] = made["reasonCode"][0]
     if comments := nte_map.comments(context, named(segments, "NTE")):
         made["comment"] = "\n".join(one["text"] for one in comments)
