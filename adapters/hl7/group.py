@@ -1,6 +1,6 @@
 """Segments to the groups of their message structure.
 
-A segment goes to the innermost open group that has a place for it at or after the place reached; a
+A segment goes to the innermost open group that has a place for it at or after the place reached, or lacks it; a
 group begins anew only with a segment that may open it, so that a stray segment never makes a result
 without its patient. What has no place (Z segments, unknown and misplaced ones) stays in the innermost
 open group and is listed: nothing is lost, whatever the sender did.
@@ -67,8 +67,18 @@ class _Level:
 
 def _is_free(level: _Level, number: int, item: Item) -> bool:
     if number < level.cursor:
-        return False
+        return _was_skipped(level, item)
     return number > level.cursor or item.most < 0 or level.count < item.most
+
+
+def _was_skipped(level: _Level, item: Item) -> bool:
+    """Whether a segment that the group must have is still missing, and no result has come that may be another's.
+
+    Senders write `ORC NTE OBR` and `ORC TQ1 OBR` where the standard has the OBR before: it is the same order.
+    """
+    if item.group is not None or not item.least:
+        return False
+    return all(segment.name not in (item.name, "OBX") for segment in level.group.walk())
 
 
 def _find(level: _Level, name: str, *, strictly: bool) -> int | None:
@@ -87,8 +97,9 @@ def _enter(levels: list[_Level], number: int, segment: Segment) -> None:
     """Put the segment at that item of the innermost level, opening groups down to its place."""
     while True:
         level = levels[-1]
-        level.count = level.count + 1 if number == level.cursor else 1
-        level.cursor = number
+        if number >= level.cursor:  # one that was skipped before is filled in: the place reached stays
+            level.count = level.count + 1 if number == level.cursor else 1
+            level.cursor = number
         item = level.grammar.items[number]
         if item.group is None:
             level.group.children.append(segment)

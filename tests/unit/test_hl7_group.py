@@ -51,6 +51,22 @@ def test_results_without_an_order_still_belong_to_their_patient() -> None:
     assert drawn(found.root) == ["MSH", [["PID"], [["OBX"], ["OBX"]]]]
 
 
+@pytest.mark.parametrize("between", ["NTE|1", "TQ1|1"])
+@pytest.mark.parametrize("kind", ["ORU_R01", "ORM_O01"])
+def test_what_stands_before_the_obr_of_an_order_parts_no_order(kind: str, between: str) -> None:
+    """`ORC NTE OBR` is one order, where the structure has its OBR first; the next ORC begins another one."""
+    found = tree("PID|1", "ORC|1", between, "OBR|1", "OBX|1", "ORC|2", "OBR|2", kind=kind, version="2.5.1")
+    orders = [c for c in found.root.children[1:] if isinstance(c, Group)]
+    orders = orders if len(orders) > 1 else [c for c in orders[0].children if isinstance(c, Group)]
+    names = [[s.name for s in order.walk() if s.name in ("ORC", "OBR", "OBX")] for order in orders]
+    assert [one for one in names if one] == [["ORC", "OBR", "OBX"], ["ORC", "OBR"]]
+
+
+def test_an_order_after_results_does_not_take_them() -> None:
+    found = tree("PID|1", "ORC|1", "OBX|1", "OBR|2", "OBX|2")
+    assert drawn(found.root) == ["MSH", [["PID"], ["ORC", ["OBX"]], ["OBR", ["OBX"]]]]
+
+
 @pytest.mark.parametrize("version", ["2.5", "2.6"])
 def test_a_segment_that_the_version_does_not_know_is_kept(version: str) -> None:
     found = tree("PID|1", "OBR|1", "OBX|1", "ZAM|1", "PRT|1", "OBX|2", version=version)
