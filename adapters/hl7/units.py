@@ -22,7 +22,7 @@ _CODES = """
     umol/(24.h) mL/(24.h) L/(24.h) U/L kU/L [IU]/L [IU]/mL k[IU]/L m[IU]/L m[IU]/mL u[IU]/mL [IU] U U/mL mU/L
     mosm/kg mosm/L osm/kg meq/L meq mV uV V A mA ohm Hz ms s min h d wk mo a us
     {INR} {score} {steps} {beats}/min {index} {ratio} [pH] kcal kcal/d kJ J W N deg dB lm
-    mmol/L/h mL/s m/s km/h cal mm/h mm/s [iU]/L ug/min ug/kg/min mg/h mg/kg/d
+    [CFU]/mL [CFU]/L mmol/L/h mL/s m/s km/h cal mm/h mm/s [iU]/L ug/min ug/kg/min mg/h mg/kg/d
 """
 
 CODES = frozenset(_CODES.split())
@@ -50,9 +50,14 @@ SPELLINGS: Mapping[str, str] = {
     "x10^12/l": "10*12/L", "x10*12/l": "10*12/L",
     "10^3/ul": "10*3/uL", "10*3/ul": "10*3/uL", "10^3/µl": "10*3/uL", "k/ul": "10*3/uL", "k/µl": "10*3/uL",
     "10^6/ul": "10*6/uL", "10*6/ul": "10*6/uL", "10^6/µl": "10*6/uL", "m/ul": "10*6/uL", "/mm3": "/uL", "/mm³": "/uL",
-    "/µl": "/uL", "/ul": "/uL", "/champ": "/[HPF]", "/hpf": "/[HPF]",
+    "/µl": "/uL", "/ul": "/uL", "ufc/ml": "[CFU]/mL", "cfu/ml": "[CFU]/mL", "ufc/l": "[CFU]/L", "cfu/l": "[CFU]/L",
+    "/champ": "/[HPF]", "/hpf": "/[HPF]",
     "ml/min/1.73m2": "mL/min/{1.73_m2}", "ml/min/1,73m2": "mL/min/{1.73_m2}", "ml/min/1.73m²": "mL/min/{1.73_m2}",
     "ml/min/1,73m²": "mL/min/{1.73_m2}", "ml/min/1.73 m2": "mL/min/{1.73_m2}", "ml/min/1,73 m²": "mL/min/{1.73_m2}",
+    "ml/mn/1.73m2": "mL/min/{1.73_m2}",
+    "ml/mn/1,73m2": "mL/min/{1.73_m2}",
+    "ml/mn/1.73m²": "mL/min/{1.73_m2}",
+    "ml/mn/1,73m²": "mL/min/{1.73_m2}",
     "mg/24h": "mg/(24.h)", "g/24h": "g/(24.h)", "mmol/24h": "mmol/(24.h)", "ml/24h": "mL/(24.h)", "l/24h": "L/(24.h)",
     "meq/l": "meq/L", "mosm/l": "mosm/L", "mosm/kg": "mosm/kg", "inr": "{INR}", "ratio": "{ratio}", "ph": "[pH]",
     "sec": "s", "secondes": "s", "seconds": "s", "heures": "h", "hr": "h", "hrs": "h", "minutes": "min", "mn": "min",
@@ -77,7 +82,7 @@ def ucum(text: str) -> str | None:
     """Return the UCUM code of a unit, None where the table has none.
 
     Case is forgiven in quotients only (`MG/DL`): alone, `S` and `s` are different units. `G/L` is left
-    unknown on purpose: giga per litre in French laboratories, gram per litre elsewhere.
+    to `values.unit`, which reads it as giga per litre and says so.
     """
     text = text.strip()
     if text in CODES:

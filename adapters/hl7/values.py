@@ -26,8 +26,11 @@ ABSENT_BY_STATUS = {"N": "not-asked", "X": "not-performed", "I": "temp-unknown",
 """OBX-11 -> why there is no value. Ours; the guide gives not-asked for N."""
 
 Converter: TypeAlias = Callable[[Context, Segment, Parts, Json], Json | None]
+GIGA_PER_LITRE: Final = "10*9/L"
+"""What `G/L` is: G is giga in the SI (gram is g), and French laboratories count cells so. A sender that writes gram with a
+capital says so by a ConceptMap of its units; the log tells of each (`unit-ambiguous`)."""
 _UNITS: Final = frozenset({UCUM})
-_POWER = re.compile(r"\d+/\w+", re.ASCII)
+_POWER = re.compile(r"[0-9]+/\w+")
 
 
 def unit(context: Context, obx: Segment, number: int = 6) -> Json:
@@ -45,6 +48,9 @@ def unit(context: Context, obx: Segment, number: int = 6) -> Json:
         made = {"unit": found or text or code}
     else:
         found = code if system == "UCUM" and code else _own_unit(context, obx, code, system) or ucum(code) or ucum(text)
+    if not found and "G/L" in (code, text):
+        context.note(obx, number, "unit-ambiguous", "G/L")
+        found = GIGA_PER_LITRE
     if found:
         return {**made, "system": UCUM, "code": found}
     context.note(obx, number, "unit-unknown", code or text)

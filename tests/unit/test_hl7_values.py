@@ -114,6 +114,7 @@ def test_a_missing_value_has_its_reason(text: str, status: str, reason: str) -> 
     [
         pytest.param(obx(value="POS"), "number-malformed", "OBX[1]-5", id="a number that is none"),
         pytest.param(obx(unit="furlong"), "unit-unknown", "OBX[1]-6", id="a unit without UCUM code"),
+        pytest.param(obx(unit="G/L"), "unit-ambiguous", "OBX[1]-6", id="giga, or gram in capitals"),
         pytest.param(obx(kind="CX"), "value-type-as-text", "OBX[1]-2", id="a type made a text"),
         pytest.param(obx(f11="Ä"), "code-not-mapped", "OBX[1]-11", id="a status that is none"),
         pytest.param(obx(f14="yesterday"), "time-malformed", "OBX[1]-14", id="a time that is none"),
@@ -142,7 +143,8 @@ def test_a_problem_never_holds_the_value() -> None:
         pytest.param("μg/L", "ug/L", id="Greek mu"),
         pytest.param("10^9/L", "10*9/L", id="a power"),
         pytest.param("MG/DL", "mg/dL", id="a quotient in capitals"),
-        pytest.param("G/L", None, id="giga or gram: not guessed"),
+        pytest.param("ml/mn/1,73m²", "mL/min/{1.73_m2}", id="a French clearance"),
+        pytest.param("UFC/mL", "[CFU]/mL", id="colonies in French"),
         pytest.param("S", None, id="siemens is no second"),
         pytest.param("mS", None, id="millisiemens is no millisecond"),
         pytest.param("M", None, id="molar is no metre"),
@@ -163,7 +165,10 @@ def test_every_spelling_leads_to_a_code_of_the_table() -> None:
     [
         pytest.param("mm[Hg]^millimetres^UCUM", "millimetres", "mm[Hg]", id="declared as UCUM"),
         pytest.param("10^9/L", "10^9/L", "10*9/L", id="a power whose circumflex was not escaped"),
+        pytest.param("10^3/µL", "10^3/µL", "10*3/uL", id="a power of a micro unit, not escaped"),
         pytest.param("^g/dL", "g/dL", "g/dL", id="only its text"),
+        pytest.param("G/L", "G/L", "10*9/L", id="giga per litre, as French laboratories write it"),
+        pytest.param("g/L", "g/L", "g/L", id="gram per litre"),
     ],
 )
 def test_the_unit_of_a_quantity(field: str, unit: str, code: str) -> None:

@@ -129,6 +129,7 @@ RULES: Final = {
     "too-many-segments": Words(
         "segments trop nombreux : le reste n’est pas repris", "too many segments: the rest is not used"
     ),
+    "unit-ambiguous": Words("G/L lu comme giga par litre", "G/L read as giga per litre"),
     "unit-unknown": Words("unité sans code UCUM", "unit without a UCUM code"),
     "value-type-as-text": Words("type de valeur repris en texte", "value type taken as text"),
     "visit-number-missing": Words("séjour sans numéro : non enregistré", "stay without a number: not stored"),
