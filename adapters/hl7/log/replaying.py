@@ -17,6 +17,7 @@ from adapters.hl7 import replay
 from adapters.hl7.log.replay_command import summary_json
 from adapters.hl7.record import when
 from adapters.hl7.replay import Channels, Mode, Selection, Summary
+from adapters.hl7.worker import where
 from fhir_server import gate
 from fhir_server.errors import Conflict, FhirError, NotFound
 from fhir_server.interface import Asking, Core, Writing
@@ -48,6 +49,7 @@ class Runs:
     ) -> None:
         self._core, self._channels, self._make_id = core, channels, make_id
         self._task: asyncio.Task[None] | None = None
+        self._is_busy = False
 
     async def start(self, tenant: str, selection: Selection, mode: Mode, *, by: str) -> str:
         """Begin one; return its id.
@@ -55,8 +57,9 @@ class Runs:
         Raises:
             Conflict: Another one runs.
         """
-        if self._task is not None and not self._task.done():
+        if self._is_busy:
             raise Conflict("A replay of many messages is running already; wait for its end.")
+        self._is_busy = True  # from now on, so that nobody begins another one while this one's row is written
         id = self._make_id()
         body: dict[str, Any] = {
             "selection": asdict(selection),
@@ -65,9 +68,19 @@ class Runs:
             "begun": when(self._core.now()),
         }
         body |= {"done": 0, "total": 0, "summary": summary_json(Summary())}
-        await self._note(tenant, id, RUNNING, body)
+        try:
+            await self._note(tenant, id, RUNNING, body)
+        except BaseException:
+            self._is_busy = False
+            raise
         self._task = asyncio.create_task(self._run(tenant, id, selection, mode, body))
+        self._task.add_done_callback(self._ended)
         return id
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._is_busy = False
+        if not task.cancelled() and (error := task.exception()) is not None:  # its row says `interrupted` in a minute
+            log.error("a replay of many messages ended: %s", type(error).__name__)
 
     async def stop(self) -> None:
         """End what runs; what it replayed stays."""
@@ -86,8 +99,9 @@ class Runs:
                 if made.messages % EVERY == 0:
                     body |= {"done": made.messages, "summary": summary_json(made)}
                     await self._note(tenant, id, RUNNING, body)
-        except FhirError as error:
-            log.warning("a replay of many messages failed: %s", error.code)
+        except Exception as error:  # a supervisor: a map that breaks ends this replay, whose row says so
+            said = error.code if isinstance(error, FhirError) else f"{type(error).__name__} at {where(error)}"
+            log.error("a replay of many messages failed: %s", said)
             state = FAILED
         body |= {"done": made.messages, "summary": summary_json(made), "ended": when(self._core.now())}
         await self._note(tenant, id, state, body)
