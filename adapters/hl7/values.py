@@ -27,8 +27,8 @@ ABSENT_BY_STATUS = {"N": "not-asked", "X": "not-performed", "I": "temp-unknown",
 
 Converter: TypeAlias = Callable[[Context, Segment, Parts, Json], Json | None]
 GIGA_PER_LITRE: Final = "10*9/L"
-"""What `G/L` is: G is giga in the SI (gram is g), and French laboratories count cells so. A sender that writes gram with a
-capital says so by a ConceptMap of its units; the log tells of each (`unit-ambiguous`)."""
+"""What `G/L` is: G is giga in the SI (gram is g), and French laboratories count cells so. A sender that writes gram
+with a capital says so by a ConceptMap of its units; the log tells of each (`unit-ambiguous`)."""
 _UNITS: Final = frozenset({UCUM})
 _POWER = re.compile(r"[0-9]+/\w+")
 

@@ -257,8 +257,8 @@ def _period(context: Context, segment: Segment, row: Resource_) -> Json:
 def settled(made: Json) -> Json:
     """Return an appointment that R4 allows: without a time it can only be proposed, cancelled or on a waiting list.
 
-    A reason of a cancellation stands with a cancelled one only: app-4 would allow it with a no-show too, but spells that
-    status `no-show`, which is no code of R4's.
+    A reason of a cancellation stands with a cancelled one only: app-4 means to allow it with a no-show too, but spells
+    that status `no-show`, which is no code of R4's.
 
     Source: https://hl7.org/fhir/R4/appointment.html, app-3 and app-4; which of them it then is, is ours.
     """
