@@ -3,18 +3,21 @@
 A file is complete where two looks find the same file: it was moved in, or is written no more. It is read as a
 message, a batch or MLLP frames; its answer is written as `NAME.ack` beside it in `done/` (accepted) or `failed/`
 before it is moved there. Where that is interrupted the file is taken again, and answered as the first time: each
-message is known by its control id. Links are never followed.
+message is known by its control id. Links are never followed, and `done/` and `failed/` must not be links: who may
+write to the folder decides about no file elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +78,7 @@ class Folder:
 
     async def look(self) -> int:
         """Take the files that are complete, the oldest first; return how many."""
-        found = await asyncio.to_thread(_listed, self._path)
+        found = await asyncio.to_thread(_listed, self._path, self._stuck)
         ready = [name for name, seen in found.items() if self._seen.get(name) == seen != self._stuck.get(name)]
         self._seen = found
         self._stuck = {name: seen for name, seen in self._stuck.items() if found.get(name) == seen}
@@ -91,7 +94,11 @@ class Folder:
     async def _take_all(self, names: Sequence[str]) -> None:
         under_way: list[tuple[str, bytes, asyncio.Future[Settled]]] = []
         for name in names:
-            data = await asyncio.to_thread(_content, self._path / name, self._max_file)
+            try:
+                data = await asyncio.to_thread(_content, self._path / name, self._max_file)
+            except OSError as error:
+                self._leave(name, error.strerror or type(error).__name__)
+                continue
             if data is None:
                 await self._put_away(name, FAILED, b"", "")
             elif data:
@@ -121,7 +128,7 @@ class Folder:
 
     async def _put_away(self, name: str, target: str, answer: bytes, mark: str) -> None:
         try:
-            await asyncio.to_thread(_move, self._path, name, target, answer, mark)
+            await asyncio.to_thread(_move, self._path, name, self._seen[name], target, answer, mark)
         except OSError as error:
             self._leave(name, error.strerror or type(error).__name__)
             return
@@ -136,8 +143,8 @@ class Folder:
         log.error("a file of the watched folder stays where it is: %s", reason)
 
 
-def _listed(path: Path) -> dict[str, Seen]:
-    """Return the ordinary files of the folder, the oldest first."""
+def _listed(path: Path, stuck: Mapping[str, Seen]) -> dict[str, Seen]:
+    """Return the ordinary files of the folder that hold something, the oldest first; those that are stuck besides."""
     found: list[tuple[str, Seen]] = []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -147,17 +154,30 @@ def _listed(path: Path) -> dict[str, Seen]:
                 state = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if stat.S_ISREG(state.st_mode):
-                found.append((entry.name, Seen(state.st_ino, state.st_size, state.st_mtime_ns)))
-    return dict(sorted(found, key=lambda each: (each[1].changed, each[0]))[:MOST])
+            if stat.S_ISREG(state.st_mode) and state.st_size:
+                found.append((entry.name, _seen(state)))
+    free = sorted(
+        (each for each in found if stuck.get(each[0]) != each[1]), key=lambda each: (each[1].changed, each[0])
+    )
+    return {name: seen for name, seen in found if stuck.get(name) == seen} | dict(free[:MOST])
+
+
+def _seen(state: os.stat_result) -> Seen:
+    return Seen(state.st_ino, state.st_size, state.st_mtime_ns)
 
 
 def _content(path: Path, most: int) -> bytes | None:
-    """Return what a file holds; None where it is too long, nothing where it is gone, empty or no ordinary file."""
+    """Return what a file holds; None where it is too long, nothing where it is gone, or is no ordinary file any more.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     try:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return b""
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return b""
+        raise
     with os.fdopen(number, "rb") as file:
         state = os.fstat(file.fileno())
         if not stat.S_ISREG(state.st_mode):
@@ -186,23 +206,50 @@ async def _later(answer: Settled) -> list[bytes]:
         return []
 
 
-def _move(folder: Path, name: str, target: str, answer: bytes, mark: str) -> None:
-    """Write the answer, then move the file; another file of the same name there keeps its name."""
-    place = folder / target
-    kept = Path(name)
-    if (place / name).exists():
-        kept = Path(f"{kept.stem}-{mark or os.stat(folder / name).st_ino}{kept.suffix}")
-    if answer:
-        draft = place / f".{kept.name}{ANSWER}"
-        with draft.open("wb") as file:
-            file.write(answer)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(place / f"{kept.name}{ANSWER}")
-    (folder / name).replace(place / kept)
-    for path in (place, folder):
-        number = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+def _move(folder: Path, name: str, seen: Seen, target: str, answer: bytes, mark: str) -> None:
+    """Write the answer, then move the file; another file of the same name there keeps its name.
+
+    A file that was put in its place meanwhile stays: it is taken at one of the next looks.
+
+    Raises:
+        OSError: That cannot be, e.g. because the folder that it is to be moved to is a link.
+    """
+    with _opened(folder) as source, _opened(folder / target, os.O_NOFOLLOW) as place:
+        state = _state(name, source)
+        is_same = state is not None and _seen(state) == seen
+        kept = Path(name)
+        if not is_same or _state(name, place) is not None:
+            kept = Path(f"{kept.stem}-{mark or seen.inode}{kept.suffix}")
+        if answer:
+            _write(place, f"{kept.name}{ANSWER}", answer)
+        if is_same:
+            os.replace(name, kept, src_dir_fd=source, dst_dir_fd=place)
+        os.fsync(place)
+        os.fsync(source)
+
+
+@contextmanager
+def _opened(folder: Path, flags: int = 0) -> Iterator[int]:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | flags)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def _state(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _write(folder: int, name: str, data: bytes) -> None:
+    """Write a file so that it is there in whole or not at all."""
+    draft = f".{name}"
+    number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+    with os.fdopen(number, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)

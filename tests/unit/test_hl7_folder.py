@@ -118,11 +118,77 @@ async def test_a_file_that_became_a_link_after_the_look_is_not_followed(
     file.write_bytes(adt().encode())
     await folder.look()
     listed = {"a.hl7": folder._seen["a.hl7"]}
-    monkeypatch.setattr("adapters.hl7.folder._listed", lambda path: listed)
+    monkeypatch.setattr("adapters.hl7.folder._listed", lambda path, stuck: listed)
     file.unlink()
     file.symlink_to(secret)
     await folder.look()
     assert box.taken == []
+
+
+@pytest.mark.parametrize("linked", ["done", ".a.hl7.ack"])
+async def test_no_link_leads_an_answer_out_of_the_folder(
+    folder: Folder, box: Box, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, linked: str
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "kept").write_text("not for the sender")
+    if linked == "done":
+        (tmp_path / "done").rmdir()
+        (tmp_path / "done").symlink_to(outside)
+    else:
+        (tmp_path / "done" / linked).symlink_to(outside / "kept")
+    (tmp_path / "a.hl7").write_bytes(adt().encode())
+    await looks(folder, 4)
+    assert (found(outside), (outside / "kept").read_text()) == (["kept"], "not for the sender")
+    assert (folder.counts["stuck"], (tmp_path / "a.hl7").exists()) == (1, True)
+
+
+async def test_a_file_that_is_replaced_while_it_is_taken_stays_and_is_taken_too(
+    folder: Folder, box: Box, tmp_path: Path
+) -> None:
+    first, second = (adt(control=control).encode() for control in ("C1", "C2"))
+    take = box.take
+
+    async def replacing(raw: bytes) -> Reply:
+        if raw == first:
+            (tmp_path / "b.tmp").write_bytes(second)
+            (tmp_path / "b.tmp").rename(tmp_path / "a.hl7")
+        return await take(raw)
+
+    folder._take = replacing
+    (tmp_path / "a.hl7").write_bytes(first)
+    await looks(folder, 4)
+    assert box.taken == [first, second]
+    assert (tmp_path / "done" / "a.hl7").read_bytes() == second
+    assert len([name for name in found(tmp_path) if name.endswith(".ack")]) == 2
+
+
+async def test_a_file_that_cannot_be_read_is_told_of_once(
+    folder: Folder, box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = os.open
+
+    def refusing(path: object, *more: int, **most: int) -> int:
+        if str(path).endswith("a.hl7"):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *more, **most)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr("adapters.hl7.folder.os.open", refusing)
+    (tmp_path / "a.hl7").write_bytes(adt().encode())
+    await looks(folder, 4)
+    assert (box.taken, folder.counts["stuck"], caplog.text.count("Permission denied")) == ([], 1, 1)
+
+
+async def test_files_that_are_stuck_or_empty_keep_no_other_waiting(
+    folder: Folder, box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.hl7.folder.MOST", 2)
+    for number in range(3):
+        (tmp_path / f"empty{number}.hl7").touch()
+        (tmp_path / f"poison{number}.hl7").write_bytes(b"poison")
+    await looks(folder, 5)
+    (tmp_path / "z.hl7").write_bytes(adt().encode())
+    await looks(folder, 3)
+    assert box.taken.count(adt().encode()) == 1
 
 
 async def test_a_file_that_is_too_long_is_put_away_unread(folder: Folder, box: Box, tmp_path: Path) -> None:
