@@ -1,22 +1,24 @@
-"""The backlog: what was received and is not applied yet, in order; how much of it there may be, who waits for it."""
+"""The backlog: what was received and is not applied yet; how much of it there may be, who waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.hl7.answer import Answer
 from adapters.hl7.arrival import Arrival
 from adapters.hl7.channels import Channel
+from adapters.hl7.turns import Turns
 
 KEPT_BYTES: Final = 33_554_432  # of waiting messages that are kept in memory; others are read again
+RESERVE: Final = 0.1  # share of the places that only messages have with which an urgent one comes in
 QUICKER, SLOWER = 0.5, 0.05  # weight of a newest measurement that is below, or above, the mean cost of a message
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Waiting:
     """A message that was received and is not applied yet."""
 
@@ -28,6 +30,13 @@ class Waiting:
     arrival: Arrival | None = None  # the message, once it was read
     number: int = 0  # in the order of this process
     tries: int = 0
+    whose: tuple[str, ...] = ()  # as a look at it told: at least those of `lanes` that it shares with others
+    sender: str = ""  # whose urgent turns it takes
+    is_urgent: bool = False
+    is_taken: bool = False  # whether it had its turn
+
+    def __lt__(self, other: object) -> bool:
+        return isinstance(other, Waiting) and self.number < other.number
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -46,11 +55,12 @@ class Backlog:
 
     Args:
         most: How many there may be before no more are taken in.
+        hurries: Whether an urgent message is among those that are to be taken in; `hurry` says when it came.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._ready: deque[Waiting] = deque()
+    def __init__(self, most: int, hurries: Callable[[], bool] = lambda: False) -> None:
+        self._most, self._hurries = most, hurries
+        self._turns: Turns[Waiting] = Turns()
         self._known: dict[tuple[str, str], Waiting] = {}  # by tenant and key
         self._bytes = self._added = self._passed = 0  # numbers of the newest message, of the last that was tried
         self._room = asyncio.Event()
@@ -65,7 +75,17 @@ class Backlog:
     @property
     def is_ready(self) -> bool:
         """Whether some message can be applied now."""
-        return bool(self._ready)
+        return bool(self._turns)
+
+    @property
+    def has_urgent(self) -> bool:
+        """Whether some urgent message can be applied now that may go ahead."""
+        return self._turns.has_urgent
+
+    @property
+    def is_next_urgent(self) -> bool:
+        """Whether it is the turn of an urgent message, or of one that must come before it."""
+        return self._turns.is_next_urgent
 
     @property
     def is_behind(self) -> bool:
@@ -100,19 +120,22 @@ class Backlog:
         if self._bytes + len(one.raw) > KEPT_BYTES and not one.futures:
             one.raw, one.arrival = b"", None
         self._bytes += len(one.raw)
-        self._ready.append(one)
+        tenant = one.channel.tenant
+        # What names nobody is in the lane of its channel; a number never begins with this.
+        one.whose = tuple(f"{tenant}|{name}" for name in one.whose) or (f"{tenant}\n{one.channel.name}",)
+        self._turns.add(one)
 
     def first(self) -> Waiting:
         """Return the message whose turn it is."""
-        return self._ready[0]
+        return self._turns.first()
 
     def take(self) -> Waiting:
         """Take the message whose turn it is."""
-        return self._ready.popleft()
+        return self._turns.take()
 
     def give_back(self, several: Iterable[Waiting]) -> None:
         """Let messages be the next again, in their order."""
-        self._ready.extendleft(reversed(list(several)))
+        self._turns.give_back(several)
 
     def forget(self, one: Waiting) -> None:
         """Let go of a message that is settled."""
@@ -124,10 +147,18 @@ class Backlog:
 
     def room(self) -> Awaitable[None] | None:
         """Return what to await before more messages are taken in; None where there is room."""
-        return None if len(self._known) < self._most else self._until_room()
+        return self._until_room() if self._is_full() else None
+
+    def hurry(self) -> None:
+        """Say that an urgent message is to be taken in."""
+        self._room.set()
+
+    def _is_full(self) -> bool:
+        waiting = len(self._known)
+        return waiting >= self._most and not (waiting < self._most * (1 + RESERVE) and self._hurries())
 
     async def _until_room(self) -> None:
-        while len(self._known) >= self._most:
+        while self._is_full():
             self._room.clear()
             await self._room.wait()
 
@@ -145,7 +176,7 @@ class Backlog:
         Returns:
             None where there is nothing to wait for.
         """
-        if self._passed >= self._added or self.is_stuck or len(self._ready) * self.cost > within_s:
+        if self._passed >= self._added or self.is_stuck or len(self._turns) * self.cost > within_s:
             return None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._readers.append((self._added, future))
@@ -165,7 +196,8 @@ class Backlog:
 
     def passed(self) -> None:
         """Let readers go on whose messages were all tried."""
-        self._passed = self._ready[0].number - 1 if self._ready else self._added
+        oldest = self._turns.oldest
+        self._passed = self._added if oldest is None else oldest - 1
         while self._readers and (self._readers[0][0] <= self._passed or self._readers[0][1].done()):
             _, future = self._readers.popleft()
             if not future.done():

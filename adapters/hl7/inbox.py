@@ -15,13 +15,13 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from adapters.hl7 import replay
+from adapters.hl7 import charset, replay
 from adapters.hl7.acquaintance import Acquaintances
 from adapters.hl7.answer import Answer as Answer
 from adapters.hl7.arrival import read
 from adapters.hl7.backlog import Backlog, Waiting
 from adapters.hl7.channels import Channel
-from adapters.hl7.faults import Fault
+from adapters.hl7.faults import Fault, Refused
 from adapters.hl7.header import Header, Headers
 from adapters.hl7.hold import held
 from adapters.hl7.intake import Hook, Intake, Letter
@@ -30,6 +30,7 @@ from adapters.hl7.record import QUARANTINED, RECEIVED
 from adapters.hl7.record import holds as holds
 from adapters.hl7.record import raw_of as raw_of
 from adapters.hl7.stream import Stream
+from adapters.hl7.urgency import Glance, Urgency
 from adapters.hl7.worker import Worker, where
 from fhir_server import gate
 from fhir_server.errors import Unavailable
@@ -79,8 +80,9 @@ class Inbox:
         self._headers = Headers()
         self._home = core.tenants()[0]
         self._tenants = {self._home}
-        self._backlog = Backlog(most)
+        self._urgency = Urgency(lambda: core.calm)
         self._intake = Intake(core, self._stored, self._room, is_low)
+        self._backlog = Backlog(most, lambda: self._intake.has_urgent)
         self._worker = Worker(core, self._backlog, stream=Stream(self._intake), retry_s=retry_s, known=known)
 
     # --- messages in ---------------------------------------------------------------------------------------
@@ -115,8 +117,19 @@ class Inbox:
         letter = Letter(header, code, (fault,) if fault else (), {"parent": parent} if parent else {}, future)
         if not code and header.sender.is_enhanced:
             letter.later = asyncio.get_running_loop().create_future()
+        if fault is None:
+            letter.glance = self._look(channel, raw, header.text, header.name, header.codec)
         self._intake.take(letter)
+        if letter.glance.urgent:
+            self._backlog.hurry()
         return future
+
+    def _look(self, channel: Channel, raw: bytes, text: str | None, name: str, codec: str) -> Glance:
+        """Look at a message that was not read yet."""
+        try:
+            return self._urgency.look(channel, text or charset.decode(raw, default=channel.charset).text, name, codec)
+        except Refused:
+            return Glance()
 
     def use_hook(self, hook: Hook) -> None:
         """Have something asked about each new message, in the transaction that stores it (`intake.Verdict`)."""
@@ -126,8 +139,13 @@ class Inbox:
         """Let a message that is durable wait for its turn."""
         header = letter.header
         futures = [] if letter.code else [letter.later or letter.future]
-        self._backlog.add(Waiting(header.key, header.channel, header.raw, letter.at, futures))
+        one = Waiting(header.key, header.channel, header.raw, letter.at, futures)
+        self._await_turn(one, letter.glance, header.form.known)
         self._worker.wake()
+
+    def _await_turn(self, one: Waiting, glance: Glance, sender: str) -> None:
+        one.whose, one.is_urgent, one.sender = glance.whose, bool(glance.urgent), sender
+        self._backlog.add(one)
 
     def _room(self, tenant: str) -> Awaitable[None] | None:
         if tenant not in self._tenants:
@@ -183,17 +201,20 @@ class Inbox:
         while most > 0 and (page := await self._core.ask(tenant, work)):
             for record in page:
                 if record.at <= before and not self._backlog.holds(tenant, record.key):
-                    self._backlog.add(self._found(tenant, record))
+                    self._add_found(tenant, record)
                     most -= 1
             after = page[-1].seq
 
-    def _found(self, tenant: str, record: Record) -> Waiting:
+    def _add_found(self, tenant: str, record: Record) -> None:
         body = gate.load(record.body)
         channel = self._channels(tenant, body["channel"])
         # As it was read when it came, whatever its sender did not say.
         channel = replace(channel, tenant=tenant, charset=body["charset"])
         at = int(datetime.fromisoformat(body["received"]).timestamp() * 1_000_000)
-        return Waiting(record.key, channel, b"", at)
+        raw = raw_of(body)
+        glance = self._look(channel, raw, body.get("raw"), body["type"], body["charset"])
+        sender = "|".join([*record.key.split("|")[:3], ""])  # as `Header.form` names it
+        self._await_turn(Waiting(record.key, channel, b"", at), glance, sender)
 
     async def _read_holds(self, tenant: str) -> None:
         lanes = self._worker.lanes

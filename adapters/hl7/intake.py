@@ -20,6 +20,7 @@ from adapters.hl7.connection import HangUp
 from adapters.hl7.faults import Fault, Place
 from adapters.hl7.header import Header
 from adapters.hl7.record import INTERNAL, KIND, QUARANTINED, RECEIVED, error_part, raw_part, when
+from adapters.hl7.urgency import Glance
 from fhir_server import gate
 from fhir_server.errors import FhirError
 from fhir_server.interface import Core, Writing
@@ -27,6 +28,7 @@ from fhir_server.model import Record
 
 MOST: Final = 256  # messages of one commit
 MOST_BYTES: Final = 16_777_216  # of one commit's messages, or one message
+NOTHING_SEEN: Final = Glance()
 KNOWN_KEY: Final = Fault("205", Place("MSH", 1, 10), "Another message has this control id.")
 
 log = logging.getLogger("predmp.hl7")
@@ -55,6 +57,7 @@ class Letter:
     more: Mapping[str, Any]  # kept with it
     future: asyncio.Future[Answer]
     later: asyncio.Future[Answer] | None = None  # told of its effect, where that is an answer of its own
+    glance: Glance = NOTHING_SEEN
     answer: Answer = field(default_factory=lambda: Answer("", ""))
     body: bytes = b""
     state: str = ""  # that it has once it is stored
@@ -82,6 +85,7 @@ class Intake:
         self._core, self._stored, self._room, self._is_low = core, stored, room, is_low
         self._waiting: deque[Letter] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._urgent = 0  # messages of those that wait
         self.hook: Hook | None = None
         self.is_storing = False  # whether a commit is under way
         self.last = 0.0  # when the newest message came, or was answered, by the clock of the event loop
@@ -92,12 +96,18 @@ class Intake:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def has_urgent(self) -> bool:
+        """Whether an urgent message waits for a commit."""
+        return self._urgent > 0
+
     def take(self, letter: Letter) -> None:
         """Let a message wait for the next commit; its future gets the answer."""
         loop = asyncio.get_running_loop()
         self.last = loop.time()
         self.came += 1
         self._waiting.append(letter)
+        self._urgent += bool(letter.glance.urgent)
         if self._task is None:
             self._task = loop.create_task(self._run())
 
@@ -109,15 +119,14 @@ class Intake:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                letters = self._next()
                 try:
-                    if (full := self._room(letters[0].header.channel.tenant)) is not None:
+                    if (full := self._room(self._waiting[0].header.channel.tenant)) is not None:
                         await full
                 except FhirError:
-                    self._refuse(letters, STORE_DOWN, self._core.now())
+                    self._refuse(self._next(), STORE_DOWN, self._core.now())
                     continue
                 self.is_storing = True
-                await self._commit(letters)
+                await self._commit(self._next())
                 self.is_storing, self.last = False, asyncio.get_running_loop().time()
         finally:
             self._task, self.is_storing = None, False
@@ -131,6 +140,7 @@ class Intake:
                 break
             made.append(self._waiting.popleft())
             size += len(made[-1].header.raw)
+        self._urgent -= sum(bool(letter.glance.urgent) for letter in made)
         return made
 
     async def _commit(self, letters: list[Letter]) -> None:
@@ -264,6 +274,7 @@ class Intake:
                 "unused": (),
                 "resources": (),
                 **({"error": error_part(faults[0])} if faults else {}),
+                **({"urgent": letter.glance.urgent} if letter.glance.urgent else {}),
                 **letter.more,
                 **(raw_part(header.raw, header.codec) if header.text is None else {"raw": header.text}),
             }

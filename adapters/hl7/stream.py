@@ -1,7 +1,8 @@
 """The stream of messages that come in, and how the worker gives way to it.
 
 Where more comes in than can be applied, what comes waits anyway: then storing and answering go first, and the
-worker has a tenth of the time. Where it can keep up it works at once, so that a message has its effect soon.
+worker has a tenth of the time. Where it can keep up it works at once, so that a message has its effect soon; so it does
+where an urgent message waits.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Stream:
 
         Args:
             spent: Seconds.
-            backlog: Somebody who waits for it ends the pause.
+            backlog: Somebody who waits for it ends the pause, or an urgent message.
             ends: So does the end of the hub.
         """
         loop, coming = asyncio.get_running_loop(), self._coming
@@ -77,7 +78,9 @@ class Stream:
         if began < self._free_until or not self.is_running():
             return
         end = began + max(spent * SHARE, LEAST_S)
-        while not backlog.has_readers and not ends() and self.is_running() and (left := end - loop.time()) > 0:
+        while not (backlog.has_readers or backlog.has_urgent or ends()) and self.is_running():
+            if (left := end - loop.time()) <= 0:
+                break
             await asyncio.sleep(min(left, STEP_S))
         rate = (coming.came - before) / max(loop.time() - began, STEP_S)
         self._rate += (rate - self._rate) * 0.3

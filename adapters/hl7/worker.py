@@ -1,4 +1,4 @@
-"""The worker: applies what was received, in the order in which it came.
+"""The worker: applies what was received, in the order in which it came, urgent messages ahead of other patients'.
 
 A message's effect and its new state are one transaction. So the effect and the word that it has happened cannot
 part, whatever ends the process, and two hubs on one store never apply a message twice: who comes second finds it
@@ -159,11 +159,15 @@ class Worker:
             Unavailable: The store does not answer; no message is lost.
         """
         backlog = self._backlog
-        slice_s = SLICE_S if self._stream.is_running() and not backlog.has_readers else LONG_SLICE_S
+        hurries = backlog.is_next_urgent  # then its transaction has nothing else
+        is_short = self._stream.is_running() and not (backlog.has_readers or hurries)
+        slice_s = SLICE_S if is_short else LONG_SLICE_S
         most = 1 if self._alone else max(1, min(MOST, int(slice_s / backlog.work)))
         self._alone = False
         while backlog.is_ready and len(batch) < most:
-            if batch and backlog.first().channel.tenant != batch[0].channel.tenant:
+            if batch and (
+                backlog.first().channel.tenant != batch[0].channel.tenant or backlog.is_next_urgent is not hurries
+            ):
                 return
             one = backlog.take()
             try:
@@ -325,6 +329,10 @@ class Worker:
     def _forget(self, one: Waiting, effect: Effect | None) -> None:
         """Let go of a message that is settled, and tell who waits for that."""
         self._backlog.forget(one)
+        self._tell_effect(one, effect)
+        one.raw, one.arrival = b"", None  # what still names it keeps nothing of it
+
+    def _tell_effect(self, one: Waiting, effect: Effect | None) -> None:
         if effect is None:  # another hub applied it, or it was erased
             _tell(one, RECEIVED, NOT_APPLIED)
             return

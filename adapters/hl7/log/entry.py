@@ -13,7 +13,7 @@ from fhir_server.model import Record
 SHOWN: Final = (
     "control_id", "type", "version", "received", "settled", "code", "channel", "attempts", "error", "issues", "unused",
     "used", "unmapped", "resources", "replay_of", "replays", "parent", "left_out", "edited_by", "reason",
-    "history",
+    "history", "urgent",
 )  # fmt: skip
 """What the log gives of a message: nothing of its content but codes that have no map."""
 
