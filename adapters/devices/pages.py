@@ -57,6 +57,8 @@ class QuarantinePages:
     async def act(self, request: Request) -> Any:
         """Try a row again, or dismiss it."""
         actor = await self._operator(request)
+        if not actor.may("c", "Observation"):
+            raise Forbidden("Whoever files or leaves out a reading may create an Observation.")
         form = await self._core.pages.form(request)
         key, action = form.get("key", ""), form.get("action", "")
 

@@ -191,7 +191,9 @@ class Puller:
             self.counts[work.vendor.name, "goals"] += page.goals
             offset = page.next
             if offset is None:
-                break
+                return leased, readings
+        self.counts[work.vendor.name, "cut"] += 1
+        log.error("webhook %s: an answer has more than %d pages; the rest is left", work.vendor.name, MAX_PAGES)
         return leased, readings
 
     def _question(self, work: Work, offset: int) -> bytes:
@@ -227,10 +229,15 @@ class Puller:
         made = Tokens(access, refresh if isinstance(refresh, str) else tokens.refresh, expires)
         renewed = replace(leased, sealed=account.seal(vendor, leased.user, made))
 
-        async def keep(writing: Writing) -> None:
+        async def keep(writing: Writing) -> bool:
+            found = await account.find(writing, leased.key)
+            if found is None or found.state != account.LINKED or found.sealed != leased.sealed:
+                return False
             await account.put(writing, renewed)
+            return True
 
-        await self._core.transact(tenant, keep)
+        if not await self._core.transact(tenant, keep):
+            raise withings.Refused("The account was ended, or linked anew, while its token was renewed.")
         return renewed, made
 
     async def _file(self, tenant: str, work: Work, readings: Sequence[Received]) -> None:

@@ -25,7 +25,7 @@ from adapters.devices.withings import ENDING, Notification, read_notification
 from fhir_server import gate
 from fhir_server.errors import BadRequest, Forbidden, NotSupported, Unauthorized
 from fhir_server.interface import Core, Erasure, Writing
-from fhir_server.model import Record
+from fhir_server.model import Actor, Record
 from fhir_server.pages.form import read_body
 
 KIND: Final = "device-webhook"
@@ -61,6 +61,18 @@ class Webhooks:
         """Return a vendor; raise NotSupported for one that is not set."""
         found = self._vendors.get(name)
         if found is None:
+            raise NotSupported("No vendor of this name is set here.")
+        return found
+
+    def check(self, actor: Actor) -> None:
+        """Raise Forbidden unless a caller may link and end accounts: the operator, who may write measurements."""
+        if not actor.is_operator or not actor.may("c", "Observation"):
+            raise Forbidden("Only the operator links and ends accounts.")
+
+    def vendor_for(self, actor: Actor, name: str) -> Vendor:
+        """Return a vendor whose measurements are of a caller's tenant; raise NotSupported for any other."""
+        found = self.vendor(name)
+        if self.tenant(found) != actor.tenant:
             raise NotSupported("No vendor of this name is set here.")
         return found
 
@@ -113,8 +125,7 @@ class Webhooks:
     async def _end(self, writing: Writing, lane: str) -> None:
         """Mark what can no more be asked for: its account was ended before."""
         for state in (PENDING, WAITING):
-            for row in await writing.records(KIND, state=state, lane=lane, limit=1_000):
-                await writing.put_record(KIND, row.key, ENDED, row.body, lane=lane)
+            await _put_all(writing, lane, state, ENDED)
 
     async def _keep(self, vendor: Vendor, body: bytes, detail: str) -> None:
         async def work(writing: Writing) -> None:
@@ -132,8 +143,7 @@ class Webhooks:
             polled = known.polled if known is not None else writing.now
             made = Account(vendor.name, user, account.LINKED, account.seal(vendor, user, tokens), polled=polled)
             await account.put(writing, made)
-            for row in await writing.records(KIND, state=WAITING, lane=key, limit=1_000):
-                await writing.put_record(KIND, row.key, PENDING, row.body, lane=key)
+            await _put_all(writing, key, WAITING, PENDING)
 
         await self._core.transact(self.tenant(vendor), work)
         self._wake()
@@ -177,10 +187,9 @@ def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
     async def link_account(request: Request) -> Response:
         """Link a user's account at a vendor; for the operator. The Device with its identifier says whose it is."""
         actor = await core.authenticate(request.headers.get("authorization", ""))
-        if not actor.is_operator or not actor.may("c", "Observation"):
-            raise Forbidden("Only the operator links accounts.")
+        webhooks.check(actor)
         vendor, user, tokens = _link(gate.parse(await _body(request)), core.now())
-        await webhooks.link(webhooks.vendor(vendor), user, tokens)
+        await webhooks.link(webhooks.vendor_for(actor, vendor), user, tokens)
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
     for path in ("/devices/webhooks/{vendor}", "/devices/webhooks/{vendor}/{key}"):
@@ -188,6 +197,13 @@ def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
         router.add_api_route(path, answer_check, methods=["GET", "HEAD"], response_class=Response)
     router.add_api_route("/devices/accounts", link_account, methods=["POST"], response_class=Response)
     return router
+
+
+async def _put_all(writing: Writing, lane: str, state: str, following: str) -> None:
+    """Give all notifications of an account that are in a state the following one."""
+    while rows := await writing.records(KIND, state=state, lane=lane, limit=1_000):
+        for row in rows:
+            await writing.put_record(KIND, row.key, following, row.body, lane=lane)
 
 
 def holds(record: Record, erasure: Erasure) -> bool:

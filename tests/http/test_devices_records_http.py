@@ -298,6 +298,10 @@ def test_the_page_of_what_was_kept_aside_tries_again_and_leaves_out(hub: Running
     assert page.status_code == 200 and "csrf" in page.text
     assert hub.request("GET", "/admin/devices", token=hub.token(actor="Practitioner/1")).status_code == 403
     (row,) = kept_aside(hub, bed)
+    reader = hub.token("system/*.rs")
+    refused = hub.request("POST", "/admin/devices", token=reader, content=f"key={row['key']}&action=dismiss".encode(),
+                          Content_Type="application/x-www-form-urlencoded")  # fmt: skip
+    assert (refused.status_code, len(kept_aside(hub, bed))) == (403, 1), "who only reads leaves nothing out"
     form = {"csrf": re.findall(r'name="csrf" value="([^"]+)"', page.text)[0], "key": row["key"]}
     for action, left in (("again", 1), ("dismiss", 0)):
         content = urllib.parse.urlencode({**form, "action": action}).encode()
