@@ -27,6 +27,7 @@ ACVPU: Final = "urn:predmp:triage:acvpu"  # A C V P U
 SETTING: Final = "urn:predmp:triage:setting"  # news2-spo2-scale-2: of a Flag that a clinician sets
 DEVICE: Final = "urn:predmp:triage:device"  # identifier system of the engine's Device
 EPISODE: Final = "urn:predmp:triage:episode"  # identifier system of alert Tasks
+LIFECYCLE: Final = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"  # what a Provenance says was done
 
 EXTENSION_RANK: Final = "urn:predmp:triage:extension:worklist-rank"  # integer, 1 first
 EXTENSION_TRACK: Final = "urn:predmp:triage:extension:track"  # acute | chronic

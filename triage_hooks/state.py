@@ -13,7 +13,7 @@ from typing import Final
 from fhir_server.errors import Conflict
 from fhir_server.interface import Asking, Check
 from fhir_server.model import Actor, Change, Resource
-from triage_hooks.codes import EPISODE, OPEN, TASK, codes_of
+from triage_hooks.codes import EPISODE, LIFECYCLE, OPEN, TASK, codes_of
 
 STEPS: Final[Mapping[str, frozenset[str]]] = {
     "requested": frozenset({"received", "accepted", "rejected", "cancelled", "entered-in-error"}),
@@ -60,9 +60,21 @@ async def _check(asking: Asking, change: Change, actor: Actor) -> None:
     if before is None or not is_alert(before):
         return
     if not change.version.is_deleted:
+        if before.get("for") != change.resource.get("for") and await _is_merged(asking, change, actor):
+            before = {**before, "for": change.resource.get("for")}
         check_step(before, change.resource)
     elif before.get("status") in OPEN:
         raise Conflict("An open alert is closed, not deleted.", expression="Task.status")
+
+
+async def _is_merged(asking: Asking, change: Change, actor: Actor) -> bool:
+    """Whether this version is part of a merge of two Patients, or its undoing: the hub's own Provenance says so."""
+    made = f"{change.version.reference}/_history/{change.version.version}"
+    return actor.is_operator and any(
+        {"merge", "unmerge"}.intersection(codes_of(found.get("activity"), LIFECYCLE))
+        and any(target.get("reference") == made for target in found.get("target", ()))
+        for found in await asking.find(f"Provenance?target={change.version.reference}&_sort=-_lastUpdated&_count=5")
+    )
 
 
 CHECK: Final = Check(types=frozenset({"Task"}), run=_check)

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fhir_server import gate, xmlformat
-from fhir_server.errors import BadRequest, FhirError, TooLarge, Unauthorized, Unavailable
+from fhir_server.errors import BadRequest, FhirError, MethodNotAllowed, TooLarge, Unauthorized, Unavailable
 from fhir_server.http import compression, jobs
 from fhir_server.http.asynchronous import kick_off
 from fhir_server.http.begun import begin
@@ -120,7 +120,11 @@ class FhirApp:
 
     def _open(self, request: Request) -> Response | None:
         """Answer what needs no token."""
-        if request.segments == ("metadata",) and request.method in ("GET", "HEAD"):
+        if request.segments == ("metadata",):
+            if request.method not in ("GET", "HEAD"):
+                error = MethodNotAllowed("The metadata are read only.")
+                error.headers["Allow"] = "GET"
+                raise error
             wanted_format(request.query, request.headers)
             return self._metadata.answer(request)
         return None

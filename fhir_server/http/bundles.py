@@ -75,7 +75,10 @@ async def _batch(hub: Hub, request: Request, entries: list[dict[str, Any]], serv
 
 async def _served(hub: Hub, outer: Request, entry: dict[str, Any], serve: Serve) -> bytes:
     response = await serve(hub, _request(outer, entry))
-    return _response(replace(response, body=b"") if entry["request"]["method"] == "HEAD" else response)
+    method = entry["request"]["method"]
+    is_write = method in _WRITES and "$" not in entry["request"]["url"] and "_search" not in entry["request"]["url"]
+    is_told = is_write and outer.preferences.get("return") == "OperationOutcome"
+    return _response(replace(response, body=b"") if method == "HEAD" else response, is_told=is_told)
 
 
 async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]], serve: Serve) -> Response:
@@ -146,10 +149,11 @@ def _request(outer: Request, entry: dict[str, Any]) -> Request:
 
 
 def _outcome(hub: Hub, wanted: str, outcome: Outcome) -> bytes:
-    return _response(written(hub, wanted, outcome), outcome)
+    return _response(written(hub, wanted, outcome), outcome, is_told=wanted == "OperationOutcome")
 
 
-def _response(response: Response, outcome: Outcome | None = None) -> bytes:
+def _response(response: Response, outcome: Outcome | None = None, *, is_told: bool = False) -> bytes:
+    """Write an entry of the answer; where `is_told`, the body is what Prefer has the server say of a write."""
     headers = dict(response.headers)
     about: dict[str, str] = {"status": str(response.status) + _REASONS.get(response.status, "")}
     if "location" in headers:
@@ -158,10 +162,13 @@ def _response(response: Response, outcome: Outcome | None = None) -> bytes:
         about["etag"] = headers["etag"]
     if outcome is not None and outcome.version is not None:
         about["lastModified"] = write_instant(outcome.version.at)
+    if is_told and response.body:
+        return b'{"response":' + gate.write(about)[:-1] + b',"outcome":' + response.body + b"}}"
     head = b'{"resource":' + response.body + b"," if response.body else b"{"
     return head + b'"response":' + gate.write(about) + b"}"
 
 
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _REASONS = {200: " OK", 201: " Created", 204: " No Content", 304: " Not Modified"}
 
 

@@ -9,15 +9,17 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
 from fhir_server import gate
-from fhir_server.errors import BadParameter, BadRequest, Issue, NotSupported
+from fhir_server.errors import BadParameter, BadRequest, Issue, UnknownParameter
 from fhir_server.http.message import Request, Response
 from fhir_server.http.search import link
 from fhir_server.interactions import bundle
+from fhir_server.interactions.body import names
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import http_date
 from fhir_server.interactions.subset import subset
 from fhir_server.model import Entry, Outcome, Version
 from fhir_server.outcome import outcome
+from fhir_server.search.clauses import shown
 from fhir_server.search.query import Match
 from fhir_server.search.results import SUMMARIES, read_choice
 from fhir_server.search.values import Period
@@ -55,7 +57,7 @@ def _versioned(request: Request, version: Version) -> Response:
 def _is_known(request: Request, version: Version) -> bool:
     """Whether the caller has this version already (https://hl7.org/fhir/R4/http.html#cread)."""
     if tags := request.headers.get("if-none-match"):
-        return tags.strip() == "*" or version.etag in [tag.strip() for tag in tags.split(",")]
+        return names(tags, version)
     since = request.headers.get("if-modified-since")
     if since is None:
         return False
@@ -193,13 +195,13 @@ async def history_system(hub: Hub, request: Request) -> Response:
 async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
     query = _history_query(hub, request, type, id)
     versions, total = await hub.history(query, actor=request.actor, request_id=request.id)
-    if id and not versions and query.since is None and query.at is None and query.before_seq is None:
+    if id and not versions and not total and query.since is None and query.at is None and query.before_seq is None:
         await hub.read_one(type, id, actor=request.actor, request_id=request.id)  # absent or hidden: 404
     path = "/".join(request.segments)
     kept = [pair for pair in request.pairs if pair[0] != "_cursor"]
     base = f"{hub.base_url}/{path}"
     links = [("self", link(base, kept))]
-    if dict(kept).get("_summary") == "count":
+    if dict(kept).get("_summary") == "count" or query.count == 0:
         return Response(200, bundle.history(hub.base_url, [], total, links))
     if len(versions) == query.count:
         cursor = hub.cursors.write((versions[-1].seq,), request.actor, path)
@@ -215,7 +217,7 @@ def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQue
         if name == "_count":
             if not (value.isascii() and value.isdigit()):
                 raise BadParameter("_count is a whole number, not below zero.")
-            query = replace(query, count=max(1, min(int(value[:10]), MOST_PER_PAGE)))
+            query = replace(query, count=min(int(value[:10]), MOST_PER_PAGE))
         elif name == "_since":
             query = replace(query, since=_span(hub, name, value).lo)
         elif name == "_at":
@@ -226,7 +228,7 @@ def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQue
         elif name == "_summary":
             read_choice(name, value, SUMMARIES)
         elif name not in ("_format", "_pretty", "_elements"):
-            raise NotSupported(f"History does not know the parameter {name[:60]}.")
+            raise UnknownParameter(f"History does not know the parameter '{shown(name)}'.")
     return query
 
 

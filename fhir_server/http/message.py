@@ -15,6 +15,7 @@ JSON, XML = "application/fhir+json", "application/fhir+xml"
 JSON_TYPES = frozenset({JSON, "application/json", "json", "text/json"})
 XML_TYPES = frozenset({XML, "application/xml", "text/xml", "xml"})
 MAX_FIELDS = 1_000
+VERSIONS = frozenset({"4.0", "4.0.1"})  # values of a media type's parameter fhirVersion
 
 
 @dataclass
@@ -120,6 +121,14 @@ def _check_charset(text: str) -> None:
         name, _, value = parameter.strip().partition("=")
         if name == "charset" and value.strip('" ') not in ("utf-8", "utf8"):
             raise UnsupportedMediaType("FHIR is UTF-8 here.")
+        if name == "fhirversion" and value.strip('" ') not in VERSIONS:
+            raise UnsupportedMediaType("The FHIR version here is 4.0.")
+
+
+def _is_version(text: str) -> bool:
+    """Whether a media type names this FHIR version, or none (https://hl7.org/fhir/R4/http.html#version-parameter)."""
+    parts = (part.strip().partition("=") for part in text.lower().split(";")[1:])
+    return all(value.strip('" ') in VERSIONS for name, _, value in parts if name == "fhirversion")
 
 
 def wanted_format(query: str, headers: Mapping[str, str]) -> str:
@@ -132,7 +141,7 @@ def wanted_format(query: str, headers: Mapping[str, str]) -> str:
     """
     if "_format=" in query:
         asked = next((value for name, value in read_pairs(query) if name == "_format"), "json")
-        found = _format(_kind(asked).replace(" ", "+"))
+        found = _format(_kind(asked).replace(" ", "+")) if _is_version(asked) else ""
     elif accept := headers.get("accept", ""):
         found = JSON if accept in (JSON, "*/*") else _best(accept)
     else:
@@ -154,7 +163,7 @@ def _best(accept: str) -> str:
     for part in accept.split(","):
         kind = _kind(part)
         rank = (_quality(part), "*" not in kind)
-        if rank[0] > 0 and rank > best and _format(kind):
+        if rank[0] > 0 and rank > best and _format(kind) and _is_version(part):
             best, found = rank, _format(kind)
     return found
 

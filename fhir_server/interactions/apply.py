@@ -23,7 +23,7 @@ from fhir_server.errors import (
 )
 from fhir_server.interactions import links
 from fhir_server.interactions.asking import Ask, RoomTransaction, RoomView, split_query
-from fhir_server.interactions.body import etag_version, is_same, stamped
+from fhir_server.interactions.body import etag_version, is_same, names, stamped
 from fhir_server.interactions.links import Links
 from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.steps import (
@@ -316,8 +316,14 @@ class Applier:
 
 
 def _check_version(if_match: str, current: Version | None) -> None:
+    """Refuse a write unless the resource is at the version named, or for `*` is there at all (RFC 9110 §13.1.1)."""
+    there = current is not None and not current.is_deleted
+    if if_match.strip() == "*":
+        if not there:
+            raise VersionConflict("There is no such resource, which If-Match asks for.")
+        return
     expected = etag_version(if_match)
-    if current is None or current.is_deleted or current.version != expected:
+    if current is None or not there or current.version != expected:
         raise VersionConflict("The resource is at another version than If-Match says.")
 
 
@@ -325,7 +331,7 @@ def _check_none(if_none_match: str, current: Version | None) -> None:
     """Refuse an update of what is there (`*`), or is at one of the versions named (RFC 9110 §13.1.2)."""
     if current is None or current.is_deleted:
         return
-    if if_none_match.strip() == "*" or current.etag in [tag.strip() for tag in if_none_match.split(",")]:
+    if names(if_none_match, current):
         raise VersionConflict("The resource is there already, at a version that If-None-Match excludes.")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from fhir_server import gate
 from fhir_server.errors import BadRequest
 from fhir_server.interactions.instant import write_instant
-from fhir_server.model import Resource
+from fhir_server.model import Resource, Version
 
 
 def stamped(resource: Resource, id: str, version: int, at: int) -> Resource:
@@ -23,6 +23,11 @@ def stamped(resource: Resource, id: str, version: int, at: int) -> Resource:
 def is_same(resource: Resource, id: str, version: int, at: int, body: bytes) -> bool:
     """Whether storing `resource` over that version would change nothing."""
     return gate.write(stamped(resource, id, version, at)) == body
+
+
+def names(tags: str, version: Version) -> bool:
+    """Whether If-None-Match names a version: by `*`, or its entity tag, weak or strong (RFC 9110 §13.1.2)."""
+    return tags.strip() == "*" or version.etag[2:] in [tag.strip().removeprefix("W/") for tag in tags.split(",")]
 
 
 def etag_version(text: str) -> int:

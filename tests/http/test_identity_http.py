@@ -198,6 +198,29 @@ def test_an_unmerge_restores_every_resource_exactly(two: Two) -> None:
     assert two.bodies() == before
 
 
+def test_an_alert_goes_with_its_patient_and_comes_back(two: Two) -> None:
+    vital = {"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}
+    two.hub.create(
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "category": [{"coding": [vital]}],
+            "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+            "subject": {"reference": f"Patient/{two.source}"},
+            "effectiveDateTime": "2026-01-01T10:00:00Z",
+            "valueQuantity": {"value": 180, "unit": "/min", "system": "http://unitsofmeasure.org", "code": "/min"},
+        }
+    )
+    task = two.hub.search(f"Task?patient={two.source}")["entry"][0]["resource"]
+    other = {**task, "for": {"reference": f"Patient/{two.target}"}}
+    by_hand = two.hub.request("PUT", f"/fhir/Task/{task['id']}", json=other)
+    assert by_hand.status_code == 409, "alone, an alert stays with its patient"
+    for name, owner in (("$merge", two.target), ("$unmerge", two.source)):
+        answer = merge(two.hub, two.source, two.target if name == "$merge" else "", name)
+        assert answer.status_code == 200, answer.text
+        assert two.read(f"Task/{task['id']}")["for"]["reference"] == f"Patient/{owner}"
+
+
 def test_what_changed_after_the_merge_stays_when_it_is_undone(two: Two) -> None:
     assert merge(two.hub, two.source, two.target).status_code == 200
     target, moved = two.read(f"Patient/{two.target}"), two.read(two.moved[0])

@@ -1,0 +1,107 @@
+"""The edges of R4's RESTful API: entity tags, versions in media types, parameters of history, what Prefer asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.running import RunningHub
+
+pytestmark = pytest.mark.every_store
+PATIENT = {"resourceType": "Patient", "gender": "female"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "status"),
+    [
+        pytest.param('W/"1"', 304, id="a weak tag"),
+        pytest.param('"1"', 304, id="a strong tag: If-None-Match compares weakly"),
+        pytest.param('W/"7", "1"', 304, id="one of several"),
+        pytest.param("*", 304, id="any"),
+        pytest.param('W/"2"', 200, id="another version"),
+    ],
+)
+def test_a_read_of_a_version_that_is_known(hub: RunningHub, tag: str, status: int) -> None:
+    id = hub.create(PATIENT)["id"]
+    assert hub.request("GET", f"/fhir/Patient/{id}", If_None_Match=tag).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("tag", "there", "absent"),
+    [
+        pytest.param("*", 200, 412, id="any version, but one"),
+        pytest.param('"1"', 200, 412, id="a strong tag"),
+        pytest.param('W/"1"', 200, 412, id="a weak tag"),
+        pytest.param('W/"2"', 412, 412, id="a version that is not there"),
+        pytest.param("1", 400, 400, id="no tag"),
+    ],
+)
+def test_an_update_with_if_match(hub: RunningHub, tag: str, there: int, absent: int) -> None:
+    made = hub.create(PATIENT)
+    path = f"/fhir/Patient/{made['id']}"
+    assert hub.request("PUT", path, json={**made, "gender": "male"}, If_Match=tag).status_code == there
+    never = f"never-{made['id'][-20:]}"
+    answer = hub.request("PUT", f"/fhir/Patient/{never}", json={**PATIENT, "id": never}, If_Match=tag)
+    assert answer.status_code == absent
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        pytest.param("colour=red", "not-supported", id="a parameter that nobody knows"),
+        pytest.param("_sort=date", "not-supported", id="an order, which R4's history does not take"),
+        pytest.param("_count=-1", "value", id="fewer than none"),
+        pytest.param("_since=yesterday", "value", id="no instant"),
+    ],
+)
+@pytest.mark.parametrize("level", ["instance", "type", "system"])
+def test_history_refuses(hub: RunningHub, level: str, query: str, code: str) -> None:
+    path = {"instance": f"Patient/{hub.create(PATIENT)['id']}/", "type": "Patient/", "system": ""}[level]
+    answer = hub.request("GET", f"/fhir/{path}_history?{query}")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, code)
+
+
+@pytest.mark.parametrize("end", ["", "DELETE"], ids=["of a resource that is there", "of one that was deleted"])
+def test_history_of_no_entries_is_their_number(hub: RunningHub, end: str) -> None:
+    path = f"/fhir/Patient/{hub.create(PATIENT)['id']}"
+    if end:
+        hub.request(end, path)
+    found = hub.request("GET", f"{path}/_history?_count=0").json()
+    links = [link["relation"] for link in found["link"]]
+    assert (found["total"], found.get("entry"), links) == (2 if end else 1, None, ["self"])
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        pytest.param("application/fhir+json; fhirVersion=4.0", 200, id="this version"),
+        pytest.param("application/fhir+json; fhirVersion=3.0", 406, id="an older one"),
+        pytest.param("application/fhir+json; fhirVersion=5.0, application/fhir+json;q=0.5", 200, id="or any"),
+    ],
+)
+def test_the_version_in_accept(hub: RunningHub, accept: str, status: int) -> None:
+    assert hub.request("GET", f"/fhir/Patient/{hub.create(PATIENT)['id']}", Accept=accept).status_code == status
+
+
+@pytest.mark.parametrize(("version", "status"), [("4.0", 201), ("5.0", 415)])
+def test_the_version_of_a_body(hub: RunningHub, version: str, status: int) -> None:
+    kind = f"application/fhir+json; fhirVersion={version}"
+    answer = hub.request("POST", "/fhir/Patient", content=b'{"resourceType":"Patient"}', Content_Type=kind)
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("type", ["batch", "transaction"])
+def test_an_outcome_that_prefer_asks_for_is_in_the_response_of_its_entry(hub: RunningHub, type: str) -> None:
+    entry = {"resource": PATIENT, "request": {"method": "POST", "url": "Patient"}}
+    body: dict[str, Any] = {"resourceType": "Bundle", "type": type, "entry": [entry]}
+    made = hub.request("POST", "/fhir", json=body, Prefer="return=OperationOutcome").json()["entry"][0]
+    assert "resource" not in made
+    assert made["response"]["outcome"]["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "POST"])
+def test_the_metadata_are_read_only(hub: RunningHub, method: str) -> None:
+    answer = hub.request(method, "/fhir/metadata")
+    told = (answer.status_code, answer.headers.get("allow"), answer.json()["resourceType"])
+    assert told == (405, "GET", "OperationOutcome")
