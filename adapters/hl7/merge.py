@@ -37,18 +37,29 @@ def replace(current: Resource, stated: Sequence[Stated]) -> Resource:
 
 
 def complete(current: Resource, stated: Sequence[Stated]) -> tuple[Resource, list[Stated]]:
-    """Return the stored resource with what it lacked, and what was stated otherwise than it is stored."""
+    """Return the stored resource with what it lacked, and what was stated otherwise than it is stored.
+
+    Where it lacks nothing it is returned as it is, without a copy: most results name a patient who is known.
+    """
     missing, differing = [], []
     for one in stated:
-        holder, name = _holder(_copy(current), one.row.element)
         if one.value is None:
             continue
+        holder, name = _held(current, one.row.element)
         present = any(key.startswith(name[:-3]) for key in holder) if name.endswith("[x]") else name in holder
         if not present:
             missing.append(one)
-        elif name != "identifier" and replace(current, [one]) != current:
+        elif name != "identifier" and not _says(holder, name, one) and replace(current, [one]) != current:
             differing.append(one)
-    return replace(current, missing), differing
+    return replace(current, missing) if missing else current, differing
+
+
+def _says(holder: Resource, name: str, one: Stated) -> bool:
+    """Whether what is stored is plainly what is stated; where it is not so plain, `replace` tells."""
+    if name.endswith("[x]"):
+        return {key: value for key, value in holder.items() if key.lstrip("_").startswith(name[:-3])} == one.value
+    stored, owns = holder[name], one.row.owns
+    return bool(stored == (one.value if owns is None else _relisted(stored, one.value, owns)))
 
 
 def united(current: list[Any], stated: list[Any]) -> list[Any]:
@@ -80,6 +91,14 @@ def _holder(resource: Resource, element: str) -> tuple[Resource, str]:
     *way, name = element.split(".")
     for step in way:
         resource = resource.setdefault(step, {})
+    return resource, name
+
+
+def _held(resource: Resource, element: str) -> tuple[Resource, str]:
+    """Return the object that holds the element, an empty one where it is not there, and the element's last name."""
+    *way, name = element.split(".")
+    for step in way:
+        resource = resource.get(step, {})
     return resource, name
 
 

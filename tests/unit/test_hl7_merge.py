@@ -98,6 +98,31 @@ def test_results_fill_what_is_missing_and_tell_what_differs() -> None:
     assert [one.row.field for one in differing] == [5]
 
 
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        pytest.param({"f5": "DUPOND^Amélie^^^Mme^^L"}, None, id="the name that is stored"),
+        pytest.param({"f5": "DUPOND^Amélie^^^Mme^^L~DURAND^Amélie^^^^^M"}, 5, id="one more name"),
+        pytest.param({"f13": "^PRN^PH^^^^^^^^^0248000000"}, None, id="the home phone, beside the one at work"),
+        pytest.param({"f13": "^PRN^PH^^^^^^^^^0248111111"}, 13, id="the number of work as that of home"),
+        pytest.param({"f11": "1 RUE A^^BOURGES"}, None, id="the address"),
+        pytest.param({"f16": "S"}, 16, id="another marital status"),
+        pytest.param({"f29": "20260101"}, None, id="a death that nobody told of is no contradiction"),
+    ],
+)
+def test_results_tell_what_differs_just_as_laying_it_over_does(fields: dict[str, str], field: int | None) -> None:
+    said = stated(**fields)
+    _, differing = complete(STORED, said)
+    assert [one.row.field for one in differing] == ([] if field is None else [field])
+    laid = [one for one in said if one.row.element in STORED and one.row.element != "identifier"]
+    assert differing == [one for one in laid if replace(STORED, [one]) != STORED]
+
+
+def test_results_about_a_patient_who_lacks_nothing_give_the_stored_resource_itself() -> None:
+    made, _ = complete(STORED, stated(f5="AUTRE^Nom"))
+    assert made is STORED
+
+
 def test_results_delete_nothing() -> None:
     made, differing = complete(STORED, stated(f5='""', f8='""'))
     assert (made, differing) == (STORED, [])
