@@ -20,8 +20,10 @@ from adapters.hl7.maps import mdc
 from adapters.hl7.times import read_clock
 from adapters.hl7.tokens import NULL, Parts, Segment, part
 from adapters.hl7.units import UCUM, ucum
+from fhir_server import gate
 
 ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+ABSENT_EXTENSION = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 ABSENT_BY_STATUS = {"N": "not-asked", "X": "not-performed", "I": "temp-unknown", "O": "temp-unknown"}
 """OBX-11 -> why there is no value. Ours; the guide gives not-asked for N."""
 
@@ -127,6 +129,26 @@ def _name(context: Context, obx: Segment, parts: Parts, units: Json) -> Json | N
     return {"valueString": " ".join(w for w in words if w)} if made else None
 
 
+def _samples(context: Context, obx: Segment) -> Json | None:
+    """Return NA or MA as SampledData, None where an item is no number: rows are instants, columns dimensions.
+
+    v2 says nothing of the time between rows, and R4 wants it said: the period is absent with its reason. Ours: the
+    guide leaves both to its reader. Source: its map NA[SampledData].
+    """
+    rows = [[part(parts, n).strip() for n in range(1, len(parts) + 1)] for parts in obx.repetitions(5)]
+    width = max(map(len, rows))
+    items = [item for row in rows for item in [*row, *[""] * (width - len(row))]]
+    read = [numbers.decimal(item) for item in items]
+    if not any(items) or any(item and one is None for item, one in zip(items, read, strict=True)):
+        return None
+    context.note(obx, 5, "period-unknown")
+    made: Json = {"origin": {"value": 0, **unit(context, obx)}, "dimensions": width}
+    made["_period"] = {"extension": [{"url": ABSENT_EXTENSION, "valueCode": "unknown"}]}
+    made["data"] = " ".join("E" if one is None else gate.write(one).decode() for one in read)
+    return {"valueSampledData": made}
+
+
+ARRAYS: Final = frozenset({"NA", "MA"})
 CONVERTERS: Final[dict[str, Converter]] = {
     "NM": _number, "SN": _structured,
     "CWE": _concept, "CE": _concept, "CNE": _concept, "CF": _concept, "IS": _concept, "ID": _concept,
@@ -165,6 +187,8 @@ def value(context: Context, obx: Segment) -> Json:
         return absent(obx)
     kind = obx.text(2)
     converter = CONVERTERS.get(kind)
+    if kind in ARRAYS and (samples := _samples(context, obx)):
+        return samples
     if converter is None:
         return _text(context, obx, kind)
     units = unit(context, obx) if kind in ("NM", "SN", "NR") else {}

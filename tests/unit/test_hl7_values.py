@@ -226,3 +226,24 @@ def test_attachments(kind: str, text: str, expected: dict[str, str] | None) -> N
 def test_interpretations(field: str, expected: list[str]) -> None:
     (found,) = observations(oru(obx(f8=field)))
     assert [c["code"] for i in found["interpretation"] for c in i["coding"]] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "dimensions", "data"),
+    [
+        pytest.param("NA", "1^2.50^3~4^^6", 3, "1 2.50 3 4 E 6", id="rows are instants, what is missing is E"),
+        pytest.param("MA", "-1^2~3", 2, "-1 2 3 E", id="a short row"),
+        pytest.param("NA", "7~8", 1, "7 8", id="one channel"),
+    ],
+)
+def test_an_array_is_sampled_data_without_a_period_that_nobody_said(
+    kind: str, text: str, dimensions: int, data: str
+) -> None:
+    made = value(kind, text, "mV")["valueSampledData"]
+    assert (made["dimensions"], made["data"], "period" in made) == (dimensions, data, False)
+    assert made["origin"] == {"value": 0, "unit": "mV", "system": UCUM, "code": "mV"}
+    assert made["_period"]["extension"][0]["valueCode"] == "unknown"
+
+
+def test_an_array_of_other_things_stays_a_text() -> None:
+    assert value("NA", "1^x")["valueString"] == "1 x"

@@ -117,6 +117,7 @@ RULES: Final = {
     "resource-deleted": Words("ressource supprimée depuis : laissée ainsi", "resource deleted since: left so"),
     "result-repeated": Words("résultat répété dans le message", "result repeated in the message"),
     "role-also-in-PV1": Words("rôle déjà dans PV1", "role also in PV1"),
+    "period-unknown": Words("échantillons sans période", "samples without a period"),
     "role-deleted": Words("rôle supprimé", "role deleted"),
     "segment-local": Words("segment local (Z)", "local segment (Z)"),
     "segment-out-of-place": Words("segment hors de sa place", "segment out of place"),
