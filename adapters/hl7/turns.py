@@ -2,7 +2,7 @@
 
 An urgent message goes ahead together with all that came before it about the same patient, so the order of one patient
 is always kept. What is the same patient is told by the numbers that messages share (`urgency.Glance.whose`), also by
-way of a third message that names both: a merge that waits joins two patients' lanes until it was taken.
+way of a third message that names both: a merge that waits joins two patients' lanes until nothing waits in them.
 
 Bounded: after `MOST_IN_A_ROW` urgent turns comes the message that waits longest; and a sender has a credit of `CREDIT`
 urgent turns, of which one comes back with each `EACH` of the others. Without it its urgent messages
