@@ -95,7 +95,8 @@ class Import:
 def make_pool(hub: Hub, settings: Settings, *, size: int | None = None) -> Pool:
     """Return workers that index as the hub does, not started yet."""
     count = worker_count() if size is None else size
-    return Pool(hub.validate, hub.index, zone=settings.zone, base_url=hub.base_url, size=count)
+    drafting = hub.store.drafting
+    return Pool(hub.validate, hub.index, zone=settings.zone, base_url=hub.base_url, drafting=drafting, size=count)
 
 
 class _One:

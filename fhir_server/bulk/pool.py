@@ -9,16 +9,17 @@ import os
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Any, Final
 
 from fhir_server.bulk.lines import Block
-from fhir_server.bulk.prepare import Prepared, prepare
+from fhir_server.bulk.prepare import Prepared, find_drafter, prepare
 from fhir_server.bulk.worker import HEAD, SIZE
 from fhir_server.errors import Issue, Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
+from fhir_server.store.protocol import Drafting
 
-_AHEAD: Final = 2  # blocks that each worker has before it
+_AHEAD: Final = 3  # blocks that each worker has before it
 _ALONE: Final = 1  # blocks that this process prepares itself: small imports need no workers
 _TURN: Final = 20  # lines that are prepared here without a pause
 _LIMIT: Final = 268_435_456  # bytes of an answer
@@ -35,18 +36,21 @@ class _Worker:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._asked: deque[asyncio.Future[list[Prepared]]] = deque()
+        self._terms: list[Any] = []
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, zone: str, base_url: str) -> _Worker:
+    async def start(cls, zone: str, base_url: str, drafting: Drafting | None) -> _Worker:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "fhir_server.bulk.worker", zone, base_url),
+            *("-m", "fhir_server.bulk.worker", zone, base_url, drafting.maker if drafting else ""),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1_048_576,
         )
-        return cls(process)
+        made = cls(process)
+        await made._send(drafting.key if drafting else b"", 0)
+        return made
 
     @property
     def load(self) -> int:
@@ -57,14 +61,17 @@ class _Worker:
         """Hand a block over; the future has its resources."""
         future: asyncio.Future[list[Prepared]] = asyncio.get_running_loop().create_future()
         self._asked.append(future)
+        await self._send(block.body, block.line)
+        return future
+
+    async def _send(self, body: bytes, line: int) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         try:
-            stdin.write(HEAD.pack(len(block.body), block.line) + block.body)
+            stdin.write(HEAD.pack(len(body), line) + body)
             await stdin.drain()
         except ConnectionError:
             raise _lost() from None
-        return future
 
     async def _read(self) -> None:
         stdout = self._process.stdout
@@ -75,8 +82,10 @@ class _Worker:
                 (size,) = SIZE.unpack(await stdout.readexactly(SIZE.size))
                 if size > _LIMIT:
                     raise asyncio.IncompleteReadError(b"", size)
-                rows = marshal.loads(await stdout.readexactly(size))  # noqa: S302  # our own process wrote it
-                self._asked.popleft().set_result([Prepared(*row) for row in rows])
+                terms, values, rows = marshal.loads(await stdout.readexactly(size))  # noqa: S302  # our own process wrote it
+                self._terms += terms
+                shared = (self._terms, values)
+                self._asked.popleft().set_result([Prepared._make((*row, shared)) for row in rows])
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.InvalidStateError):
             for future in self._asked:
                 if not future.done():
@@ -104,6 +113,7 @@ class Pool:
         index: Resource -> index values, the same as the workers'.
         zone: Of a date that names none.
         base_url: Of FHIR.
+        drafting: How workers do a part of the store's work, where they can.
         size: Workers; 0 prepares all in this process.
     """
 
@@ -114,10 +124,12 @@ class Pool:
         *,
         zone: str,
         base_url: str,
+        drafting: Drafting | None = None,
         size: int,
     ) -> None:
         self._validate, self._index = validate, index
         self._zone, self._base_url, self._size = zone, base_url, size
+        self._drafting, self._drafter = drafting, find_drafter(drafting)
         self._workers: list[_Worker] = []
 
     async def prepare(self, blocks: AsyncIterator[Block]) -> AsyncIterator[tuple[Block, list[Prepared]]]:
@@ -125,7 +137,7 @@ class Pool:
         alone = 0
         pending: deque[tuple[Block, asyncio.Future[list[Prepared]]]] = deque()
         async for block in blocks:
-            if alone < _ALONE or not self._size:
+            if not self._size or (alone < _ALONE and not self._workers):
                 alone += 1
                 yield block, await self._here(block)
                 continue
@@ -143,13 +155,16 @@ class Pool:
         lines = block.body.split(b"\n")
         for start in range(0, len(lines), _TURN):
             part = b"\n".join(lines[start : start + _TURN])
-            made += prepare(part, block.line + start, self._validate, self._index)
+            made += prepare(part, block.line + start, self._validate, self._index, self._drafter)
             await asyncio.sleep(0)
-        return made
+        if self._drafter is None:
+            return made
+        shared = (self._drafter.terms, self._drafter.take())
+        return [one._replace(shared=shared) for one in made]
 
     async def _free(self) -> _Worker:
         if len(self._workers) < self._size:
-            self._workers.append(await _Worker.start(self._zone, self._base_url))
+            self._workers.append(await _Worker.start(self._zone, self._base_url, self._drafting))
         return min(self._workers, key=lambda worker: worker.load)
 
     async def stop(self) -> None:

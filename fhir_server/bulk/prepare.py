@@ -5,9 +5,10 @@ Runs in worker processes. What it gives is made of tuples, texts, bytes and numb
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fhir_server import gate
 from fhir_server.bulk import wire
@@ -18,6 +19,7 @@ from fhir_server.interactions.ids import is_id, new_id
 from fhir_server.interactions.instant import write_instant
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
+from fhir_server.store.protocol import Drafter, Drafting
 
 _conditional = re.compile(rb'"reference"\s*:\s*"[A-Z][A-Za-z]+\?').search
 _NO_TIME: Final = write_instant(0)
@@ -32,9 +34,12 @@ class Prepared(NamedTuple):
     id: str
     given: bool  # whether the line had the id; else it is new
     body: bytes  # as version 1 of the epoch: `complete` puts in the real ones
-    indexed: bytes  # `wire.pack`ed
+    indexed: bytes  # `wire.pack`ed; b"" where there is a draft
     issues: tuple[tuple[str, str, str, str], ...] = ()
     waits: bool = False  # whether it refers to others by condition, which only the store can answer
+    owners: tuple[str, ...] = ()  # of what is drafted
+    draft: tuple[Any, ...] = ()  # what the store's drafter made, where it has one
+    shared: tuple[list[Any], list[Any]] = ([], [])  # terms and values that the draft names; sent once for a block
 
 
 def prepare(
@@ -42,6 +47,7 @@ def prepare(
     line: int,
     validate: Callable[[Resource], list[Issue]],
     index: Callable[[Resource], Indexed],
+    drafter: Drafter | None = None,
 ) -> list[Prepared]:
     """Prepare each line of a block that is not blank.
 
@@ -50,14 +56,21 @@ def prepare(
         line: Number of the first.
         validate: Resource -> issues.
         index: Resource -> index values.
+        drafter: Does the store's part, where it can be done here.
     """
     return [
-        _prepare(text, number, validate, index) for number, text in enumerate(body.split(b"\n"), line) if text.strip()
+        _prepare(text, number, validate, index, drafter)
+        for number, text in enumerate(body.split(b"\n"), line)
+        if text.strip()
     ]
 
 
 def _prepare(
-    text: bytes, line: int, validate: Callable[[Resource], list[Issue]], index: Callable[[Resource], Indexed]
+    text: bytes,
+    line: int,
+    validate: Callable[[Resource], list[Issue]],
+    index: Callable[[Resource], Indexed],
+    drafter: Drafter | None,
 ) -> Prepared:
     try:
         resource = gate.parse_resource(text.strip())
@@ -75,7 +88,20 @@ def _prepare(
         return refused(line, tuple(found[:MOST_ISSUES]))
     made = stamped(resource, str(id) if given else new_id(), 1, 0)
     waits = _conditional(text) is not None
-    return Prepared(line, type, made["id"], given, gate.write(made), wire.pack(index(made)), waits=waits)
+    written, indexed = gate.write(made), index(made)
+    if drafter is None:
+        return Prepared(line, type, made["id"], given, written, wire.pack(indexed), waits=waits)
+    draft = drafter.draft(type, indexed, written, _NO_TIME)
+    return Prepared(line, type, made["id"], given, written, b"", (), waits, indexed.owners, draft)
+
+
+def find_drafter(drafting: Drafting | None) -> Drafter | None:
+    """Return the drafter that a store names."""
+    if drafting is None:
+        return None
+    module, _, name = drafting.maker.partition(":")
+    made: Drafter = getattr(importlib.import_module(module), name)(drafting.key)
+    return made
 
 
 def refused(line: int, issues: tuple[Issue, ...]) -> Prepared:

@@ -21,7 +21,7 @@ from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
 from fhir_server.model import EVERYTHING, Actor, Change, Entry, Resource
 from fhir_server.search.values import NOTHING, Indexed
-from fhir_server.store.protocol import AuditRow, Transaction, Write
+from fhir_server.store.protocol import AuditRow, Draft, Transaction, Write
 
 _TURN: Final = 20  # lines between two pauses
 
@@ -69,7 +69,8 @@ class Upsert:
             if not number % _TURN:
                 await asyncio.sleep(0)
             if line.type and not line.waits:
-                made.append(Ready(line, wire.unpack(line.indexed), gate.load(line.body)))
+                indexed = wire.unpack(line.indexed) if line.indexed else Indexed({}, line.owners)
+                made.append(Ready(line, indexed, gate.load(line.body)))
             else:
                 made.append(Ready(line, NOTHING, {}))
         return made
@@ -84,6 +85,7 @@ class Upsert:
         instant = write_instant(tx.now)
         owners: set[str] = set()
         resolved: list[Change] = []
+        await tx.look_up([(line.type, line.id) for line, _, _ in lines if line.type and not line.waits])
         for line, indexed, resource in lines:
             if not line.type:
                 tally.refused.append((line.line, tuple(Issue(*issue) for issue in line.issues)))
@@ -100,10 +102,11 @@ class Upsert:
             number = 1 if current is None else current.version + 1
             body = complete(line.type, line.id, line.body, number, instant)
             resource["meta"] |= {"versionId": str(number), "lastUpdated": instant}
+            draft = Draft(line.shared, line.draft, instant if number == 1 else "") if line.draft else None
             if self._hub.registry.defines(line.type):  # who prepared it knew R4's parameters only
-                indexed = self._hub.index(resource)
+                indexed, draft = self._hub.index(resource), None
             method = "PUT" if line.given else "POST"
-            version = await tx.put(Write(line.type, line.id, number, tx.now, method, body, indexed))
+            version = await tx.put(Write(line.type, line.id, number, tx.now, method, body, indexed, draft))
             before = gate.load(current.body) if current is not None and not current.is_deleted else None
             done.changes.append(Change(version, resource, before))
             owners.update(indexed.owners)

@@ -1,45 +1,88 @@
 """A worker process: blocks of NDJSON in, prepared resources out, by length-prefixed frames on its pipes.
 
-`python -m fhir_server.bulk.worker ZONE BASE_URL`. It ends when its standard input does: with whoever started it,
+`python -m fhir_server.bulk.worker ZONE BASE_URL MAKER`, and the key of the store's drafter as the first frame: other
+users of the machine may read arguments. It ends when its standard input does: with whoever started it,
 however that ended. Both sides are of the same installation, so `marshal` is fit to carry the answers.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import marshal
 import struct
 import sys
+from contextlib import suppress
+from queue import Queue
+from threading import Thread
 from typing import BinaryIO, Final
 
-from fhir_server.bulk.prepare import prepare
+from fhir_server.bulk.prepare import find_drafter, prepare
 from fhir_server.search.extract import Indexer
+from fhir_server.store.protocol import Drafting
 from fhir_server.validation import validate
 
 HEAD: Final = struct.Struct("<IQ")  # bytes of the body, number of its first line
 SIZE: Final = struct.Struct("<I")
+_PIPE: Final = 1_048_576  # bytes
+_SWITCH_S: Final = 0.000_5  # the threads of the pipes have little to do, but at once
+_WAITING: Final = 4  # blocks, and answers, that wait here
 
 
 def main() -> None:
     """Serve blocks until there are no more."""
-    _, zone, base_url = sys.argv
-    index = Indexer(zone, base_url)
+    _, zone, base_url, maker = sys.argv
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    size, _ = HEAD.unpack(source.read(HEAD.size))
+    key = source.read(size)
+    index, drafter = Indexer(zone, base_url), find_drafter(Drafting(maker, key) if maker else None)
     prepare(b'{"resourceType":"Patient"}', 1, validate, index)  # compiled before the first block comes
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    sink.write(SIZE.pack(0))  # ready
-    sink.flush()
-    while (head := source.read(HEAD.size)) and len(head) == HEAD.size:
+    sys.setswitchinterval(_SWITCH_S)
+    for pipe in (source, sink):
+        _widen(pipe)
+    blocks: Queue[tuple[bytes, int] | None] = Queue(_WAITING)
+    answers: Queue[bytes | None] = Queue(_WAITING)
+    threads = [Thread(target=_read, args=(source, blocks)), Thread(target=_write, args=(sink, answers))]
+    for thread in threads:
+        thread.daemon = True  # where the other side is gone, nobody waits for what it was sent
+        thread.start()
+    answers.put(b"")  # ready
+    told = 0  # terms that the other side has
+    while (block := blocks.get()) is not None:
+        made = [tuple(one[:-1]) for one in prepare(*block, validate, index, drafter)]
+        terms = drafter.terms[told:] if drafter is not None else []
+        told += len(terms)
+        answers.put(marshal.dumps((terms, drafter.take() if drafter is not None else [], made)))
+    answers.put(None)
+    threads[1].join()
+
+
+def _widen(pipe: BinaryIO) -> None:
+    """Let a pipe hold a whole block, where the system allows that: else its sides wait for each other."""
+    size = getattr(fcntl, "F_SETPIPE_SZ", None)
+    if size is not None:
+        with suppress(OSError):
+            fcntl.fcntl(pipe, size, _PIPE)
+
+
+def _read(source: BinaryIO, blocks: Queue[tuple[bytes, int] | None]) -> None:
+    """Read blocks ahead: the other side writes as its other work lets it."""
+    while len(head := source.read(HEAD.size)) == HEAD.size:
         size, line = HEAD.unpack(head)
-        _answer(sink, marshal.dumps([tuple(made) for made in prepare(source.read(size), line, validate, index)]))
+        blocks.put((source.read(size), line))
+    blocks.put(None)
 
 
-def _answer(sink: BinaryIO, body: bytes) -> None:
-    sink.write(SIZE.pack(len(body)))
-    sink.write(body)
-    sink.flush()
+def _write(sink: BinaryIO, answers: Queue[bytes | None]) -> None:
+    """Write answers, while the next one is made."""
+    with suppress(BrokenPipeError):
+        while (body := answers.get()) is not None:
+            sink.write(SIZE.pack(len(body)))
+            sink.write(body)
+            sink.flush()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -37,6 +37,8 @@ class MemoryStore:
         clock: Returns microseconds since 1970.
         random: Returns that many random bytes.
     """
+
+    drafting = None
 
     def __init__(
         self,
@@ -146,6 +148,9 @@ class MemoryTransaction(MemoryView):
             raise RuntimeError("the transaction is over")
         self.seq += 1
         return self.seq
+
+    async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Do nothing: all is at hand."""
 
     async def put(self, write: Write) -> Version:
         """Store a version and make it the current one; raise VersionConflict unless it follows the current."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fhir_server.model import EVERYTHING, Record, Version, Visibility
 from fhir_server.search.query import Clause, Query
@@ -29,7 +29,44 @@ class Write:
     at: int
     method: str
     body: bytes  # b"" for a deletion
-    indexed: Indexed  # of the new body; NOTHING for a deletion
+    indexed: Indexed  # of the new body; NOTHING for a deletion, and without values where there is a draft
+    draft: Draft | None = None  # the store's work on it, where another process did that already
+
+
+class Draft(NamedTuple):
+    """What a `Drafter` made of a resource that is to be stored."""
+
+    shared: tuple[list[Any], list[Any]]  # the drafter's terms, and what it took at the end of the block
+    made: tuple[Any, ...]
+    instant: str  # the version's time as its body has it; "" where that is no version 1
+
+
+class Drafting(NamedTuple):
+    """How another process does a part of this store's work: `maker(key)` is a `Drafter`."""
+
+    maker: str  # "module:name"
+    key: bytes
+
+
+class Drafter(Protocol):
+    """Makes drafts: tuples, texts, bytes and numbers that `marshal` carries."""
+
+    terms: list[Any]  # what all drafts name by number; it only grows
+
+    def take(self) -> list[Any]:
+        """Return what the drafts since the last call name by number: those of a block of resources."""
+        ...
+
+    def draft(self, type: str, indexed: Indexed, body: bytes, instant: str) -> tuple[Any, ...]:
+        """Return a draft of a new resource.
+
+        Args:
+            type: Of the resource.
+            indexed: Its values.
+            body: As version 1.
+            instant: The time that stands in the body for the one that is not known yet.
+        """
+        ...
 
 
 class Found(NamedTuple):
@@ -143,6 +180,10 @@ class Transaction(View, Protocol):
 
     now: int  # microseconds since 1970; the same in the whole transaction, larger than in any before
 
+    async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Take in that these (type, id) are read soon: many are found in one go faster than one by one."""
+        ...
+
     async def put(self, write: Write) -> Version:
         """Store a version and make it the current one; raise VersionConflict unless it follows the current."""
         ...
@@ -191,6 +232,11 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was accepted and let go; may be called twice."""
+        ...
+
+    @property
+    def drafting(self) -> Drafting | None:
+        """How other processes draft its writes; None where they cannot."""
         ...
 
     def view(self, tenant: str) -> AbstractAsyncContextManager[View]:

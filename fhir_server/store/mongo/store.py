@@ -50,6 +50,8 @@ class MongoStore:
         search_seconds: What one statement may take.
     """
 
+    drafting = None
+
     def __init__(
         self,
         url: str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fhir_server.errors import VersionConflict
 from fhir_server.model import Record, Version
 from fhir_server.search.values import Indexed
@@ -45,6 +47,9 @@ class MongoTransaction(MongoView):
         """Return the newest version, a deletion included; None when the id was never used."""
         found: Version | None = (await self._known(type, id)).value
         return found
+
+    async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Do nothing yet: each is read when it is asked for."""
 
     async def _known_record(self, kind: str, key: str) -> Known:
         known = self._batch.records.get((kind, key))

@@ -53,6 +53,7 @@ class Batch:
         self.chain = Chain(known.head, audit_key)
         self._chain_before = self.chain.head
         self.wrote = False
+        self.numbers: dict[Any, Any] = {}  # what those of drafts stand for, by tenant and block (see draft.py)
         self.replaced: set[int] = set()  # versions whose index rows wait again
         self.erased: set[int] = set()  # types something was erased of
 
@@ -87,6 +88,7 @@ class Batch:
                 mapping[key] = before
         if self._new_terms:
             self.terms.drop(set(self._new_terms))
+        self.numbers.clear()
         self.rows.forget()
         self._in_unit = False
 

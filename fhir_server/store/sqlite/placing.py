@@ -17,6 +17,8 @@ from typing import Any, Final
 from fhir_server.model import Version
 from fhir_server.search.values import Indexed
 from fhir_server.search.words import content_of
+from fhir_server.store.protocol import Draft
+from fhir_server.store.sqlite import draft as drafts
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.batch import Batch
 from fhir_server.store.sqlite.body import DELETE, read_body
@@ -41,11 +43,17 @@ class Placing:
     def __init__(self, batch: Batch, tenant: int) -> None:
         self._batch, self._tenant = batch, tenant
 
-    def add(self, k: int, version: Version, indexed: Indexed, *, words: bool = True) -> None:
+    def add(
+        self, k: int, version: Version, indexed: Indexed, *, words: bool = True, draft: Draft | None = None
+    ) -> None:
         """Add the rows of a version that is current now, those of its words only where they are not there yet."""
         batch, lists = self._batch, self._batch.lists
-        term_of = partial(batch.term, self._tenant, version.type)
-        rows = batch.rows.build(k, version.type, indexed, version.seq, version.at, term_of)
+        if draft is not None:
+            rows, content = drafts.complete(batch, self._tenant, version, draft)
+        else:
+            term_of = partial(batch.term, self._tenant, version.type)
+            rows = batch.rows.build(k, version.type, indexed, version.seq, version.at, term_of)
+            content = content_of(version.body) if words else ""
         owners = version.owners
         owner = NOBODY if not owners else batch.hash(owners[0]) if len(owners) == 1 else SEVERAL
         lists["head"].append((version.seq, k, batch.hash(version.id), owner, rows.shape))
@@ -56,7 +64,7 @@ class Placing:
         lists["timeline"] += rows.timeline
         lists["text"] += rows.text
         if words:
-            lists["words"].append((version.seq, content_of(version.body)))
+            lists["words"].append((version.seq, content))
 
     def remove(self, k: int, type: str, seq: int, body: bytes = b"") -> None:
         """Remove the rows of a version that is current no more; without its body, all but those of its words."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import apsw
@@ -14,6 +15,10 @@ from fhir_server.store.sqlite.body import COLUMNS, read_row
 from fhir_server.store.sqlite.terms import Terms
 
 _CURRENT: Final = f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.seq = r.seq WHERE r.k = ? AND r.id = ?"  # noqa: S608
+_CURRENT_OF: Final = (
+    f"SELECT {COLUMNS} FROM json_each(?2) i CROSS JOIN resource r ON r.k = ?1 AND r.id = i.value"  # noqa: S608
+    " JOIN version v ON v.seq = r.seq"
+)
 _NUMBERED: Final = (
     f"SELECT {COLUMNS} FROM superseded s JOIN version v ON v.seq = s.seq"  # noqa: S608
     " WHERE s.k = ? AND s.id = ? AND s.version = ?"
@@ -46,6 +51,11 @@ class Snapshot:
         """Return the newest version."""
         row = self.connection.execute(_CURRENT, (self.type_term(type), id)).fetchone()
         return read_row(type, row) if row else None
+
+    def read_many(self, type: str, ids: Sequence[str]) -> list[Version]:
+        """Return the newest versions of those that are there."""
+        rows = self.connection.execute(_CURRENT_OF, (self.type_term(type), msgspec.json.encode(ids).decode()))
+        return [read_row(type, row) for row in rows]
 
     def vread(self, type: str, id: str, version: int) -> Version | None:
         """Return one version."""

@@ -56,6 +56,13 @@ class Rows(NamedTuple):
     text: list[tuple[int, str, int]]  # t, text, c
     shape: int
 
+    def add_time(self, seq: int, at: int, term_of: TermOf) -> None:
+        """Add the rows of the version's time."""
+        system, w = width_class(Period(at, at + 1))
+        t = term_of(terms.DATE, "_lastUpdated", system)
+        self.span.append((t, at, seq, w))
+        self.fact.append((seq, t, at, w))
+
 
 def part_name(param: str, number: int) -> str:
     """Return the name under which a composite's part stands, where all combinations of its parts occur."""
@@ -72,7 +79,7 @@ def coded(system: str, code: str) -> str:
     return f"{system}\0{code}"
 
 
-class _Made(NamedTuple):
+class Made(NamedTuple):
     """The rows that one value makes in any resource, without its seq."""
 
     token: tuple[tuple[int, int, Any], ...] = ()  # t, c, and `lo` of its fact: the text sorted by, else c
@@ -89,8 +96,9 @@ class RowMaker:
     """
 
     def __init__(self, hash_text: HashText) -> None:
-        self._hash = hash_text
-        self._made: dict[tuple[Any, ...], _Made] = {}
+        self.hash = hash_text
+        self.told: set[tuple[int, int]] = set()  # t, c of texts that drafts brought
+        self._made: dict[tuple[Any, ...], Made] = {}
         self._params: dict[tuple[str, ...], str] = {}
         self._shapes: dict[tuple[int, tuple[str, ...]], int] = {}
 
@@ -98,6 +106,7 @@ class RowMaker:
         """Forget what was made, since terms or texts of it were undone."""
         self._made.clear()
         self._shapes.clear()
+        self.told.clear()
 
     def build(self, k: int, type: str, indexed: Indexed, seq: int, at: int, term_of: TermOf) -> Rows:
         """Return the index rows of one version of a resource.
@@ -110,14 +119,12 @@ class RowMaker:
             at: Its time.
             term_of: Gives the number of a term, making it where it is new.
         """
-        groups = _grouped(indexed)
-        groups[Period, Period(at, at + 1)] = ["_lastUpdated"]
-        shape = self._shape(k, indexed, term_of)
+        shape = self.shape(k, indexed, term_of)
         rows = Rows([(shape, 0, seq)], [], [], [], [], shape)
         patients: list[tuple[str, int]] = []
         together_of = self._params.get
-        for (kind, value), params in groups.items():
-            together = together_of(tuple(params)) or self._together(params)
+        for (kind, value), params in grouped(indexed).items():
+            together = together_of(tuple(params)) or self.together(params)
             if kind is Period:  # there are too many to remember
                 system, w = width_class(value)
                 t, lo = term_of(terms.DATE, together, system), value.lo
@@ -140,10 +147,22 @@ class RowMaker:
             if made.patient:
                 patients.append((together, made.patient))
         if patients and type in TIMELINES:
-            _add_timeline(rows, type, indexed, seq, patients, term_of, self._hash)
+            rows.timeline.extend(timeline(type, indexed, seq, patients, term_of, self.hash))
+        rows.add_time(seq, at, term_of)
         return rows
 
-    def _together(self, params: list[str]) -> str:
+    def made(self, key: tuple[int, type, Any, str], term_of: TermOf) -> Made:
+        """Return the rows of a value by (k, kind, value, params), as those that `build` remembers."""
+        found = self._made.get(key)
+        if found is None:
+            if len(self._made) >= _REMEMBERED:
+                self._made.clear()
+            _, kind, value, together = key
+            found = self._made[key] = self._make(kind, value, together, term_of)
+        return found
+
+    def together(self, params: list[str]) -> str:
+        """Return names of parameters as a term has them."""
         key = tuple(params)
         found = self._params.get(key)
         if found is None:
@@ -152,7 +171,8 @@ class RowMaker:
             found = self._params[key] = " ".join(sorted(set(params)))
         return found
 
-    def _shape(self, k: int, indexed: Indexed, term_of: TermOf) -> int:
+    def shape(self, k: int, indexed: Indexed, term_of: TermOf) -> int:
+        """Return the term of the parameters that a resource has values for."""
         codes = tuple([code for code, values in indexed.values.items() if values and code not in OWN])
         found = self._shapes.get((k, codes))
         if found is None:
@@ -161,52 +181,52 @@ class RowMaker:
             found = self._shapes[k, codes] = term_of(terms.SHAPE, " ".join(sorted(codes)), "")
         return found
 
-    def _make(self, kind: type, value: Any, params: str, term_of: TermOf) -> _Made:
+    def _make(self, kind: type, value: Any, params: str, term_of: TermOf) -> Made:
         if kind is Token:
             return self._token(value, params, term_of)
         if kind is Reference:
             return self._reference(value, params, term_of)
         if kind is Quantity or kind is Number:
             name, system, lo, upper = measure(value)
-            return _Made(span=((term_of(name, params, system), lo, upper),))
+            return Made(span=((term_of(name, params, system), lo, upper),))
         if kind is Text:
-            c = self._hash(value.value)
+            c = self.hash(value.value)
             folded = (term_of(terms.FOLDED, params, ""), fold(value.value), 0)
-            return _Made(token=((term_of(terms.EXACT, params, ""), c, c),), span=(folded,))
+            return Made(token=((term_of(terms.EXACT, params, ""), c, c),), span=(folded,))
         if kind is Uri:
-            t, c = term_of(terms.URI, params, ""), self._hash(value.value)
-            return _Made(token=((t, c, c),), text=((t, value.value, c),))
-        return _Made()  # places are looked at one by one
+            t, c = term_of(terms.URI, params, ""), self.hash(value.value)
+            return Made(token=((t, c, c),), text=((t, value.value, c),))
+        return Made()  # places are looked at one by one
 
-    def _token(self, value: Token, params: str, term_of: TermOf) -> _Made:
-        c = self._hash(value.code or "")
+    def _token(self, value: Token, params: str, term_of: TermOf) -> Made:
+        c = self.hash(value.code or "")
         made = [(term_of(terms.TOKEN, params, value.system or ""), c, c if value.code is None else value.code)]
         text: tuple[tuple[int, str, int], ...] = ()
         if value.text and (folded := fold(value.text)):
-            t, c = term_of(terms.TEXT, params, ""), self._hash(folded)
+            t, c = term_of(terms.TEXT, params, ""), self.hash(folded)
             made.append((t, c, c))
             text = ((t, folded, c),)
         if value.kind is not None:
-            c = self._hash(coded(value.kind[1], value.code or ""))
+            c = self.hash(coded(value.kind[1], value.code or ""))
             made.append((term_of(terms.OF_TYPE, params, value.kind[0]), c, c))
-        return _Made(token=tuple(made), text=text)
+        return Made(token=tuple(made), text=text)
 
-    def _reference(self, value: Reference, params: str, term_of: TermOf) -> _Made:
+    def _reference(self, value: Reference, params: str, term_of: TermOf) -> Made:
         made: list[tuple[int, int, Any]] = []
         patient = 0
         if value.url:
-            made.append((term_of(terms.URL, params, ""), self._hash(value.url), value.url))
+            made.append((term_of(terms.URL, params, ""), self.hash(value.url), value.url))
         elif value.id:
-            c = self._hash(value.id)
+            c = self.hash(value.id)
             made.append((term_of(terms.LOCAL, params, value.type), c, value.id))
             patient = c if value.type == "Patient" else 0
         if value.identifier is not None:
-            found, c = value.identifier, self._hash(value.identifier.code or "")
+            found, c = value.identifier, self.hash(value.identifier.code or "")
             made.append((term_of(terms.IDENTIFIER, params, found.system or ""), c, c))
-        return _Made(token=tuple(made), patient=patient)
+        return Made(token=tuple(made), patient=patient)
 
 
-def _grouped(indexed: Indexed) -> dict[tuple[type, Any], list[str]]:
+def grouped(indexed: Indexed) -> dict[tuple[type, Any], list[str]]:
     """Return each value with the parameters that have it, those of composites' parts and owners too.
 
     Equal references may differ in what a search cannot see (their version), and would be one row: the version
@@ -257,23 +277,25 @@ def _add_parts(groups: dict[tuple[type, Any], list[str]], param: str, parts: Col
             groups.setdefault(key, []).extend(names)
 
 
-def _add_timeline(
-    rows: Rows,
+def timeline(
     type: str,
     indexed: Indexed,
     seq: int,
     patients: list[tuple[str, int]],
     term_of: TermOf,
     hash_text: HashText,
-) -> None:
+) -> list[tuple[int, int, int, int, int]]:
+    """Return the rows of a type of TIMELINES, given (params, patient) of what names patients."""
     code, date = TIMELINES[type]
     values = indexed.values.get(code, ())
     codes = {hash_text(coded(v.system or "", v.code or "")) for v in values if isinstance(v, Token)} or {0}
     dates = indexed.values.get(date, ())
     form = "" if len(dates) == 1 else MANY if dates else UNDATED
     lo = dates[0].lo if form == "" and isinstance(dates[0], Period) else 0
+    made = []
     for params, patient in patients:
         if params == terms.OWNER:
             continue  # an owner that no parameter names
         t = term_of(terms.TIMELINE, params, form)
-        rows.timeline.extend((t, patient, c, lo, seq) for c in codes)
+        made += [(t, patient, c, lo, seq) for c in codes]
+    return made

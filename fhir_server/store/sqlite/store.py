@@ -16,15 +16,15 @@ import apsw
 from fhir_server.errors import Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
-from fhir_server.store.protocol import AuditRow, Transaction, View
-from fhir_server.store.sqlite import audit
+from fhir_server.store.protocol import AuditRow, Drafting, Transaction, View
+from fhir_server.store.sqlite import audit, draft
 from fhir_server.store.sqlite.connection import check_engine, connect
 from fhir_server.store.sqlite.keeper import Keeper
 from fhir_server.store.sqlite.known import Known
 from fhir_server.store.sqlite.migrations import migrate, steps
 from fhir_server.store.sqlite.rebuild import rebuild
 from fhir_server.store.sqlite.session import Session, Timer
-from fhir_server.store.sqlite.terms import HashText, hasher
+from fhir_server.store.sqlite.terms import hasher
 from fhir_server.store.sqlite.transaction import SqliteTransaction
 from fhir_server.store.sqlite.unit import Unit
 from fhir_server.store.sqlite.view import Readers
@@ -65,6 +65,7 @@ class SqliteStore:
         vfs: str | None = None,
         search_seconds: float = 10.0,
     ) -> None:
+        self._drafting: Drafting | None = None
         self._path, self._index, self._clock, self._random, self._vfs = str(path), index, clock, random, vfs
         self._timer, self._seconds = timer, search_seconds
         self._writer: Writer | None = None
@@ -77,22 +78,29 @@ class SqliteStore:
     async def open(self) -> None:
         """Open the file, bring its schema up to date; raise Unavailable with the reason where it is not safe."""
         check_engine()
-        session, hash_text, audit_key = await asyncio.get_running_loop().run_in_executor(None, self._open)
+        session, key, audit_key = await asyncio.get_running_loop().run_in_executor(None, self._open)
+        hash_text, self._drafting = hasher(key), Drafting(f"{draft.__name__}:SqliteDrafter", key)
         self._readers = Readers(self._path, self._vfs, hash_text, self._index, self._timer, self._seconds)
         self._keeper = Keeper(lambda: connect(self._path, vfs=self._vfs, writer=True))
         self._writer = Writer(
             session, Known(hash_text), self._index, self._clock, audit_key, self._keeper, self._seconds
         )
 
-    def _open(self) -> tuple[Session, HashText, bytes]:
+    @property
+    def drafting(self) -> Drafting | None:
+        """How other processes make the index rows of what is written, once the store is open."""
+        return self._drafting
+
+    def _open(self) -> tuple[Session, bytes, bytes]:
         connection = connect(self._path, vfs=self._vfs, writer=True)
         try:
             migrate(connection, steps())
-            hash_text = hasher(self._kept_secret(connection, _INDEX_KEY))
+            key = self._kept_secret(connection, _INDEX_KEY)
+            hash_text = hasher(key)
             audit_key = self._kept_secret(connection, audit.KEY)
             session = Session(connection, self._timer, hash_text, tables=False)
             rebuild(session, Known(hash_text), self._index, audit_key)
-            return session, hash_text, audit_key
+            return session, key, audit_key
         except apsw.Error as error:
             connection.close()
             raise Unavailable(f"The store cannot be opened: {type(error).__name__}.") from error

@@ -78,6 +78,19 @@ class SqliteTransaction:
             await BREATH
         return self._current(type, id)
 
+    async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Read the newest versions of these (type, id) now, all of a type by one statement."""
+        overlay, number = self._batch.overlay, self._number
+        wanted: dict[str, list[str]] = {}
+        for type, id in keys:
+            if (number, type, id) not in overlay:
+                wanted.setdefault(type, []).append(id)
+        for type, ids in wanted.items():
+            overlay.update(dict.fromkeys([(number, type, id) for id in ids]))
+            for found in self._snapshot.read_many(type, ids):
+                overlay[number, type, found.id] = found
+                self._batch.known.bytes += len(found.body)
+
     async def vread(self, type: str, id: str, version: int) -> Version | None:
         """Return that version, or None."""
         current = self._current(type, id)
@@ -170,7 +183,7 @@ class SqliteTransaction:
         if made.is_deleted:
             lists["token"].append((batch.term(tenant, write.type, terms.HISTORY, "", ""), 0, made.seq))
         else:
-            self._placing().add(k, made, write.indexed)
+            self._placing().add(k, made, write.indexed, draft=write.draft)
             batch.count(k, "current", 1)
         batch.count(k, "versions", 1)
         batch.set(batch.overlay, (tenant, write.type, write.id), made)

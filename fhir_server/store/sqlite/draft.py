@@ -1,0 +1,179 @@
+"""Index rows made in a process that does not write: with terms by numbers of its own, without seq and time.
+
+The process that writes puts in what only it knows: the numbers of the terms in the file, the version's seq and time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from fhir_server.model import Version
+from fhir_server.search.values import Indexed, Period, Reference
+from fhir_server.search.words import content_of, folded
+from fhir_server.store.protocol import Draft
+from fhir_server.store.sqlite import terms
+from fhir_server.store.sqlite.measures import width_class
+from fhir_server.store.sqlite.rows import TIMELINES, Made, RowMaker, Rows, grouped, timeline
+from fhir_server.store.sqlite.terms import hasher
+
+if TYPE_CHECKING:
+    from fhir_server.store.sqlite.batch import Batch
+
+_MOST_TOLD: Final = 50_000  # texts that are remembered to be in the file
+
+TermName = tuple[str, str, str, str]  # type, kind, params, system
+
+
+class _Sent(NamedTuple):
+    """What is sent of one resource; terms and values by the numbers of the drafter."""
+
+    values: list[int]  # places in what `take` returns
+    dates: list[tuple[int, int, int]]  # t, lo, w: too many to be shared
+    timeline: list[tuple[int, int, int, int, int]]
+    shape: int
+    words: tuple[str, str] | None  # before and after the instant; None where it does not stand there just once
+    folds: bool  # whether the words are folded, the instant too
+
+
+class SqliteDrafter:
+    """A `store.protocol.Drafter` of a SQLite store.
+
+    Args:
+        key: Of the store's hash.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self.terms: list[TermName] = []
+        self._numbers: dict[TermName, int] = {}
+        self._types: dict[str, int] = {}
+        self._maker = RowMaker(hasher(key))
+        self._values: dict[tuple[int, type, Any, str], int] = {}  # of the block
+        self._made: list[Made] = []
+
+    def take(self) -> list[Any]:
+        """Return the rows of the values of the block, as the drafts number them."""
+        made = [tuple(one) for one in self._made]
+        self._values.clear()
+        self._made = []
+        return made
+
+    def _number(self, name: TermName) -> int:
+        found = self._numbers.get(name)
+        if found is None:
+            found = self._numbers[name] = len(self.terms)
+            self.terms.append(name)
+        return found
+
+    def draft(self, type: str, indexed: Indexed, body: bytes, instant: str) -> tuple[Any, ...]:
+        """Return the rows of a resource and its words, as version 1 of that instant."""
+
+        def term_of(kind: str, params: str, system: str) -> int:
+            return self._number((type, kind, params, system))
+
+        k, maker, values = self._types.setdefault(type, len(self._types)), self._maker, self._values
+        numbers: list[int] = []
+        dates: list[tuple[int, int, int]] = []
+        patients: list[tuple[str, int]] = []
+        for (kind, value), params in grouped(indexed).items():
+            together = maker.together(params)
+            if kind is Period:
+                system, w = width_class(value)
+                dates.append((term_of(terms.DATE, together, system), value.lo, w))
+                continue
+            key = (k, kind, value, together)
+            number = values.get(key)
+            if number is None:
+                number = values[key] = len(self._made)
+                self._made.append(maker.made(key, term_of))
+            numbers.append(number)
+            if kind is Reference and (patient := self._made[number].patient):
+                patients.append((together, patient))
+        rows = timeline(type, indexed, 0, patients, term_of, maker.hash) if patients and type in TIMELINES else []
+        shape = maker.shape(k, indexed, term_of)
+        return tuple(_Sent(numbers, dates, rows, shape, *_parted(content_of(body), instant)))
+
+
+def _parted(words: str, instant: str) -> tuple[tuple[str, str] | None, bool]:
+    """Part words where the instant stands, as it is or folded."""
+    for folds, mark in ((False, instant), (True, folded(instant))):
+        parts = words.split(mark)
+        if len(parts) == 2:
+            return (parts[0], parts[1]), folds
+    return None, False
+
+
+class Numbers:
+    """What the numbers of a drafter stand for in the file, as long as a transaction lasts.
+
+    A term or text is made when a resource that is stored first uses it.
+
+    Args:
+        batch: The transaction.
+        tenant: Number.
+        shared: The drafter's terms and values.
+    """
+
+    def __init__(self, batch: Batch, tenant: int, shared: tuple[list[Any], list[Any]]) -> None:
+        self._batch, self._tenant, self.shared = batch, tenant, shared
+        self._terms: dict[int, int] = {}
+        self._values: dict[int, tuple[Any, Any]] = {}
+
+    def term(self, number: int) -> int:
+        """Return the number of a term in the file."""
+        found = self._terms.get(number)
+        if found is None:
+            found = self._terms[number] = self._batch.term(self._tenant, *self.shared[0][number])
+        return found
+
+    def value(self, number: int) -> tuple[Any, Any]:
+        """Return the rows of a value: (t, c, fact) of tokens and (t, lo, w) of spans."""
+        found = self._values.get(number)
+        if found is None:
+            term = self.term
+            token, span, text, _ = self.shared[1][number]
+            found = [(term(t), c, fact) for t, c, fact in token], [(term(t), lo, w) for t, lo, w in span]
+            self._values[number] = found
+            if text:
+                self._tell([(term(t), words, c) for t, words, c in text])
+        return found
+
+    def _tell(self, texts: list[tuple[int, str, int]]) -> None:
+        """Add the texts that were not brought before."""
+        told = self._batch.rows.told
+        if len(told) > _MOST_TOLD:
+            told.clear()
+        self._batch.lists["text"] += [row for row in texts if (row[0], row[2]) not in told]
+        told.update([(t, c) for t, _, c in texts])
+
+
+def complete(batch: Batch, tenant: int, version: Version, draft: Draft) -> tuple[Rows, str]:
+    """Return the rows and words of a version that a drafter worked on."""
+    key = (tenant, id(draft.shared))  # the numbers hold it, so that no other can have its id meanwhile
+    numbers = batch.numbers.get(key)
+    if numbers is None:
+        numbers = batch.numbers[key] = Numbers(batch, tenant, draft.shared)
+    values, dates, timelines, shape, words, folds = draft.made
+    seq, term = version.seq, numbers.term
+    rows = Rows([(term(shape), 0, seq)], [], [], [], [], term(shape))
+    token, span, fact = rows.token, rows.span, rows.fact
+    for number in values:
+        tokens, spans = numbers.value(number)
+        for t, c, lo in tokens:
+            token.append((t, c, seq))
+            fact.append((seq, t, lo, 0))
+        for t, lo, w in spans:
+            span.append((t, lo, seq, w))
+            fact.append((seq, t, lo, w))
+    for number, lo, w in dates:
+        t = term(number)
+        span.append((t, lo, seq, w))
+        fact.append((seq, t, lo, w))
+    rows.timeline.extend([(term(number), p, c, lo, seq) for number, p, c, lo, _ in timelines])
+    rows.add_time(seq, version.at, lambda kind, params, system: batch.term(tenant, version.type, kind, params, system))
+    return rows, _joined(version, draft.instant, words, folds)
+
+
+def _joined(version: Version, instant: str, words: tuple[str, str] | None, folds: bool) -> str:
+    if words is None or not instant:
+        return content_of(version.body)
+    return f"{words[0]}{folded(instant) if folds else instant}{words[1]}"
