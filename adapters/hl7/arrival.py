@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,12 +12,10 @@ from adapters.hl7.context import UNKNOWN, Context, urn_part
 from adapters.hl7.convert import convert
 from adapters.hl7.draft import Draft
 from adapters.hl7.faults import Fault, Problem, Refused
-from adapters.hl7.header import check_header, name_of
+from adapters.hl7.header import check_header, label_of, name_of
 from adapters.hl7.log.profile import drift, sender_of
 from adapters.hl7.times import Zone, header_offset
 from adapters.hl7.tokens import Message
-
-_NAME = re.compile(r"[A-Z]{3}\^[A-Z][0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +62,7 @@ class Arrival:
     @property
     def label(self) -> str:
         """The name where it looks like one: what a log may show."""
-        return self.name if _NAME.fullmatch(self.name) else "?"
-
-    @property
-    def is_answer(self) -> bool:
-        """Whether it is itself an acknowledgement: these are not answered."""
-        return self.name.partition("^")[0] in ack.ANSWERS
+        return label_of(self.name)
 
 
 def _context(channel: Channel, message: Message) -> Context:

@@ -126,7 +126,7 @@ class Header:
     @property
     def label(self) -> str:
         """The name where it looks like one: what a log may show."""
-        return self.name if _NAME.fullmatch(self.name) else "?"
+        return label_of(self.name)
 
     @property
     def is_answer(self) -> bool:
@@ -284,6 +284,11 @@ def check_header(channel: Channel, message: Message) -> None:
 def name_of(header: Segment) -> str:
     """Return the name of a message, e.g. `ADT^A01`."""
     return "^".join(text for text in (header.text(9, 1), header.text(9, 2)) if text)
+
+
+def label_of(name: str) -> str:
+    """Return the name of a message where it looks like one: what a log may show."""
+    return name if _NAME.fullmatch(name) else "?"
 
 
 def read_header(channel: Channel, raw: bytes, *, cut: Fault | None = None, is_alone: bool = False) -> Header:

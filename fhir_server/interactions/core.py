@@ -230,25 +230,9 @@ class Hub:
         query: str = "",
     ) -> None:
         """Append an access to the audit chain; raise Unavailable when it cannot be kept."""
-        row = self._row(actor, action, interaction, target, patients, outcome, request_id, query)
-        self.store.audit_soon(actor.tenant, row)
-
-    def _row(
-        self,
-        actor: Actor,
-        action: str,
-        interaction: str,
-        target: str,
-        patients: tuple[str, ...],
-        outcome: int,
-        request_id: str,
-        query: str = "",
-    ) -> AuditRow:
-        who = actor.reference or (actor.patient and f"Patient/{actor.patient}")
-        at, purpose = self._clock(), actor.purpose
-        return AuditRow(
-            at, actor.subject, who, action, interaction, target, patients, outcome, purpose, request_id, query
-        )
+        who = (self._clock(), actor.subject, _who(actor))
+        what = (action, interaction, target, patients, outcome, actor.purpose, request_id, query)
+        self.store.audit_soon(actor.tenant, AuditRow(*who, *what))
 
     # --- writing ---------------------------------------------------------------
     async def submit(
@@ -299,7 +283,8 @@ class Hub:
             newest = await tx.read(type, id)
             if newest is None:
                 raise NotFound("There is no such resource.")
-            await tx.audit(self._row(actor, "D", "delete-history", f"{type}/{id}", newest.owners, 0, request_id))
+            what = ("D", "delete-history", f"{type}/{id}", newest.owners, 0, actor.purpose, request_id)
+            await tx.audit(AuditRow(self._clock(), actor.subject, _who(actor), *what))
             return await tx.forget(type, id)
 
         return await self.store.transact(actor.tenant, work)
@@ -330,3 +315,8 @@ class Hub:
         """Run `work` over one consistent state."""
         async with self.store.view(tenant) as view:
             return await work(cast(Asking, RoomView(view, self.query)))
+
+
+def _who(actor: Actor) -> str:
+    """Return whom audit names as the caller."""
+    return actor.reference or (actor.patient and f"Patient/{actor.patient}")
