@@ -31,14 +31,14 @@ also where the transaction that wrote it was undone."""
 
 
 class Chart(NamedTuple):
-    """The newest readings of a patient, of each input at most DEPTH, oldest first."""
+    """The newest readings of a patient, of each input at most DEPTH; those of one input oldest first."""
 
     readings: tuple[Reading, ...] = ()
 
     def covers(self, at: int) -> bool:
         """Whether everything is here that may count together with a measurement of that moment."""
-        if not self.readings:
-            return True
+        if not self.readings or at >= max(map(_AT, self.readings)):
+            return True  # as most are: nothing is newer
         held: dict[str, list[int]] = {}
         for reading in self.readings:
             held.setdefault(reading.input, []).append(reading.at)
@@ -53,11 +53,17 @@ class Chart(NamedTuple):
 
     def joined(self, fresh: Iterable[Reading]) -> Chart:
         """Return the chart with further readings, and without what is then too old or too many."""
-        held: dict[str, list[Reading]] = {}
-        for reading in sorted((*self.readings, *fresh), key=_PLACE):
-            held.setdefault(reading.input, []).append(reading)
-        oldest = max((items[-1].at for items in held.values()), default=0) - SPAN
-        return Chart(tuple([item for items in held.values() for item in items[-DEPTH:] if item.at >= oldest]))
+        every = sorted((*self.readings, *fresh), key=_PLACE)
+        oldest = every[-1].at - SPAN if every else 0
+        counts: dict[str, int] = {}
+        kept = []
+        for reading in reversed(every):
+            name, at = reading.input, reading.at
+            count = counts[name] = counts.get(name, 0) + 1
+            if count <= DEPTH and at >= oldest:
+                kept.append(reading)
+        kept.reverse()
+        return Chart(tuple(kept))
 
     def write(self) -> bytes:
         """Return the row's body."""
@@ -77,6 +83,7 @@ def read(body: bytes) -> Chart | None:
     return Chart(tuple(Reading(name, at, _value(text), where, why) for name, at, text, where, why in rows))
 
 
+_AT: Final = itemgetter(1)
 _PLACE: Final = itemgetter(1, 3)  # at, reference
 
 

@@ -6,8 +6,9 @@ The same readings at the same moment give the same evaluation, for ever: a rule'
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -43,22 +44,31 @@ class Series:
     def __init__(self, readings: Iterable[Reading]) -> None:
         self._readings: dict[str, list[Reading]] = {}
         for reading in sorted(readings, key=_PLACE):
-            self._readings.setdefault(reading.input, []).append(reading)
-        self._times = {name: [reading.at for reading in items] for name, items in self._readings.items()}
+            held = self._readings.get(reading.input)
+            if held is None:
+                self._readings[reading.input] = [reading]
+            else:
+                held.append(reading)
 
     def newest(self, name: str, at: int) -> Sequence[Reading]:
         """Return the newest readings of an input that still count: several only where they share a moment."""
-        times = self._times.get(name, [])
-        place = bisect_right(times, at)
-        if not place or at - times[place - 1] > INPUTS[name].window:
+        items: Sequence[Reading] = self._readings.get(name, ())
+        place = len(items)
+        if place and items[-1].at > at:
+            place = bisect_right(items, at, key=_AT)
+        if not place or at - items[place - 1].at > INPUTS[name].window:
             return ()
-        return self._readings[name][bisect_left(times, times[place - 1], 0, place) : place]
+        first = place - 1
+        if first and items[first - 1].at == items[first].at:
+            first = bisect_left(items, items[first].at, 0, place, key=_AT)
+        return items[first:place]
 
     def moments(self, name: str) -> Sequence[int]:
         """Return when an input was measured, oldest first."""
-        return self._times.get(name, ())
+        return [reading.at for reading in self._readings.get(name, ())]
 
 
+_AT: Final = itemgetter(1)
 _PLACE: Final = itemgetter(1, 3)
 """Order by time; what shares a moment by its reference: arbitrary, but always the same."""
 
@@ -82,7 +92,18 @@ def evaluate(rule: Rule, series: Series, at: int, *, scale: int = 1) -> Evaluati
             problems[name] = reading.problem
         else:
             used[name], values[name] = reading, reading.value
-    return Evaluation(rule, at, rule.formula(values, scale), scale, used, problems)
+    score = _scored(rule.formula, tuple(values.items()), scale)
+    return Evaluation(rule, at, score, scale, used, problems)
+
+
+@lru_cache(4096)
+def _scored(
+    formula: Callable[[Mapping[str, Value | Bound], int], Score],
+    values: tuple[tuple[str, Value | Bound], ...],
+    scale: int,
+) -> Score:
+    """Return what a formula says: what is measured takes few values, and most moments know one or two inputs."""
+    return formula(dict(values), scale)
 
 
 def _chosen(rule: Rule, readings: Sequence[Reading], scale: int) -> Reading:

@@ -78,7 +78,10 @@ class Triage:
         ward = Ward(author.writing, patient, self.zone, author.writing.now)
         read = {change.version.reference: self._readings(ward, change.resource, change) for change in measured}
         held = await chart.held(author.writing, patient)
-        held = await gathering.made_chart(ward, read) if held is None else held.without(read)
+        if held is None:
+            held = await gathering.made_chart(ward, read)
+        else:  # what is new cannot stand in it
+            held = held.without([change.version.reference for change in measured if change.before])
         await chart.keep(author.writing, patient, held.joined(item for items in read.values() for item in items))
         fresh = [item for change in measured for item in self._news(ward, change, read[change.version.reference])]
         if not fresh:
@@ -123,7 +126,7 @@ async def _telling(
     """Return the evaluations worth a record; the oxygen scale is asked for only where there would be any."""
     judged = evaluations(rule, fresh, stored, 1)
     told = to_record(judged)
-    if not any(reading.input == "spo2" for reading in (*fresh, *stored)):
+    if "spo2" not in {reading.input for reading in stored} and "spo2" not in {reading.input for reading in fresh}:
         return told
     differs = any("spo2" in item.used for item in judged)  # else the other scale says the same
     if not told and not (differs and to_record(evaluations(rule, fresh, stored, 2))):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from fhir_server.model import Resource
@@ -54,7 +55,11 @@ _PATIENT = re.compile(r"(?:^|/)Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-
 
 def patient_of(resource: Resource, base_url: str, element: str = "subject") -> str:
     """Return the id of the Patient of this hub that a resource is about; "" where there is none."""
-    reference = resource.get(element, {}).get("reference", "")
+    return _patient_in(resource.get(element, {}).get("reference", ""), base_url)
+
+
+@lru_cache(4096)
+def _patient_in(reference: str, base_url: str) -> str:
     if "://" in reference and not reference.startswith(f"{base_url}/"):
         return ""
     found = _PATIENT.search(reference)
