@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 
@@ -60,6 +60,30 @@ async def run_http(port: int, clients: int, seconds: float, make: Callable[[int]
         make: Number of the request -> its bytes.
         expect: The status of a good answer; others are counted as errors.
     """
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
+        writer.write(make(number))
+        status, _ = await read_answer(reader)
+        return status == expect
+
+    return await _run(port, clients, seconds, ask)
+
+
+async def run_mllp(port: int, sockets: int, seconds: float, make: Callable[[int], bytes]) -> Measure:
+    """Send HL7 v2 messages on `sockets` connections, each the next when the last is acknowledged with AA."""
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
+        writer.write(b"\x0b" + make(number) + b"\x1c\r")
+        return b"MSA|AA" in await reader.readuntil(b"\x1c\r")
+
+    return await _run(port, sockets, seconds, ask)
+
+
+Ask = Callable[[asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[bool]]
+"""Sends a request of this number and reads its answer; whether that is a good one."""
+
+
+async def _run(port: int, connections: int, seconds: float, ask: Ask) -> Measure:
     made = Measure()
     number = 0
     end = time.perf_counter() + seconds
@@ -70,9 +94,7 @@ async def run_http(port: int, clients: int, seconds: float, make: Callable[[int]
         try:
             while (began := time.perf_counter()) < end:
                 number += 1
-                writer.write(make(number))
-                status, _ = await read_answer(reader)
-                if status == expect:
+                if await ask(reader, writer, number):
                     made.latencies.append(time.perf_counter() - began)
                 else:
                     made.errors += 1
@@ -80,33 +102,6 @@ async def run_http(port: int, clients: int, seconds: float, make: Callable[[int]
             writer.close()
 
     began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(clients)))
-    made.seconds = time.perf_counter() - began
-    return made
-
-
-async def run_mllp(port: int, sockets: int, seconds: float, make: Callable[[int], bytes]) -> Measure:
-    """Send HL7 v2 messages on `sockets` connections, each the next when the last is acknowledged with AA."""
-    made = Measure()
-    number = 0
-    end = time.perf_counter() + seconds
-
-    async def sender() -> None:
-        nonlocal number
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            while (began := time.perf_counter()) < end:
-                number += 1
-                writer.write(b"\x0b" + make(number) + b"\x1c\r")
-                answer = await reader.readuntil(b"\x1c\r")
-                if b"MSA|AA" in answer:
-                    made.latencies.append(time.perf_counter() - began)
-                else:
-                    made.errors += 1
-        finally:
-            writer.close()
-
-    began = time.perf_counter()
-    await asyncio.gather(*(sender() for _ in range(sockets)))
+    await asyncio.gather(*(client() for _ in range(connections)))
     made.seconds = time.perf_counter() - began
     return made

@@ -230,9 +230,11 @@ class Hub:
         query: str = "",
     ) -> None:
         """Append an access to the audit chain; raise Unavailable when it cannot be kept."""
-        who = (self._clock(), actor.subject, _who(actor))
-        what = (action, interaction, target, patients, outcome, actor.purpose, request_id, query)
-        self.store.audit_soon(actor.tenant, AuditRow(*who, *what))
+        at, who, purpose = self._clock(), _who(actor), actor.purpose
+        row = AuditRow(
+            at, actor.subject, who, action, interaction, target, patients, outcome, purpose, request_id, query
+        )
+        self.store.audit_soon(actor.tenant, row)
 
     # --- writing ---------------------------------------------------------------
     async def submit(
