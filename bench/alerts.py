@@ -1,8 +1,8 @@
 """`python -m bench.alerts`: from the socket to a subscriber, in milliseconds, while measurements come in.
 
-A fall goes in by `POST /devices`; the alert it opens (a Task) is delivered to a subscriber over HTTP. Meanwhile other
-devices send measurements, at a fixed rate, then as fast as the hub answers. The budget: p99 at most 100 ms at 100
-measurements a second, 500 ms at saturation; none missed, none doubled.
+A fall goes in by `POST /devices`, or critical vital signs by MLLP; the alert it opens (a Task) is delivered to a
+subscriber over HTTP. Meanwhile others send calm measurements the same way, at a fixed rate, then as fast as the hub
+answers. The budget: p99 at most 100 ms at 100 measurements a second, 500 ms at saturation; none missed, none doubled.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from bench import feed
 from bench.__main__ import HERE, free_port, on_core, running
 from bench.generator import http_request, read_answer
 
 SYSTEM = "urn:bench:device"
-FAMILY = "urn:predmp:triage:family|fall"
+FAMILY = "urn:predmp:triage:family|fall,urn:predmp:triage:family|vitals"
 START = datetime.now(UTC) - timedelta(days=2)
 
 
@@ -31,8 +32,10 @@ class Hub:
     """The hub under measurement, with patients who have a device each."""
 
     port: int
+    mllp: int
     token: str
     sent: int = 0
+    feed: feed.Feed = field(default_factory=feed.Feed)
     patients: list[str] = field(default_factory=list)
 
     def request(self, method: str, path: str, body: object) -> bytes:
@@ -93,9 +96,11 @@ async def ask(port: int, request: bytes) -> tuple[int, bytes]:
 
 
 async def fill(hub: Hub, falls: int) -> None:
-    """Create patients and their devices."""
+    """Create patients, with a number of the hospital's, and their devices."""
     for number in range(100 + falls):
-        _, body = await ask(hub.port, hub.request("POST", "/fhir/Patient", {"resourceType": "Patient"}))
+        identifier = {"system": feed.SYSTEM, "value": f"M{number}"}
+        made = {"resourceType": "Patient", "birthDate": "1951-04-23", "identifier": [identifier]}
+        _, body = await ask(hub.port, hub.request("POST", "/fhir/Patient", made))
         patient = f"Patient/{json.loads(body)['id']}"
         hub.patients.append(patient)
         device = {
@@ -129,40 +134,56 @@ async def load(hub: Hub, clients: int, rate: float, until: float) -> int:
     return count
 
 
-async def scenario(hub: Hub, subscriber: Subscriber, falls: range, rate: float, every_s: float) -> None:
-    """Run one load, send the falls into it, and print a line."""
+async def raise_alert(hub: Hub, way: str, number: int) -> None:
+    """Send what opens an alert of one patient."""
+    if way == "mllp":
+        await feed.send(hub.mllp, hub.feed.critical(number))
+        return
+    status, body = await ask(hub.port, hub.fall(number))
+    assert status == 200 and b'"stored"' in body, (status, body[:300])
+
+
+async def stream(hub: Hub, way: str, rate: float, until: float) -> int:
+    """Send calm measurements until a moment; return how many were taken."""
+    clients = 16 if rate else 64
+    if way == "mllp":
+        return await feed.stream(hub.mllp, hub.feed.calm, clients, rate, until)
+    return await load(hub, clients, rate, until)
+
+
+async def scenario(hub: Hub, subscriber: Subscriber, way: str, falls: range, rate: float, every_s: float) -> None:
+    """Run one load, send what opens alerts into it, and print a line."""
     until = time.perf_counter() + len(falls) * every_s + 0.5
-    flood = asyncio.create_task(load(hub, 16 if rate else 64, rate, until))
+    flood = asyncio.create_task(stream(hub, way, rate, until))
     sent: dict[str, float] = {}
     begin = time.perf_counter()
     for number, fall in enumerate(falls):
         await asyncio.sleep(max(0.0, begin + (number + 1) * every_s - time.perf_counter()))
         patient = hub.patients[100 + fall]
         sent[patient] = time.perf_counter()
-        status, body = await ask(hub.port, hub.fall(fall))
-        assert status == 200 and b'"stored"' in body, (status, body[:300])
+        await raise_alert(hub, way, fall)
     count = await flood
+    rate_was = count / (time.perf_counter() - begin)
     end = time.perf_counter() + 10
     while len(subscriber.at.keys() & sent.keys()) < len(sent) and time.perf_counter() < end:
         await asyncio.sleep(0.01)
     took = sorted((subscriber.at[one] - at) * 1000 for one, at in sent.items() if one in subscriber.at)
     missed = len(sent) - len(took)
     doubled = sum(subscriber.counts[one] > 1 for one in sent)
-    name = f"{rate:.0f}/s" if rate else "saturation"
+    name = f"{way} {f'{rate:.0f}/s' if rate else 'saturation'}"
     p50, p99 = (took[min(len(took) - 1, int(len(took) * share))] for share in (0.5, 0.99))
     print(
-        f"{name:<12}{count / (time.perf_counter() - begin):>12.0f}{len(sent):>8}{p50:>9.1f}{p99:>9.1f}{took[-1]:>9.1f}"
-        f"{missed:>9}{doubled:>9}",
+        f"{name:<17}{rate_was:>12.0f}{len(sent):>8}{p50:>9.1f}{p99:>9.1f}{took[-1]:>9.1f}{missed:>9}{doubled:>9}",
         flush=True,
     )
 
 
 async def measure(hub: Hub, args: argparse.Namespace) -> None:
-    """Subscribe, then run both loads."""
+    """Subscribe, then run both loads of each way."""
     subscriber = Subscriber()
     server = await asyncio.start_server(subscriber.take, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    await fill(hub, 2 * args.falls)
+    await fill(hub, 2 * len(args.ways) * args.falls + len(args.ways))
     subscription = {
         "resourceType": "Subscription",
         "status": "requested",
@@ -177,10 +198,17 @@ async def measure(hub: Hub, args: argparse.Namespace) -> None:
     status, body = await ask(hub.port, hub.request("POST", "/fhir/Subscription", subscription))
     assert status == 201, body[:300]
     print(
-        f"{'load':<12}{'measured/s':>12}{'alerts':>8}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'missed':>9}{'doubled':>9}"
+        f"{'load':<17}{'measured/s':>12}{'alerts':>8}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'missed':>9}{'doubled':>9}"
     )
-    await scenario(hub, subscriber, range(args.falls), args.rate, args.every)
-    await scenario(hub, subscriber, range(args.falls, 2 * args.falls), 0, args.every)
+    for place, way in enumerate(args.ways, 2 * len(args.ways) * args.falls):
+        await raise_alert(hub, way, place)
+        until = time.perf_counter() + args.warm / len(args.ways)
+        await stream(hub, way, args.rate, until)
+    places = iter(range(0, 2 * len(args.ways) * args.falls, args.falls))
+    for way in args.ways:
+        for rate in (args.rate, 0):
+            place = next(places)
+            await scenario(hub, subscriber, way, range(place, place + args.falls), rate, args.every)
     server.close()
 
 
@@ -191,6 +219,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=0.1, help="seconds between two falls")
     parser.add_argument("--rate", type=float, default=100, help="measurements a second of the first load")
     parser.add_argument("--warm", type=float, default=2, help="seconds of measurements before, which nobody counts")
+    parser.add_argument("--ways", nargs="+", choices=("http", "mllp"), default=("http", "mllp"), help="ways in")
     args = parser.parse_args()
     on_core(1)()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -208,7 +237,7 @@ def main() -> None:
         with running([*command, "serve", *ports, "--store", store], port, env):
             while urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").status != 200:
                 time.sleep(0.05)
-            asyncio.run(measure(Hub(port, token), args))
+            asyncio.run(measure(Hub(port, mllp, token), args))
 
 
 if __name__ == "__main__":
