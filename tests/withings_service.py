@@ -8,12 +8,14 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import httpx
+import pytest
 
 from tests.running import RunningHub
 from tests.telemetry import Bedside
@@ -145,3 +147,16 @@ class Vendor:
             content=body + tamper,
             headers={**headers, "Content-Type": "application/x-www-form-urlencoded"},
         )
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[WithingsService]:
+    """A vendor's service that runs."""
+    with WithingsService() as running:
+        yield running
+
+
+@pytest.fixture
+def vendor(called: RunningHub, service: WithingsService) -> Vendor:
+    """A new user's account; `called` is the module's hub that the vendor calls."""
+    return Vendor(called, service)

@@ -12,7 +12,9 @@ import pytest
 from tests.mosquitto import Gateway, Mosquitto
 from tests.running import RunningHub
 from tests.telemetry import Bedside, eventually, kept_aside, metric
-from tests.withings_service import DATE, SECRET, Vendor, WithingsService, group
+from tests.withings_service import DATE, SECRET, Vendor, WithingsService, group, service, vendor
+
+__all__ = ["service", "vendor"]
 
 COUNT = 40
 
@@ -72,12 +74,6 @@ def test_a_burst_cut_by_a_kill_is_stored_once(broker: Mosquitto, fed: RunningHub
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[WithingsService]:
-    with WithingsService() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def called(service: WithingsService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     """A hub that the vendor calls."""
     file = tmp_path_factory.mktemp("vendors") / "webhooks.toml"
@@ -88,11 +84,6 @@ def called(service: WithingsService, tmp_path_factory: pytest.TempPathFactory) -
     )
     with RunningHub(env={"PREDMP_WEBHOOKS": str(file)}) as running:
         yield running
-
-
-@pytest.fixture
-def vendor(called: RunningHub, service: WithingsService) -> Vendor:
-    return Vendor(called, service)
 
 
 def notifications(hub: RunningHub, outcome: str) -> float:

@@ -16,7 +16,7 @@ from fhir_server.store.mongo import MongoStore
 from fhir_server.store.protocol import HistoryQuery
 from tests import mongo
 from tests.blackbox.store_writers import INDEXED, work_of
-from tests.blackbox.test_store_kill import killed_after
+from tests.blackbox.test_store_kill import killed_after, said_by
 from tools.mongo_wire import CannotStart, WireServer
 
 ROOT = Path(__file__).parents[2]
@@ -89,12 +89,7 @@ async def test_a_killed_process_holds_up_nobody(url: str) -> None:
 
 async def test_four_processes_lose_no_update(url: str) -> None:
     processes = [start(url, name, writers=4, units=25) for name in ("one", "two", "three", "four")]
-    acked: set[str] = set()
-    for process in processes:
-        assert process.stdout is not None
-        acked |= {line.strip() for line in process.stdout}
-        process.stdout.close()
-        assert process.wait() == 0
+    acked = said_by(processes)
     assert await there(url) == acked and len(acked) == 100
 
 

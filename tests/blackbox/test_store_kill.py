@@ -26,6 +26,17 @@ def start(path: Path, name: str, *, writers: int = 64, units: int = 0) -> subpro
     )
 
 
+def said_by(processes: list[subprocess.Popen[str]]) -> set[str]:
+    """Return the lines of processes that end well."""
+    said: set[str] = set()
+    for process in processes:
+        assert process.stdout is not None
+        said |= {line.strip() for line in process.stdout}
+        process.stdout.close()
+        assert process.wait() == 0
+    return said
+
+
 def killed_after(process: subprocess.Popen[str], lines: int) -> set[str]:
     """Read that many acknowledgements, kill the process, and return all that it gave."""
     assert process.stdout is not None
@@ -84,12 +95,7 @@ async def test_kill_in_the_middle_of_64_writers_loses_nothing_and_leaves_nothing
 async def test_two_processes_write_the_same_file(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
     processes = [start(path, name, writers=8, units=150) for name in ("one", "two")]
-    acked: set[str] = set()
-    for process in processes:
-        assert process.stdout is not None
-        acked |= {line.strip() for line in process.stdout}
-        process.stdout.close()
-        assert process.wait() == 0
+    acked = said_by(processes)
     assert await there(path) == acked and len(acked) == 300
 
 

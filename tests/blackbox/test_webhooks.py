@@ -8,13 +8,9 @@ import pytest
 
 from tests.running import RunningHub
 from tests.telemetry import eventually, kept_aside, metric
-from tests.withings_service import DATE, SECRET, Vendor, WithingsService, group
+from tests.withings_service import DATE, SECRET, Vendor, WithingsService, group, service, vendor
 
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[WithingsService]:
-    with WithingsService() as running:
-        yield running
+__all__ = ["service", "vendor"]
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +23,6 @@ def called(service: WithingsService, tmp_path_factory: pytest.TempPathFactory) -
     )
     with RunningHub(env={"PREDMP_WEBHOOKS": str(file)}) as running:
         yield running
-
-
-@pytest.fixture
-def vendor(called: RunningHub, service: WithingsService) -> Vendor:
-    return Vendor(called, service)
 
 
 def outcomes(vendor: Vendor, outcome: str) -> float:
