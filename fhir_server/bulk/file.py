@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from fhir_server.bulk.import_ import make_pool
-from fhir_server.bulk.lines import read_blocks
+from fhir_server.bulk.lines import Block, read_blocks
 from fhir_server.bulk.pool import Pool
 from fhir_server.bulk.prepare import Prepared, refused
 from fhir_server.bulk.turns import Turns
@@ -57,23 +58,28 @@ class Loading(Protocol):
 
 async def load_lines(hub: Hub, settings: Settings, files: Sequence[Path], loading: Loading) -> None:
     """Load NDJSON files one after the other, prepared in worker processes, and show how far it is."""
+    if not files:
+        return
     pool = make_pool(hub, settings)
     importing = FileImport(hub, settings.tenant, pool, loading.upsert(), loading.bundle)
     columns = (TextColumn("{task.description}"), BarColumn(), TransferSpeedColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            for path in files:
-                bar = progress.add_task(path.name, total=None if path.suffix in _OPENERS else path.stat().st_size)
-                try:
-                    loading.note(path.name, await importing.load(path, partial(_moved, progress, bar)))
-                except (OSError, EOFError) as error:
-                    loading.fail(path.name, error)
+            bars: dict[Path, TaskID] = {}
+            tallies, unread = await importing.load(files, partial(_moved, progress, bars))
     finally:
         await pool.stop()
+    for path in files:
+        loading.note(path.name, tallies[path])
+        if path in unread:
+            loading.fail(path.name, unread[path])
 
 
-def _moved(progress: Progress, bar: TaskID, end: int) -> None:
-    progress.update(bar, completed=end)
+def _moved(progress: Progress, bars: dict[Path, TaskID], path: Path, end: int) -> None:
+    if path not in bars:
+        size = None if path.suffix in _OPENERS else path.stat().st_size
+        bars[path] = progress.add_task(path.name, total=size)
+    progress.update(bars[path], completed=end)
 
 
 class FileImport:
@@ -92,20 +98,39 @@ class FileImport:
     ) -> None:
         self._hub, self._tenant, self._pool, self._upsert, self._bundle = hub, tenant, pool, upsert, bundle
 
-    async def load(self, path: Path, moved: Callable[[int], None]) -> Tally:
-        """Store the lines of a file.
+    async def load(
+        self, files: Sequence[Path], moved: Callable[[Path, int], None]
+    ) -> tuple[dict[Path, Tally], dict[Path, Exception]]:
+        """Store the lines of files; the next one is begun while the last lines of one are prepared.
 
         Args:
-            path: The file.
-            moved: Told after each block how many bytes of text are done.
+            files: Each once.
+            moved: Told how many bytes of a file's text are done: when it is begun, and after each block.
+
+        Returns:
+            What came of the lines of each file, and why some cannot be read to their end.
         """
-        tally = Tally()
+        tallies = {path: Tally() for path in files}
+        unread: dict[Path, Exception] = {}
+        under_way: deque[Path] = deque()  # the file of each block that is not done
+
+        async def blocks() -> AsyncIterator[Block]:
+            for path in tallies:
+                moved(path, 0)
+                try:
+                    async for block in read_blocks(_parts(path)):
+                        under_way.append(path)
+                        yield block
+                except (OSError, EOFError) as error:
+                    unread[path] = error
+
         async with Turns() as turns:
-            async for block, lines in self._pool.prepare(read_blocks(_parts(path))):
+            async for block, lines in self._pool.prepare(blocks()):
+                path = under_way.popleft()
                 ready = await self._upsert.unpack([line for line in lines if line.type != "Bundle"])
-                await turns.take(self._block(ready, [line for line in lines if line.type == "Bundle"], tally))
-                moved(block.end)
-        return tally
+                await turns.take(self._block(ready, [line for line in lines if line.type == "Bundle"], tallies[path]))
+                moved(path, block.end)
+        return tallies, unread
 
     async def _block(self, lines: Sequence[Ready], bundles: Sequence[Prepared], tally: Tally) -> None:
         tally.add(await self._write(lines))

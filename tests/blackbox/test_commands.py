@@ -44,6 +44,17 @@ def test_a_load_says_what_it_could_not_store(own_hub: RunningHub, tmp_path: Path
     assert own_hub.search("Patient?_summary=count")["total"] == 1
 
 
+def test_a_file_that_breaks_off_is_told_and_the_others_are_loaded(own_hub: RunningHub, tmp_path: Path) -> None:
+    for name in "ac":
+        (tmp_path / f"{name}.ndjson").write_text(LINES.replace('"a"', f'"{name}"').replace('"o"', f'"o{name}"'))
+    (tmp_path / "b.ndjson.gz").write_bytes(gzip.compress(LINES.encode())[:-12])
+    files = [str(file) for file in sorted(tmp_path.glob("?.ndjson*"))]
+    done = own_hub.run("load", "--store", own_hub.store, "--json", *files)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["stored"]) == (1, {"Observation": 2, "Patient": 2})
+    assert report["failed"] == ["b.ndjson.gz: cannot be read: EOFError"]
+
+
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
