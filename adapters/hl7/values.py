@@ -27,6 +27,13 @@ ABSENT_EXTENSION = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 ABSENT_BY_STATUS = {"N": "not-asked", "X": "not-performed", "I": "temp-unknown", "O": "temp-unknown"}
 """OBX-11 -> why there is no value. Ours; the guide gives not-asked for N."""
 
+NO_NUMBERS = {
+    "nan": "not-a-number",
+    **dict.fromkeys(("inf", "+inf", "infinity", "+infinity"), "positive-infinity"),
+    **dict.fromkeys(("-inf", "-infinity"), "negative-infinity"),
+}
+"""What a device writes in an NM where it has no number -> why there is none. Ours."""
+
 Converter: TypeAlias = Callable[[Context, Segment, Parts, Json], Json | None]
 GIGA_PER_LITRE: Final = "10*9/L"
 """What `G/L` is: G is giga in the SI (gram is g), and French laboratories count cells so. A sender that writes gram
@@ -76,6 +83,8 @@ def _number(context: Context, obx: Segment, parts: Parts, units: Json) -> Json |
     value = numbers.decimal(text)
     if value is not None:
         return {"valueQuantity": numbers.quantity(value, units)}
+    if reason := NO_NUMBERS.get(text.strip().lower()):
+        return {"dataAbsentReason": {"coding": [{"system": ABSENT, "code": reason}]}}
     found = numbers.numeric_text(text, units)
     context.note(obx, 5, "number-with-sign" if found else "number-malformed")
     return found

@@ -13,6 +13,7 @@ from fhir_server import gate
 from tests.hl7_messages import arrive, observations, obx, oru, rules
 
 UCUM = "http://unitsofmeasure.org"
+ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 
 
 def value(kind: str, text: str, unit: str = "") -> dict[str, Any]:
@@ -247,3 +248,55 @@ def test_an_array_is_sampled_data_without_a_period_that_nobody_said(
 
 def test_an_array_of_other_things_stays_a_text() -> None:
     assert value("NA", "1^x")["valueString"] == "1 x"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "unit", "printed", "own"),
+    [
+        pytest.param("8480-6", "17.06", "kPa", "128.0", "mm[Hg]", id="a pressure in kilopascal"),
+        pytest.param("8310-5", "98.6", "[degF]", "37.00", "Cel", id="a temperature in Fahrenheit"),
+        pytest.param("8332-9", "<310.15", "K", "37.00", "Cel", id="a comparator stays"),
+        pytest.param("29463-7", "154.3", "lb", "69.989", "kg", id="a weight in pounds"),
+        pytest.param("8302-2", "1.72", "m", "172.0", "cm", id="a height in metres"),
+    ],
+)
+def test_a_vital_sign_is_in_the_unit_that_rules_read_with_what_was_sent_beside(
+    code: str, text: str, unit: str, printed: str, own: str
+) -> None:
+    (made,) = observations(oru(obx(f"{code}^x^LN", text, unit)))
+    found = made["valueQuantity"]
+    sent = found["extension"][0]["valueQuantity"]
+    assert (gate.write(found["value"]).decode(), found["unit"], found["code"]) == (printed, own, own)
+    assert (gate.write(sent["value"]).decode(), sent["unit"]) == (text.lstrip("<"), unit)
+    assert found.get("comparator", "") == ("<" if text.startswith("<") else "")
+
+
+def test_both_pressures_of_a_cuff_in_kilopascal_are_one_measurement_in_millimetres() -> None:
+    (made,) = observations(oru(obx("8480-6^S^LN", "16.0", "kPa"), obx("8462-4^D^LN", "10.7", "kPa")))
+    values = [one["valueQuantity"] for one in made["component"]]
+    assert [(gate.write(one["value"]).decode(), one["code"]) for one in values] == [
+        ("120.0", "mm[Hg]"),
+        ("80.3", "mm[Hg]"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "unit"),
+    [
+        pytest.param("8310-5", "37.20", "°C", id="in its own unit it stays as written"),
+        pytest.param("8310-5", "37.20", "furlong", id="an unknown unit is not converted"),
+        pytest.param("718-7", "120", "g", id="what is no vital sign is left alone"),
+    ],
+)
+def test_nothing_else_is_converted(code: str, text: str, unit: str) -> None:
+    (made,) = observations(oru(obx(f"{code}^x^LN", text, unit)))
+    found = made["valueQuantity"]
+    assert (gate.write(found["value"]).decode(), found["unit"], "extension" in found) == (text, unit, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("NaN", "not-a-number"), ("+INF", "positive-infinity"), ("-inf", "negative-infinity")]
+)
+def test_what_a_device_writes_for_no_number_is_none(text: str, reason: str) -> None:
+    made = value("NM", text)
+    assert made == {"dataAbsentReason": {"coding": [{"system": ABSENT, "code": reason}]}}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from adapters.hl7 import numbers, values
+from adapters.hl7 import numbers, values, vitals
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, code_of, code_text, coded, entity, mapped, missing_code
 from adapters.hl7.demography import address, coded_organization, organization, person
@@ -167,6 +167,8 @@ def observation(context: Context, obx: Segment, notes: Sequence[Segment], observ
     made |= found
     if ranges := _reference_range(obx, found):
         made["referenceRange"] = ranges
+    if (own := vitals.in_own_unit(loinc(made["code"]), found)) is not found:
+        made |= own
     if notes and (found_notes := nte_map.comments(context, notes)):
         made["note"] = found_notes
     return made
