@@ -87,7 +87,7 @@ def _read(raw: Mapping[str, Any]) -> Reading:
     return Reading(
         system,
         raw["code"],
-        _parts(raw["components"]) if is_panel else _single(raw, kinds),
+        _parts(raw["components"], system) if is_panel else _single(raw, kinds),
         is_panel,
         raw.get("at", ""),
         raw.get("id", ""),
@@ -107,11 +107,15 @@ def _with_text(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**raw, "code": str(code)} if isinstance(code, int) and not isinstance(code, bool) else raw
 
 
-def _parts(items: Any) -> tuple[Sample, ...]:
+def _parts(items: Any, system: str) -> tuple[Sample, ...]:
+    """Read the components; one may repeat the code system of the reading, none has another."""
     _need(isinstance(items, list) and 1 <= len(items) <= MAX_COMPONENTS)
     items = [_with_text(item) if isinstance(item, dict) else item for item in items]
     for item in items:
-        _need(isinstance(item, dict) and not item.keys() - {"code", "unit", *_NUMBER} and is_text(item.get("code")))
+        known = {"system", "code", "unit", *_NUMBER}
+        _need(isinstance(item, dict) and not item.keys() - known and is_text(item.get("code")))
+        own = item.get("system", system)
+        _need(isinstance(own, str) and _OF_CODES.get(own) == system)
         _need(sum(key in item for key in _NUMBER) == 1)
     return tuple(_sample(item) for item in items)
 

@@ -36,7 +36,11 @@ READING: Final[dict[str, Any]] = {
             "description": "of a panel such as 85354-9, in place of value and unit",
             "type": "array",
             "maxItems": MAX_COMPONENTS,
-            "items": {"type": "object", "required": ["code"], "properties": {"code": _TEXT, **_VALUE}},
+            "items": {
+                "type": "object",
+                "required": ["code"],
+                "properties": {"system": {"description": "that of the reading"}, "code": _TEXT, **_VALUE},
+            },
         },
         "coded": {"description": "a value that is a code; system: mdc (the default), loinc, snomed or a uri", **_CODED},
         "samples": {

@@ -136,6 +136,16 @@ def test_a_reading_without_clock_needs_an_id() -> None:
     assert (made.at, made.instant) == ("", None)
 
 
+def test_a_component_may_say_the_code_system_of_its_reading_again() -> None:
+    parts = [{"system": "http://loinc.org", **one} for one in PRESSURE["components"]]
+    assert fit({**PRESSURE, "components": parts}) == fit(PRESSURE)
+
+
+def test_a_component_of_another_code_system_is_malformed() -> None:
+    parts = [{"system": "mdc", **one} for one in PRESSURE["components"]]
+    assert read_reading({**PRESSURE, "components": parts}) == reason.MALFORMED
+
+
 def test_a_pressure_has_its_components_in_order() -> None:
     made = fit({**PRESSURE, "components": [*PRESSURE["components"], *components(("8478-0", 93))]})
     assert [part.loinc[0] for part in made.parts] == ["8480-6", "8462-4", "8478-0"]
