@@ -64,6 +64,7 @@ class Protocol(HttpToolsProtocol):
     """HTTP/1.1 for one connection."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _in_head = False
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a head."""
@@ -80,12 +81,19 @@ class Protocol(HttpToolsProtocol):
         """Wait for the end of this head."""
         super().on_message_begin()
         self._wait_no_more()
-        self._wait()
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         """Wait no longer: the body has a deadline of its own."""
+        self._in_head = False
         self._wait_no_more()
         super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came; a head that is whole at once, as most are, needs no deadline."""
+        super().data_received(data)
+        if self._in_head and self._deadline is None and not self.transport.is_closing():
+            self._wait()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or a method that nobody knows."""

@@ -84,8 +84,10 @@ class SettledView:
         self.tenant, self.read = view.tenant, view.read
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the view itself has."""
-        return getattr(self._view, name)
+        """Return what the view itself has, and keep it: a write asks for the same some times."""
+        found = getattr(self._view, name)
+        setattr(self, name, found)
+        return found
 
     async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
         """Return a page of what matches and may be seen."""

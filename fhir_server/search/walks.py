@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Any, Final, TypeAlias
 
+from fhir_server import gate
 from fhir_server.search.values import Composite, Reference, Token, Value
 
 Reader: TypeAlias = Callable[[Any], tuple[Value, ...]]
@@ -23,6 +24,10 @@ Action: TypeAlias = Callable[[Any, Found, Local], None]
 
 UNREADABLE: Final = (AttributeError, TypeError, KeyError, ValueError, ArithmeticError, IndexError)
 """What a reader meets in JSON that is not what its type says; such a value gives no row."""
+
+
+_MOST_KEPT: Final = 4_096  # elements whose values are remembered, about 1 kB each
+_LONGEST_KEPT: Final = 600  # bytes of such an element; longer ones seldom come again
 
 
 def put(found: Found, code: str, values: tuple[Value, ...]) -> None:
@@ -121,7 +126,8 @@ class Branch:
         for mark, leaf in self.leaves.items():
             by_key.setdefault(mark[0], []).append(leaf.action(leaf.slot in kept))
         for (key, where), branch in self.branches.items():
-            by_key.setdefault(key, []).append(_descend(branch.compile(), where))
+            walk = branch.compile()
+            by_key.setdefault(key, []).append(_descend(_remembering(walk) if branch.composites else walk, where))
         return _walk({key: tuple(actions) for key, actions in by_key.items()}, _shared(self.composites))
 
 
@@ -139,6 +145,30 @@ def _descend(walk: Callable[[Any, Found], None], where: tuple[str, str] | None) 
                 walk(item, found)
 
     return descend
+
+
+def _remembering(walk: Callable[[Any, Found], None]) -> Callable[[Any, Found], None]:
+    """Remember what elements gave: a component has a code and a value, of which a vital sign takes some dozens."""
+    kept: dict[bytes, tuple[tuple[str, tuple[Value, ...]], ...]] = {}
+
+    def walk_once(element: Any, found: Found) -> None:
+        mark = gate.write(element)
+        made = kept.get(mark)
+        if made is None:
+            own: Found = {}
+            walk(element, own)
+            made = tuple([(code, tuple(dict.fromkeys(values))) for code, values in own.items()])
+            if len(kept) >= _MOST_KEPT:
+                kept.clear()
+            if len(mark) <= _LONGEST_KEPT:
+                kept[mark] = made
+        for code, values in made:
+            if code in found:
+                put(found, code, values)
+            else:
+                found[code] = values
+
+    return walk_once
 
 
 def _shared(

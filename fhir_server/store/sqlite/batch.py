@@ -61,7 +61,7 @@ class Batch:
 
     def begin_unit(self, clock: Callable[[], int]) -> int:
         """Start a unit of work; return its time, larger than any before."""
-        self._marks = {table: len(rows) for table, rows in self.lists.items()}
+        self._marks = dict(zip(self.lists, map(len, self.lists.values()), strict=True))
         self._journal.clear()
         self._new_terms.clear()
         self._saved, self._in_unit = False, True
