@@ -42,6 +42,8 @@ def make_router(core: Core, ways: Ways, *, max_message: int) -> APIRouter:
         actor = await core.authenticate(request.headers.get("authorization", ""))
         if not actor.may("c", "Observation"):
             raise Forbidden("The token's scopes do not allow creating an Observation.")
+        if actor.patient:  # a message changes the record of whomever it names, and may merge it with another one
+            raise Forbidden("A patient's own token sends no HL7 v2 messages.")
         charset = _charset(request)
         raw = await _body(request, max_message)
         address = request.client.host if request.client else ""

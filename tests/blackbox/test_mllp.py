@@ -181,6 +181,7 @@ def test_over_http_one_message_is_answered_with_its_acknowledgement(hub: Running
     [
         pytest.param(None, b"MSH", "application/hl7-v2", 401, id="no token"),
         pytest.param("small", b"MSH", "application/hl7-v2", 403, id="too small a scope"),
+        pytest.param("own", b"MSH", "application/hl7-v2", 403, id="a patient's own token"),
         pytest.param("", b"MSH", "application/json", 415, id="another type"),
         pytest.param("", b"MSH", "text/plain; charset=klingon", 415, id="an unknown charset"),
         pytest.param("", b"", "text/plain", 400, id="nothing"),
@@ -190,6 +191,7 @@ def test_over_http_what_is_refused_says_why(
     hub: RunningHub, token: str | None, content: bytes, kind: str, status: int
 ) -> None:
     given = hub.token("system/Patient.r") if token == "small" else token
+    given = hub.token("patient/*.cruds", patient="p1") if token == "own" else given
     answer = hub.request("POST", "/hl7v2", token=given, content=content, Content_Type=kind)
     assert answer.status_code == status
     assert answer.json()["resourceType"] == "OperationOutcome"

@@ -78,6 +78,11 @@ def console(hub: RunningHub) -> Iterator[Console]:
     made.http.close()
 
 
+@pytest.mark.parametrize("since", ["yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-13-01"])
+def test_a_time_that_is_none_is_told(console: Console, since: str) -> None:
+    assert console.http.get("/admin/messages", params={"since": since}).status_code == 400
+
+
 # --- who -----------------------------------------------------------------------------------------------------
 PATHS = ["/admin/messages", "/admin/messages/coverage", "/admin/messages/1", "/admin/messages/1/edit"]
 

@@ -63,6 +63,17 @@ class Store:
         self.act(work)
         return found
 
+    def audits(self, interaction: str) -> list[str]:
+        """Return the actions that the audit chain has of an interaction."""
+        found: list[str] = []
+
+        async def work(core: Core) -> None:
+            async with cast(Any, core).store.view("default") as view:
+                found.extend(row.action for _, row in await view.audits(limit=10_000) if row.interaction == interaction)
+
+        self.act(work)
+        return found
+
     def act(self, work: Callable[[Core], Any]) -> None:
         """Open the store and do something with its core."""
 
@@ -181,6 +192,7 @@ def test_all_messages_of_a_fault_are_replayed_with_a_report(store: Store) -> Non
     found = [json.loads(row) for row in store.run("replay", "--all", "--fault", "101", "--json", code=1).splitlines()]
     assert (len(found), found[-1]["messages"]) == (4, 3), "one line a message, then the summary"
     assert "0 messages" in store.run("replay", "--all", "--fault", "999")
+    assert store.audits("hl7-message-replay") == ["R", "U", "U"], "each look, and each replay, is in the audit chain"
 
 
 def test_all_messages_with_a_code_are_replayed_once_it_is_mapped(store: Store) -> None:
@@ -198,9 +210,11 @@ def test_all_messages_with_a_code_are_replayed_once_it_is_mapped(store: Store) -
         pytest.param(("C1", "--all"), id="both"),
         pytest.param(("--fault", "101"), id="what selects without --all"),
         pytest.param(("--all", "--edited", "x"), id="one copy for all"),
+        pytest.param(("C1", "--edited", "nowhere.hl7"), id="a copy that is not there"),
     ],
 )
 def test_replay_without_saying_what_is_refused(store: Store, argv: tuple[str, ...]) -> None:
+    store.send(adt(control="C1"))
     with pytest.raises(BadRequest):
         store.run("replay", *argv)
 

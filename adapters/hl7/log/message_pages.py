@@ -16,6 +16,7 @@ from adapters.hl7.log.entry import Entry
 from adapters.hl7.log.pages import Pages
 from adapters.hl7.log.replaying import RUNNING, Runs
 from adapters.hl7.log.search import Wanted
+from adapters.hl7.log.session import AUDIT_MANY
 from adapters.hl7.record import QUARANTINED
 from adapters.hl7.replay import Mode, Report, Selection
 from fhir_server import gate
@@ -183,7 +184,7 @@ class MessagePages:
             raise BadRequest("Say of which fault, of which problem or with which code the messages are replayed.")
         state = QUARANTINED if given["fault"] else ""
         mode = _mode(form.get("mode", ""))
-        self._core.audit(actor, "R" if mode is Mode.DRY_RUN else "U", "hl7-message-replay", "", (), 0, "", "many")
+        self._core.audit(actor, "R" if mode is Mode.DRY_RUN else "U", AUDIT_MANY, "", (), 0, "", "many")
         id = await self._runs.start(actor.tenant, Selection(state=state, **given), mode, by=actor.subject)
         return RedirectResponse(f"/admin/messages/replays/{id}", 303)
 

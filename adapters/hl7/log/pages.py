@@ -214,7 +214,7 @@ def _utc(text: str, zone: ZoneInfo) -> str:
         return ""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        at = (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise BadParameter("A time is written as 2026-11-20 or 2026-11-20T08:30.") from None
-    at = found if found.tzinfo else found.replace(tzinfo=zone)
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")
+    return at.isoformat(timespec="milliseconds")

@@ -58,6 +58,7 @@ async def run_replay(session: Session, args: argparse.Namespace) -> int:
         return await _replay_one(session, args, mode, known)
     if not args.all:
         raise BadRequest("Say --all to replay every message that fits.")
+    session.began_many(is_dry=mode is Mode.DRY_RUN)
     state = args.state or (QUARANTINED if args.fault or args.path else "")
     selection = Selection(
         state=state,
@@ -83,7 +84,7 @@ async def _replay_one(session: Session, args: argparse.Namespace, mode: Mode, kn
     core, tenant = session.core, session.tenant
     session.saw(entry, "R" if mode is Mode.DRY_RUN else "U")
     if args.edited:
-        raw = args.edited.read_bytes()
+        raw = _content(args.edited)
         by = "predmp hl7 replay"
         report = await replay.edited(core, entry.key, raw, channels=known, tenant=tenant, mode=mode, by=by)
     elif mode is Mode.DRY_RUN:
@@ -97,6 +98,13 @@ async def _replay_one(session: Session, args: argparse.Namespace, mode: Mode, kn
         print(f"{args.id}  {answer}  {report.state}{'  (dry run)' if mode is Mode.DRY_RUN else ''}")
         print("\n".join(report_lines(report)))
     return 1 if report.state == QUARANTINED else 0
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"{file}: {error.strerror}") from None
 
 
 async def _count(session: Session, selection: Selection) -> int:

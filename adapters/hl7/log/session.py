@@ -17,6 +17,9 @@ from fhir_server.interface import Core
 AUDIT: Final = "hl7-message"
 """The interaction that audit shows for a look at a message, or a replay of it."""
 
+AUDIT_MANY: Final = "hl7-message-replay"
+"""The one that it shows for a replay of many."""
+
 
 class Session:
     """One command on an open store."""
@@ -43,8 +46,15 @@ class Session:
 
     def saw(self, entry: Entry, action: str = "R") -> None:
         """Keep in the audit chain that a message's content was looked at, or that it was applied again."""
+        self._audit(action, AUDIT, entry.patients, f"message={entry.seq}")
+
+    def began_many(self, *, is_dry: bool) -> None:
+        """Keep in the audit chain that many messages are applied again, or that it is looked at what that would do."""
+        self._audit("R" if is_dry else "U", AUDIT_MANY, (), "many")
+
+    def _audit(self, action: str, interaction: str, patients: tuple[str, ...], query: str) -> None:
         actor = self.core.internal(self.tenant, "predmp hl7")
-        self.core.audit(actor, action, AUDIT, "", entry.patients, 0, "", f"message={entry.seq}")
+        self.core.audit(actor, action, interaction, "", patients, 0, "", query)
 
 
 def add_action(actions: Any, name: str, help: str, run: Callable[[Session, Any], Coroutine[Any, Any, int]]) -> Any:
