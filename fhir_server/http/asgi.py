@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from fhir_server import gate, xmlformat
 from fhir_server.errors import BadRequest, FhirError, MethodNotAllowed, TooLarge, Unauthorized, Unavailable
-from fhir_server.http import compression, jobs
+from fhir_server.http import binary, compression, jobs
 from fhir_server.http.asynchronous import kick_off
 from fhir_server.http.begun import begin
 from fhir_server.http.formats import in_json, in_xml, wants_xml
@@ -103,7 +103,8 @@ class FhirApp:
         request.signed_in = self._actor(headers)
         if segments[:1] == (jobs.PATH,):
             return await jobs.serve_job(self._hub, request)
-        if wanted_format(query, headers) == XML:
+        as_it_is = binary.wants_content(request)
+        if not as_it_is and wanted_format(query, headers) == XML:
             request.headers = {**headers, "accept": JSON}  # inside there is JSON only
         if is_streamed(self._hub, request):
             request.parts = read_parts(request, receive, self._max_import)
@@ -111,12 +112,15 @@ class FhirApp:
             request.body = await read_body(headers, receive, self._max_body)
             if "content-encoding" in headers:
                 request.body = await compression.decode(request.body, headers["content-encoding"], self._max_body)
-            if is_xml(headers.get("content-type", "")):
+            if segments[:1] == ("Binary",) and binary.is_content(request):
+                request = await binary.wrapped(request)
+            elif is_xml(headers.get("content-type", "")):
                 request.body = await in_json(request.body) if request.body else b""
                 request.headers = {**request.headers, "content-type": JSON}
         if "respond-async" in request.preferences and (made := await kick_off(self._hub, request)) is not None:
             return made
-        return await serve(self._hub, request)
+        response = await serve(self._hub, request)
+        return await binary.unwrapped(response) if as_it_is else response
 
     def _open(self, request: Request) -> Response | None:
         """Answer what needs no token."""
@@ -246,6 +250,8 @@ def pretty(response: Response, query: bytes) -> Response:
     """Return a response laid out for people where `_pretty=true` asks for it (https://hl7.org/fhir/R4/http.html)."""
     asked = [value for name, value in read_pairs(query.decode("latin-1")) if name == "_pretty"]
     if asked[-1:] != ["true"] or not response.body or response.chunks is not None:
+        return response
+    if binary.is_file(response):
         return response
     if "json" in response.media_type:
         return replace(response, body=gate.laid_out(response.body))

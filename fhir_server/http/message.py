@@ -99,20 +99,21 @@ def read_pairs(query: str) -> list[tuple[str, str]]:
 
 def check_content_type(text: str) -> None:
     """Raise UnsupportedMediaType unless a body of that type is FHIR JSON in UTF-8."""
-    if _kind(text) not in JSON_TYPES:
+    if media_kind(text) not in JSON_TYPES:
         raise UnsupportedMediaType("The body's type is not known here; send application/fhir+json or fhir+xml.")
     _check_charset(text)
 
 
 def is_xml(content_type: str) -> bool:
     """Whether a body of that type is FHIR XML; raise UnsupportedMediaType where it is not in UTF-8."""
-    if _kind(content_type) not in XML_TYPES:
+    if media_kind(content_type) not in XML_TYPES:
         return False
     _check_charset(content_type)
     return True
 
 
-def _kind(text: str) -> str:
+def media_kind(text: str) -> str:
+    """Return a media type without its parameters, in lower case."""
     return text.partition(";")[0].strip().lower()
 
 
@@ -141,11 +142,11 @@ def wanted_format(query: str, headers: Mapping[str, str]) -> str:
     """
     if "_format=" in query:
         asked = next((value for name, value in read_pairs(query) if name == "_format"), "json")
-        found = _format(_kind(asked).replace(" ", "+")) if _is_version(asked) else ""
+        found = _format(media_kind(asked).replace(" ", "+")) if _is_version(asked) else ""
     elif accept := headers.get("accept", ""):
         found = JSON if accept in (JSON, "*/*") else _best(accept)
     else:
-        found = XML if _kind(headers.get("content-type", "")) in XML_TYPES else JSON
+        found = XML if media_kind(headers.get("content-type", "")) in XML_TYPES else JSON
     if not found:
         raise NotAcceptable(f"The format asked for is not known here; {JSON} and {XML} are.")
     return found
@@ -161,7 +162,7 @@ def _best(accept: str) -> str:
     """Return the format of the best quality; among equals one that is named, and of those the first."""
     best, found = (0.0, False), ""
     for part in accept.split(","):
-        kind = _kind(part)
+        kind = media_kind(part)
         rank = (_quality(part), "*" not in kind)
         if rank[0] > 0 and rank > best and _format(kind) and _is_version(part):
             best, found = rank, _format(kind)
