@@ -60,6 +60,10 @@ class Writing(Asking, Protocol):
         """Remove a durable row, if it is there."""
         ...
 
+    async def look_up(self, references: Sequence[str]) -> None:
+        """Take in that these `Type/id` are read or written soon: many are found in one go faster than one by one."""
+        ...
+
     async def submit(
         self, entries: Sequence[Entry], *, actor: Actor, interaction: str = "transaction", enrich: bool = True
     ) -> list[Outcome]:

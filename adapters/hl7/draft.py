@@ -93,3 +93,15 @@ class Draft:
     at: datetime | None  # when the event was recorded: EVN-2, else MSH-7
     context: Context = field(repr=False)
     doubt: int = 0  # microseconds by which it may be later, see `event`
+
+    @property
+    def references(self) -> list[str]:
+        """`Type/id` of what is stored under an id made from the message."""
+        made = []
+        for person in self.people:
+            for report in person.reports:
+                made += [f"Observation/{one['id']}" for one in report.observations]
+                if report.report is not None:
+                    made.append(f"DiagnosticReport/{report.report['id']}")
+            made += [f"{one.resource['resourceType']}/{one.resource['id']}" for one in person.wanted]
+        return made

@@ -57,7 +57,7 @@ def complete(current: Resource, stated: Sequence[Stated]) -> tuple[Resource, lis
 def _says(holder: Resource, name: str, one: Stated) -> bool:
     """Whether what is stored is plainly what is stated; where it is not so plain, `replace` tells."""
     if name.endswith("[x]"):
-        return {key: value for key, value in holder.items() if key.lstrip("_").startswith(name[:-3])} == one.value
+        return bool({k: v for k, v in holder.items() if k.lstrip("_").startswith(name[:-3])} == one.value)
     stored, owns = holder[name], one.row.owns
     return bool(stored == (one.value if owns is None else _relisted(stored, one.value, owns)))
 

@@ -33,9 +33,9 @@ from fhir_server.errors import FhirError, Unavailable
 from fhir_server.interface import Asking, Core, Writing
 from fhir_server.model import Record
 
-MOST: Final = 32  # messages of one transaction
+MOST: Final = 64  # messages of one transaction
 SLICE_S: Final = 0.004  # what one transaction may take while messages stream in
-LONG_SLICE_S: Final = 0.05  # and while none do
+LONG_SLICE_S: Final = 0.08  # and while none do
 FIRST_RETRY_S, LAST_RETRY_S, JITTER = 1.0, 300.0, 0.25
 
 log = logging.getLogger("predmp.hl7")
@@ -215,6 +215,8 @@ class Worker:
             made, started = [], time.perf_counter()
             if self._known is not None:
                 writing = cast(Writing, Acquainted(writing, self._known))
+            drafts = [one.arrival.draft for one in batch if one.arrival is not None and one.arrival.draft is not None]
+            await writing.look_up([reference for draft in drafts for reference in draft.references])
             for number, one in enumerate(batch):
                 reached = number
                 made.append(await self._settle(writing, one))

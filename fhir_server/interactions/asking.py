@@ -113,6 +113,11 @@ class RoomTransaction(RoomView):
         """Remove a durable row, if it is there."""
         await self._tx.drop_record(kind, key)
 
+    async def look_up(self, references: Sequence[str]) -> None:
+        """Take in that these `Type/id` are read or written soon."""
+        parts = (reference.partition("/") for reference in references)
+        await self._tx.look_up([(type, id) for type, _, id in parts])
+
     async def submit(
         self, entries: Sequence[Entry], *, actor: Actor, interaction: str = "transaction", enrich: bool = True
     ) -> list[Outcome]:

@@ -145,3 +145,50 @@ async def test_what_is_acknowledged_is_in_every_view_opened_after(store: Store, 
     for n in range(20):
         await put(store, maker.write(f"Patient/{n}"))
         assert (await found(store, asked("Patient"))).total == n + 1
+
+
+async def test_what_is_looked_up_in_one_go_is_what_is_read_one_by_one(store: Store, maker: Maker) -> None:
+    await put(store, maker.write("Patient/1", mark="first"), maker.write("Patient/2"), maker.write("Observation/1"))
+    await put(store, maker.write("Patient/1", 2, mark="second"), maker.deletion("Patient/2", 2))
+    keys = [("Patient", "1"), ("Observation", "1"), ("Patient", "2"), ("Patient", "3"), ("Flag", "1")]
+
+    async def alone(tx: Transaction) -> list[object]:
+        return [await tx.read(*key) for key in keys]
+
+    async def together(tx: Transaction) -> list[object]:
+        await tx.look_up(keys)
+        return await alone(tx)
+
+    one_by_one = await store.transact(TENANT, alone)
+    await store.transact("other", together)
+    assert await store.transact(TENANT, together) == one_by_one
+    assert [one is None for one in one_by_one] == [False, False, False, True, True]
+
+
+async def test_what_a_transaction_wrote_is_not_hidden_by_looking_it_up(store: Store, maker: Maker) -> None:
+    await put(store, maker.write("Patient/1", mark="before"))
+
+    async def work(tx: Transaction) -> None:
+        made = [await tx.put(maker.write("Patient/1", 2, mark="own")), await tx.put(maker.write("Patient/2"))]
+        keys = [("Patient", "1"), ("Patient", "2"), ("Patient", "3")]
+        await tx.look_up(keys)
+        assert [await tx.read(*key) for key in keys] == [*made, None]
+        made.append(await tx.put(maker.write("Patient/3")))
+        assert await tx.read("Patient", "3") == made[2]
+
+    await store.transact(TENANT, work)
+    assert sorted(await ids(store, asked("Patient"))) == ["1", "2", "3"]
+
+
+async def test_what_was_looked_up_as_absent_can_be_written_after_a_rollback(store: Store, maker: Maker) -> None:
+    async def fail(tx: Transaction) -> None:
+        await tx.look_up([("Patient", "1")])
+        await tx.put(maker.write("Patient/1"))
+        raise Sentinel("x")
+
+    with pytest.raises(Sentinel):
+        await store.transact(TENANT, fail)
+    (made,) = await put(store, maker.write("Patient/1"))
+    assert made.version == 1
+    with pytest.raises(VersionConflict):
+        await put(store, maker.write("Patient/1"))
