@@ -1,0 +1,98 @@
+"""Urgent messages go ahead of a long backlog, over real sockets; the order of each patient is kept, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from typing import Any
+
+from tests.blackbox.test_mllp import END, VT, Line, admission, code, person, resources
+from tests.hl7_messages import obx, oru
+from tests.running import RunningHub
+
+CALM = 400
+WAITING = re.compile(r"^predmp_hl7_waiting (\S+)$", re.M)
+VITALS = "Task?code=urn:predmp:triage:family|vitals"
+
+
+def calm(number: int) -> str:
+    """Return a pulse nobody waits for, of one of forty patients."""
+    control = f"calm-{number}"
+    return oru(
+        obx(value=str(66 + number % 9)),
+        control=control,
+        person=person(f"Q{number % 40}"),
+        order=f"OBR|1||{control}|X^Y^L",
+    )
+
+
+def critical(control: str, number: str) -> str:
+    """Return vital signs that open an alert at once."""
+    results = obx("59408-5^SpO2^LN", "84", "%"), obx("9279-1^FR^LN", "30"), obx(value="135")
+    return oru(*results, control=control, person=person(number), order=f"OBR|1||{control}|X^Y^L")
+
+
+def flood(hub: RunningHub, count: int = CALM) -> None:
+    """Send calm messages, and read their answers once all are sent."""
+    with Line(hub) as line:
+        for first in range(0, count, 100):
+            texts = [calm(number) for number in range(first, min(first + 100, count))]
+            line.sock.sendall(b"".join(VT + text.encode() + END for text in texts))
+            assert {code(line.receive()) for _ in texts} == {"AA"}
+
+
+def waiting(hub: RunningHub) -> int:
+    """Return how many messages were not applied yet."""
+    found = WAITING.search(hub.request("GET", "/metrics", token=None).text)
+    assert found is not None
+    return int(float(found.group(1)))
+
+
+def log_of(hub: RunningHub) -> dict[str, dict[str, Any]]:
+    """Return the message log by control id, once all is applied."""
+    end = time.monotonic() + 90
+    while waiting(hub) and time.monotonic() < end:
+        time.sleep(0.1)
+    done = hub.run("hl7", "log", "--store", hub.store, "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["state"] for row in rows} == {"applied"}
+    assert len({row["control_id"] for row in rows}) == len(rows)
+    return {row["control_id"]: row for row in rows}
+
+
+def later(log: dict[str, dict[str, Any]], when: str) -> int:
+    """Return how many calm messages had their effect after a moment."""
+    return sum(row["settled"] > when for control, row in log.items() if control.startswith("calm-"))
+
+
+def test_an_alert_does_not_wait_for_a_backlog_of_calm_messages(own_hub: RunningHub) -> None:
+    flood(own_hub, CALM // 2)
+    with Line(own_hub) as line:
+        assert line.send(admission("U1", "before")) == "AA"
+        flood(own_hub, CALM)  # its first half is known already
+        ahead = waiting(own_hub)
+        assert line.send(critical("urgent", "U1")) == "AA"
+        assert line.send(admission("U1", "after")) == "AA"
+    log = log_of(own_hub)
+    assert ahead > CALM // 4, "there was a backlog"
+    assert later(log, log["urgent"]["settled"]) > ahead // 2
+    assert log["before"]["settled"] <= log["urgent"]["settled"] <= log["after"]["settled"]
+    assert (log["urgent"]["urgent"], "urgent" in log["calm-1"]) == ("OBX-5", False)
+    (task,) = resources(own_hub.search(VITALS))
+    assert later(log, task["meta"]["lastUpdated"].replace("Z", "+00:00")) > ahead // 2
+
+
+def test_after_kill_9_the_urgent_message_still_goes_ahead_and_nothing_is_lost(own_hub: RunningHub) -> None:
+    flood(own_hub)
+    with Line(own_hub) as line:
+        assert line.send(admission("U2", "before")) == "AA"
+        assert line.send(critical("urgent", "U2")) == "AA"
+    own_hub.stop(signal.SIGKILL)
+    own_hub.start()
+    log = log_of(own_hub)
+    assert log.keys() == {*(f"calm-{number}" for number in range(CALM)), "before", "urgent"}
+    assert later(log, log["urgent"]["settled"]) > CALM // 4
+    assert log["before"]["settled"] <= log["urgent"]["settled"]
+    assert len(resources(own_hub.search(VITALS))) == 1
