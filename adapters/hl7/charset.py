@@ -1,7 +1,9 @@
 """Bytes to text, by MSH-18; never with replacement characters.
 
 Source: HL7 table 0211 (alternate character sets). An empty MSH-18 means ASCII; what is not ASCII then
-is read as strict UTF-8, else in the channel's default.
+is read as strict UTF-8, else in the channel's default. Western sets of ISO 8859 have controls, which no text
+holds, where Windows has quotes, dashes and OE: senders name the one and write the other, so these are read as Windows
+means them, and that is told.
 """
 
 from __future__ import annotations
@@ -43,6 +45,13 @@ _HEADER_END = re.compile(rb"[\r\n]")
 _NOT_ASCII = re.compile(rb"[^\x20-\x7e]")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 PLACE = Place("MSH", 1, 18)
+
+WESTERN = frozenset({"iso8859-1", "iso8859-15"})
+"""Codecs under whose name senders write cp1252."""
+_WINDOWS = {
+    byte: text for byte in range(0x80, 0xA0) if (text := bytes([byte]).decode("cp1252", "ignore"))
+}  # five have no character there
+_C1 = re.compile("[\x80-\x9f]")
 
 
 class Decoded(NamedTuple):
@@ -117,25 +126,28 @@ def _wide(raw: bytes) -> str:
     return "utf-16-be" if raw.startswith((b"\x00M\x00S\x00H", b"\x00B\x00H\x00S", b"\x00F\x00H\x00S")) else ""
 
 
-def _read(raw: bytes, default: str) -> tuple[str, str, bool]:
-    """Return (text, codec, whether the codec was a guess)."""
+def _read(raw: bytes, default: str) -> tuple[str, str, str]:
+    """Return (text, codec of the answer, which codec was guessed: "" for none)."""
     for mark, codec in _MARKS:
         if raw.startswith(mark):
-            return _strictly(raw, codec).removeprefix("\ufeff"), codec, False
+            return _strictly(raw, codec).removeprefix("\ufeff"), codec, ""
     if codec := _wide(raw):
-        return _strictly(raw, codec), codec, False
+        return _strictly(raw, codec), codec, ""
     label = declared(raw)
     codec = codec_of(label) if label else "ascii"
     if not codec:
         raise Refused(Fault("103", PLACE, "The character set is not known here."))
+    if codec in WESTERN:
+        text = _strictly(raw, codec)
+        return (text.translate(_WINDOWS), codec, "cp1252") if _C1.search(text) else (text, codec, "")
     if codec != "ascii":
-        return _strictly(raw, codec), codec, False
+        return _strictly(raw, codec), codec, ""
     if raw.isascii():
-        return raw.decode("ascii"), "ascii", False
+        return raw.decode("ascii"), "ascii", ""
     try:
-        return raw.decode("utf-8"), "utf-8", True
+        return raw.decode("utf-8"), "utf-8", "utf-8"
     except UnicodeDecodeError:
-        return _strictly(raw, default), default, True
+        return _strictly(raw, default), default, default
 
 
 def decode(raw: bytes, *, default: str = "cp1252") -> Decoded:
@@ -149,7 +161,7 @@ def decode(raw: bytes, *, default: str = "cp1252") -> Decoded:
         Refused: 102 where the bytes contradict MSH-18, 103 where it names an unknown set.
     """
     text, codec, guessed = _read(raw, default)
-    problems = [Problem(PLACE.path, "charset-guessed", codec)] if guessed else []
+    problems = [Problem(PLACE.path, "charset-guessed", guessed)] if guessed else []
     if _CONTROLS.search(text):
         text = _CONTROLS.sub("", text)
         problems.append(Problem("MSH[1]", "control-characters-left-out"))

@@ -110,7 +110,8 @@ def write(lines: tuple[str, ...], *known: str) -> bytes:
     text = "\r".join(lines) + "\r"
     separator = text[3]
     declared = [*text.partition("\r")[0].split(separator), *[""] * 18][17].split(text[5])[0].strip()
-    for codec in filter(None, (charset.codec_of(declared), *known)):
+    own = charset.codec_of(declared)
+    for codec in filter(None, (own, "cp1252" if own in charset.WESTERN else "", *known)):
         try:
             return text.encode(codec)
         except UnicodeEncodeError:

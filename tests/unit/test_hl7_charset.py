@@ -45,6 +45,16 @@ def test_text_that_is_not_ascii_is_read_and_the_guess_is_told(charset: str, code
     assert [(p.rule, p.code) for p in found.problems] == [("charset-guessed", codec)]
 
 
+@pytest.mark.parametrize("charset", ["8859/1", "8859/15"])
+def test_windows_text_under_the_name_of_a_western_set_is_read_as_it_was_meant(charset: str) -> None:
+    found = decode(raw(charset, "cp1252", "L’ŒUVRE"))
+    assert "L’ŒUVRE" in found.text
+    assert (found.codec, [(p.rule, p.code) for p in found.problems]) == (
+        f"iso{charset.replace('/', '-')}",
+        [("charset-guessed", "cp1252")],
+    )
+
+
 @pytest.mark.parametrize("part", [n for n in range(1, 17) if n != 12])
 def test_every_part_of_8859_is_known(part: int) -> None:
     text = bytes(range(0xA1, 0x100)).decode(f"iso8859-{part}", "ignore")
