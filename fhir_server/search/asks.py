@@ -14,6 +14,7 @@ from typing import Final
 from fhir_server.definitions import resource_types
 from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
 from fhir_server.search.escape import split, unescape
+from fhir_server.search.parameters import implied_codes
 from fhir_server.search.prefix import date_ask, number_ask, quantity_ask
 from fhir_server.search.query import Ask, Match, Parameter
 from fhir_server.search.values import Composite, Position, Quantity, Reference, Text, Token, Uri
@@ -111,7 +112,7 @@ class Reader:
             case "uri":
                 return uri_ask(name, modifier, unescape(text))
             case "token":
-                return token_ask(name, modifier, text)
+                return _implied(parameter, modifier, token_ask(name, modifier, text))
             case "reference":
                 return (
                     token_ask(name, "", text)
@@ -195,6 +196,15 @@ def token_ask(name: str, modifier: str, text: str) -> Ask:
     if not system and not code:
         raise BadParameter(f"The parameter '{name}' takes code, system|code, |code or system|.")
     return Ask(Token(system, code or None))
+
+
+def _implied(parameter: Parameter, modifier: str, ask: Ask) -> Ask:
+    """Take the system out of a question where the elements that it goes to hold codes alone, of just that system."""
+    token = ask.value
+    if modifier not in ("", "not") or not isinstance(token, Token) or not token.system or not token.code:
+        return ask
+    is_implied = (token.system, token.code) in implied_codes(parameter)
+    return replace(ask, value=token._replace(system="")) if is_implied else ask
 
 
 def value_set(name: str, text: str) -> str:

@@ -11,7 +11,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from fhir_server.definitions import SearchParameter, resource_types, search_parameters, structure
+from fhir_server.definitions import Element, SearchParameter, codes, resource_types, search_parameters, structure
 from fhir_server.search.own import OWN
 from fhir_server.search.query import Parameter
 
@@ -84,18 +84,40 @@ def _targets(definition: SearchParameter, expression: str) -> tuple[str, ...]:
 
 def _element_targets(path: str) -> set[str]:
     """What the element at the end of a plain path may point to; nothing where the path is not that plain."""
+    element = _element(path)
+    return set(element.targets) if element else set()
+
+
+def _element(path: str) -> Element | None:
+    """The element at the end of a plain path."""
     first, *names = path.split(".")
     if first not in resource_types() or not all(name.isalnum() for name in names):
-        return set()
+        return None
     types: tuple[str, ...] = (first,)
     element = None
     for name in names:
         found = [structure(type).elements.get(name) for type in types]
         element = next((one for one in found if one is not None), None)
         if element is None:
-            return set()
+            return None
         types = element.types
-    return set(element.targets) if element else set()
+    return element
+
+
+@cache
+def implied_codes(parameter: Parameter) -> frozenset[tuple[str, str]]:
+    """Return the (system, code) pairs that a parameter over elements of type `code` can find; none for any other.
+
+    Such an element holds no system: its required value set says which one a code is of
+    (https://hl7.org/fhir/R4/search.html#token: for a code the system is implicit).
+    """
+    pairs: set[tuple[str, str]] = set()
+    for part in _alternatives(parameter.expression):
+        element = _element(part)
+        if element is None or element.types != ("code",) or element.strength != "required":
+            return frozenset()
+        pairs |= codes(element.binding) or frozenset()
+    return frozenset(pairs)
 
 
 @cache

@@ -105,3 +105,23 @@ def test_the_metadata_are_read_only(hub: RunningHub, method: str) -> None:
     answer = hub.request(method, "/fhir/metadata")
     told = (answer.status_code, answer.headers.get("allow"), answer.json()["resourceType"])
     assert told == (405, "GET", "OperationOutcome")
+
+
+@pytest.mark.parametrize(
+    ("query", "total"),
+    [
+        pytest.param(
+            "gender=http://hl7.org/fhir/administrative-gender|female", 1, id="a code with the system it is of"
+        ),
+        pytest.param("gender=http://hl7.org/fhir/administrative-gender|male", 0, id="another code of that system"),
+        pytest.param("gender=urn:other|female", 0, id="the code in another system"),
+        pytest.param("gender:not=http://hl7.org/fhir/administrative-gender|female", 0, id="not that code"),
+        pytest.param("gender=|female", 1, id="a code without a system, as it is stored"),
+        pytest.param("_has:Encounter:patient:status=http://hl7.org/fhir/encounter-status|planned", 1, id="in _has"),
+    ],
+)
+def test_the_system_of_a_code_is_implicit(hub: RunningHub, query: str, total: int) -> None:
+    id = hub.create(PATIENT)["id"]
+    visit = {"class": {"code": "AMB"}, "subject": {"reference": f"Patient/{id}"}}
+    hub.create({"resourceType": "Encounter", "status": "planned", **visit})
+    assert hub.search(f"Patient?_id={id}&{query}")["total"] == total
