@@ -1,7 +1,8 @@
 """`python -m bench.footprint [FOLDER]`: start to ready, memory of an idle hub, and with a folder import and disk.
 
-The import is `predmp load` of the folder into a new store, beside the skeleton's durable creates of one body in the
-same run (`python -m bench`); disk is what the store's files hold after it.
+The import is `predmp load` of the folder into a new store, then of what `predmp export` wrote of it (NDJSON) into
+another; disk is what the first store's files hold. The CPU that each took, of all its processes, is printed too: a
+machine in use changes it less than the rate.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -56,22 +58,37 @@ def main() -> None:
             process.terminate()
             process.wait(20)
         if args.folder is not None:
-            show_import(f"sqlite:///{folder}/import.db", folder, args.folder)
+            store = f"sqlite:///{folder}/import.db"
+            count = show_import("import", store, args.folder)
+            size = sum(os.path.getsize(file) for file in folder.glob("import.db*"))
+            print(f"disk: {size / count:.0f} bytes a resource")
+            lines = folder / "lines"
+            subprocess.run([HERE / "predmp", "export", "--store", store, lines], capture_output=True, check=True)
+            show_import("import of NDJSON", f"sqlite:///{folder}/lines.db", lines)
 
 
-def show_import(store: str, folder: Path, source: Path) -> None:
-    """Import a folder and print its speed and its size on disk."""
-    began = time.perf_counter()
+def cpu_s() -> float:
+    """Return the CPU seconds of all processes that this one waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def show_import(name: str, store: str, source: Path) -> int:
+    """Import a folder and print its speed; return how many resources it stored."""
+    began, used = time.perf_counter(), cpu_s()
     done = subprocess.run(
         [HERE / "predmp", "load", "--json", "--store", store, source], capture_output=True, text=True, check=False
     )
-    seconds = time.perf_counter() - began
+    seconds, used = time.perf_counter() - began, cpu_s() - used
     tally = json.loads(done.stdout)
-    count = sum(tally["stored"].values())
-    size = sum(os.path.getsize(file) for file in folder.glob("import.db*"))
+    count: int = sum(tally["stored"].values())
     failed = len(tally["failed"])
-    print(f"import: {count} resources in {seconds:.1f} s, {count / seconds:.0f}/s, {failed} not stored")
-    print(f"disk: {size / count:.0f} bytes a resource")
+    print(
+        f"{name}: {count} resources in {seconds:.1f} s, {count / seconds:.0f}/s, {failed} not stored;"
+        f" CPU {used / count * 1e6:.0f} us a resource",
+        flush=True,
+    )
+    return count
 
 
 if __name__ == "__main__":
