@@ -72,6 +72,7 @@ class Applied:
     actor: Actor
     see: Visibility  # judged before the transaction's own writes, which may be about just that
     named: Links = field(default_factory=Links)
+    met: dict[tuple[object, ...], str] = field(default_factory=dict)  # ids made for conditions that nothing met before
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
 
@@ -158,7 +159,7 @@ class Applier:
 
     async def _write(self, tx: Transaction, steps: Sequence[Step], done: Applied) -> None:
         for step in steps:
-            await self._identify(tx, step, done.see)
+            await self._identify(tx, step, done)
         if len(steps) > 1:
             check_overlap(steps)
         for step in steps:
@@ -174,16 +175,20 @@ class Applier:
                     error.issues = tuple(i._replace(expression=i.expression or step.place) for i in error.issues)
                 raise
 
-    async def _identify(self, tx: Transaction, step: Step, see: Visibility) -> None:
-        """Find the id that a step is about; conditions are judged in the state before the transaction."""
+    async def _identify(self, tx: Transaction, step: Step, done: Applied) -> None:
+        """Find the id that a step is about; conditions are judged in the state before the transaction.
+
+        What one create makes for a condition, another on the same condition finds: else both would make it.
+        """
         if step.condition is None:
             step.id = step.id or self._parts.new_id()
             return
         if step.method == "DELETE":
-            step.id, *others = await self._deletable(tx, step, see) or [""]
+            step.id, *others = await self._deletable(tx, step, done.see) or [""]
             step.others, step.absent = tuple(others), not step.id
             return
-        found = await self._matches(tx, step.type, step.condition, see)
+        condition = (step.type, *sorted(step.condition))
+        found = done.met.get(condition) or await self._matches(tx, step.type, step.condition, done.see)
         given = str((step.entry.resource or {}).get("id", ""))
         if found:
             step.id = found
@@ -193,7 +198,7 @@ class Applier:
         elif step.method == "PATCH":
             raise NotFound("There is no such resource.")
         else:
-            step.id = given if step.method == "PUT" and given else self._parts.new_id()
+            step.id = done.met[condition] = given if step.method == "PUT" and given else self._parts.new_id()
 
     async def _matches(self, tx: Transaction, type: str, pairs: list[tuple[str, str]], see: Visibility) -> str:
         """Return the id of the one match of a condition, "" for none; the actor must be able to see it."""

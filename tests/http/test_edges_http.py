@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -125,3 +126,38 @@ def test_the_system_of_a_code_is_implicit(hub: RunningHub, query: str, total: in
     visit = {"class": {"code": "AMB"}, "subject": {"reference": f"Patient/{id}"}}
     hub.create({"resourceType": "Encounter", "status": "planned", **visit})
     assert hub.search(f"Patient?_id={id}&{query}")["total"] == total
+
+
+@pytest.mark.parametrize(
+    ("methods", "statuses"),
+    [
+        pytest.param(("POST", "POST"), ["201", "200"], id="two creates: the second finds what the first made"),
+        pytest.param(("PUT", "PUT"), None, id="two updates write the same resource"),
+        pytest.param(("POST", "PUT"), None, id="so do a create and an update"),
+    ],
+)
+def test_two_entries_on_one_condition_make_one(
+    hub: RunningHub, methods: tuple[str, str], statuses: list[str] | None
+) -> None:
+    value = uuid.uuid4().hex
+    condition = f"identifier=urn:mark|{value}"
+    resource = {**PATIENT, "identifier": [{"system": "urn:mark", "value": value}]}
+    entries: list[dict[str, Any]] = []
+    for number, method in enumerate(methods):
+        request = {"method": method, "url": "Patient" if method == "POST" else f"Patient?{condition}"}
+        request |= {"ifNoneExist": condition} if method == "POST" else {}
+        link = {"fullUrl": f"urn:uuid:00000000-0000-4000-8000-00000000000{number}"}
+        entries.append({**link, "resource": resource, "request": request})
+    group = {"resourceType": "Group", "type": "person", "actual": True}
+    members = [{"entity": {"reference": entry["fullUrl"]}} for entry in entries]
+    entries.append({"resource": {**group, "member": members}, "request": {"method": "POST", "url": "Group"}})
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    answer = hub.request("POST", "/fhir", json=bundle, Prefer="return=representation")
+    found = hub.search(f"Patient?{condition}")
+    if statuses is None:
+        assert (answer.status_code, found["total"]) == (400, 0)
+        return
+    made = answer.json()["entry"]
+    assert ([entry["response"]["status"][:3] for entry in made[:2]], found["total"]) == (statuses, 1)
+    one = f"Patient/{found['entry'][0]['resource']['id']}"
+    assert [member["entity"]["reference"] for member in made[2]["resource"]["member"]] == [one, one]
