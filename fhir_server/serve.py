@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 
 from fhir_server.app import Composed, opened
-from fhir_server.collector import settle
+from fhir_server.collector import look_briefly, settle
 from fhir_server.http.asgi import where
 from fhir_server.http.protocol import Protocol
 from fhir_server.interface import Task
@@ -104,6 +104,7 @@ async def _run(
         ]
         serving = asyncio.create_task(server.serve(sockets=[sock]))
         settle()
+        tasks.append(asyncio.create_task(look_briefly(), name="collector"))
         await _announce(composed, server, serving)
         if ready is not None:
             leading = asyncio.create_task(ready(composed))
