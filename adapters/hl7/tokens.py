@@ -67,6 +67,8 @@ class Segment:
         return self._split(raw) if raw else []
 
     def _split(self, raw: str) -> list[Parts]:
+        if raw.isalnum():  # no delimiter is: the field is one leaf
+            return [[[raw]]]
         marks, codec = self.syntax
         sub, component = marks.subcomponent, marks.component
         pieces = raw.split(marks.repetition) if marks.repetition in raw else (raw,)
