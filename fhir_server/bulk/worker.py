@@ -83,6 +83,9 @@ def _write(sink: BinaryIO, answers: Queue[bytes | None]) -> None:
             sink.write(SIZE.pack(len(body)))
             sink.write(body)
             sink.flush()
+        return
+    while answers.get() is not None:
+        continue  # nobody reads them any more: the blocks will end too
 
 
 if __name__ == "__main__":

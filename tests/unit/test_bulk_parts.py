@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,6 +15,7 @@ from fhir_server.bulk import wire
 from fhir_server.bulk.lines import read_blocks
 from fhir_server.bulk.pool import Pool
 from fhir_server.bulk.prepare import complete, prepare
+from fhir_server.bulk.worker import HEAD
 from fhir_server.interactions.body import stamped
 from fhir_server.interactions.instant import write_instant
 from fhir_server.search.extract import Indexer
@@ -89,3 +92,19 @@ async def test_workers_give_what_this_process_gives_in_order() -> None:
         finally:
             await pool.stop()
     assert made[0] == made[2] and [line.id for line in made[0]] == [f"p{n}" for n in range(600)]
+
+
+def test_a_worker_ends_with_whoever_started_it() -> None:
+    """Nobody reads its answers, more than wait in it, and no more blocks come."""
+    command = [sys.executable, "-m", "fhir_server.bulk.worker", "Europe/Paris", "", ""]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdin.write(HEAD.pack(0, 0))
+        worker.stdin.flush()
+        assert worker.stdout.read(4) == bytes(4)  # it is ready
+        worker.stdout.close()
+        line = b'{"resourceType":"Patient"}\n'
+        for number in range(20):
+            worker.stdin.write(HEAD.pack(len(line), number) + line)
+        worker.stdin.close()
+        assert worker.wait(30) == 0
