@@ -1,8 +1,8 @@
 """The stream of messages that come in, and how the worker gives way to it.
 
 Where more comes in than can be applied, what comes waits anyway: then storing and answering go first, and the
-worker has a tenth of the time. Where it can keep up it works at once, so that a message has its effect soon; so it does
-where an urgent message waits.
+worker has a tenth of the time, or half of it while urgent messages wait. Where it can keep up it works at once, so that
+a message has its effect soon.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from adapters.hl7.backlog import Backlog
 
 SHARE: Final = 9  # times as long as it worked, the worker gives way
+URGENT_SHARE: Final = 1  # the same while an urgent message waits
 LEAST_S: Final = 0.005  # that it gives way, so that what comes can be counted
 QUIET_S: Final = 0.02  # since the last message came, or was answered: then none stream in
 STEP_S: Final = 0.002  # how often it looks whether somebody waits for it
@@ -69,7 +70,7 @@ class Stream:
 
         Args:
             spent: Seconds.
-            backlog: Somebody who waits for it ends the pause, or an urgent message.
+            backlog: Somebody who waits for it ends the pause; an urgent message makes it short.
             ends: So does the end of the hub.
         """
         loop, coming = asyncio.get_running_loop(), self._coming
@@ -77,9 +78,9 @@ class Stream:
         began, before = loop.time(), coming.came
         if began < self._free_until or not self.is_running():
             return
-        end = began + max(spent * SHARE, LEAST_S)
-        while not (backlog.has_readers or backlog.has_urgent or ends()) and self.is_running():
-            if (left := end - loop.time()) <= 0:
+        end, soon = began + max(spent * SHARE, LEAST_S), began + spent * URGENT_SHARE
+        while not (backlog.has_readers or ends()) and self.is_running():
+            if (left := (soon if backlog.has_urgent else end) - loop.time()) <= 0:
                 break
             await asyncio.sleep(min(left, STEP_S))
         rate = (coming.came - before) / max(loop.time() - began, STEP_S)

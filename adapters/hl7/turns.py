@@ -5,8 +5,8 @@ is always kept. What is the same patient is told by the numbers that messages sh
 way of a third message that names both: a merge that waits joins two patients' lanes until nothing waits in them.
 
 Bounded: after `MOST_IN_A_ROW` urgent turns comes the message that waits longest; and a sender has a credit of `CREDIT`
-urgent turns, of which one comes back with each `EACH` of the others. Without it its urgent messages
-wait as others do.
+turns of other senders, of which one comes back with each `EACH` turns that are not urgent. Without it only its own turns
+are left: those of its messages that wait longest.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Turns(Generic[T]):
 
     @property
     def has_urgent(self) -> bool:
-        """Whether an urgent message waits whose sender has credit."""
+        """Whether an urgent message waits that may go ahead."""
         return self._ahead() is not None
 
     @property
@@ -130,7 +130,8 @@ class Turns(Generic[T]):
         else:
             one = self._lane(ahead.whose).waiting[0]
             self._row += 1
-            self._credits[ahead.sender].left -= 1
+            if self._order[0].sender != ahead.sender:  # else the turn was its own
+                self._credits[ahead.sender].left -= 1
             if one is ahead:
                 self._urgent[ahead.sender] = self._urgent.pop(ahead.sender)
             if len(self._order) > 2 * self._count + SPARE:
@@ -151,11 +152,14 @@ class Turns(Generic[T]):
 
     def _ahead(self) -> T | None:
         """Return the urgent one whose lane may go ahead."""
+        if not self._urgent:
+            return None
+        self._clear(self._order)
         for sender, waiting in list(self._urgent.items()):
             self._clear(waiting)
             if not waiting:
                 del self._urgent[sender]
-            elif self._credits[sender].count(self._others) >= 1:
+            elif self._order[0].sender == sender or self._credits[sender].count(self._others) >= 1:
                 return waiting[0]
         return None
 
