@@ -274,3 +274,20 @@ def test_the_tables_of_this_room_and_of_the_device_feed_agree() -> None:
     for code, rows in mdc.MEASURES.items():
         assert {(row.unit, row.loinc) for row in rows} <= theirs[code], code
     assert dict(mdc.UNITS) == dict(MDC_UNITS)
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "unit", "expected"),
+    [
+        pytest.param("150364^TEMP^MDC", "104.0", "266560^^MDC", (Decimal("40.00"), "Cel"), id="Fahrenheit"),
+        pytest.param("150021^SYS^MDC", "17.06", "265987^^MDC", (Decimal("128.0"), "mm[Hg]"), id="kilopascal"),
+        pytest.param("188736^MASS^MDC", "154.3", "263904^^MDC", (Decimal("69.989"), "kg"), id="pounds"),
+        pytest.param("160184^GLU^MDC", "5.50", "266866^^MDC", (Decimal("5.50"), "mmol/L"), id="glucose has two units"),
+    ],
+)
+def test_what_a_device_measures_is_in_the_unit_that_rules_read(
+    code: str, value: str, unit: str, expected: tuple[Decimal, str]
+) -> None:
+    (one,) = observations(device(leaf("1.1.1.1", code, value, unit)))
+    found = one.get("valueQuantity") or one["component"][0]["valueQuantity"]
+    assert (found["value"], found["code"]) == expected

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+from adapters.hl7 import vitals
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, coded
 from adapters.hl7.group import Group
@@ -185,7 +186,7 @@ def _leaf(context: Context, told: Told, parts: Parts, observed: str) -> Leaf:
 
 
 def _lay_codes(made: Json, code: str) -> None:
-    """Put the LOINC codes before the device's own, and the category that goes with them."""
+    """Put the LOINC codes before the device's own, and the category and unit that go with them."""
     found = mdc.measure(code, made.get("valueQuantity", {}).get("code", ""))
     if found is None:
         return
@@ -195,6 +196,7 @@ def _lay_codes(made: Json, code: str) -> None:
         made["code"] = {**made["code"], "coding": [*loinc, *made["code"].get("coding", ())]}
     if found.category:
         made["category"] = [{"coding": [{"system": obx_map.CATEGORY, "code": found.category}]}]
+    made.update(vitals.in_own_unit(obx_map.loinc(made["code"]), made))
 
 
 def _lay_state(obx: Segment, made: Json) -> None:
