@@ -5,8 +5,8 @@ is always kept. What is the same patient is told by the numbers that messages sh
 way of a third message that names both: a merge that waits joins two patients' lanes until nothing waits in them.
 
 Bounded: after `MOST_IN_A_ROW` urgent turns comes the message that waits longest; and a sender has a credit of `CREDIT`
-turns of other senders, of which one comes back with each `EACH` turns that are not urgent. Without it only its own turns
-are left: those of its messages that wait longest.
+turns of other senders, of which one comes back with each `EACH` turns that are not urgent. Without it only its own
+turns are left: those of its messages that wait longest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 MOST_IN_A_ROW: Final = 16
 CREDIT: Final = 100
-EACH: Final = 4
+EACH: Final = 2
 MOST_SENDERS: Final = 1_000
 """Senders of which the credit is kept; more of them share one."""
 SPARE: Final = 1_000  # messages that were taken ahead and are not yet cleared away

@@ -85,15 +85,15 @@ def test_who_calls_everything_urgent_gains_no_more_than_its_credit() -> None:
 
 
 def test_who_used_up_its_credit_keeps_nobody_else_from_going_ahead() -> None:
-    several = [One(n, (str(n),), True, "loud") for n in range(10 * CREDIT)]
+    several = [One(n, (str(n),), n % 2 == 1, "loud" if n % 2 else "calm") for n in range(10 * CREDIT)]
     turns = waiting(several)
-    taken(turns, 3 * CREDIT)
+    taken(turns, 5 * CREDIT)
     turns.add(One(10 * CREDIT, ("p",), True, "other"))
     assert 10 * CREDIT in taken(turns, 2)
 
 
 def test_credit_comes_back_with_the_turns_of_others() -> None:
-    turns = waiting([One(n, (str(n),)) for n in range(1_000)])
+    turns = waiting([One(n, (str(n),), sender="calm") for n in range(1_000)])
     for number in range(CREDIT):
         turns.add(One(2_000 + number, (f"u{number}",), True))
     while turns.has_urgent:
@@ -101,6 +101,14 @@ def test_credit_comes_back_with_the_turns_of_others() -> None:
     turns.add(One(5_000, ("p",), True))
     turns.add(One(5_001, ("q",), True))
     assert 5_001 in taken(turns, 3 * EACH)
+
+
+def test_who_overtakes_only_its_own_messages_needs_no_credit() -> None:
+    turns = waiting([One(n, (str(n),)) for n in range(1_000)])
+    for number in range(1_000, 1_000 + 3 * CREDIT):
+        turns.add(One(number, (str(number),), True))
+    order = taken(turns, 3 * CREDIT)
+    assert sum(number >= 1_000 for number in order) == 3 * CREDIT - 3 * CREDIT // (MOST_IN_A_ROW + 1)
 
 
 def test_senders_take_turns() -> None:
