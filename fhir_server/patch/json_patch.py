@@ -61,7 +61,39 @@ def _operation(number: int, item: Any) -> Operation:
 
 
 def _apply(operations: list[Operation], resource: Resource) -> Resource:
-    return worked(resource, lambda target: _run(operations, target))
+    return worked(resource, lambda target: _without_emptied(operations, _run(operations, target)))
+
+
+def _without_emptied(operations: list[Operation], root: Any) -> Any:
+    """Leave out of a resource the lists and objects that a removal emptied, which FHIR has not (json.html#json).
+
+    A document that is no resource stays as RFC 6902 makes it.
+    """
+    if not isinstance(root, dict) or "resourceType" not in root:
+        return root
+    for asked in operations:
+        taken = asked.path if asked.op == "remove" else asked.source if asked.op == "move" else ()
+        for depth in range(len(taken) - 1, 0, -1):
+            if not _drop_empty(root, taken[:depth]):
+                break
+    return root
+
+
+def _drop_empty(root: Any, path: Pointer) -> bool:
+    """Remove what stands at a place where it is an empty list or object; return whether it was."""
+    for key in path[:-1]:
+        root = _at(root, key)
+    if _at(root, path[-1]) not in ([], {}):
+        return False
+    del root[int(path[-1]) if isinstance(root, list) else path[-1]]
+    return True
+
+
+def _at(value: Any, key: str) -> Any:
+    """Return what stands under a key or a number; None where nothing does any more."""
+    if isinstance(value, list):
+        return value[int(key)] if key.isdigit() and int(key) < len(value) else None
+    return value.get(key) if isinstance(value, dict) else None
 
 
 def _run(operations: list[Operation], root: Any) -> Any:

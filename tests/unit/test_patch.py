@@ -86,6 +86,28 @@ DOUBLING = [{"op": "add", "path": "/x", "value": []}, *[{"op": "copy", "from": "
 
 
 @pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        pytest.param(["/telecom/0", "/telecom/0"], {"contact": [{"name": {"text": "a"}}]}, id="the last of a list"),
+        pytest.param(["/contact/0/name/text"], {"telecom": [{"value": "1"}, {"value": "2"}]}, id="all within"),
+        pytest.param(["/contact/0/name/text", "/telecom/0", "/telecom/0"], {}, id="both"),
+    ],
+)
+def test_a_removal_leaves_nothing_empty_behind(patch: list[str], expected: dict[str, Any]) -> None:
+    given = {"telecom": [{"value": "1"}, {"value": "2"}], "contact": [{"name": {"text": "a"}}]}
+    before = {"resourceType": "Patient", "id": "a", **copy.deepcopy(given)}
+    made = json_patch.apply(before, [{"op": "remove", "path": path} for path in patch])
+    assert made == {"resourceType": "Patient", "id": "a", **expected}
+    assert before == {"resourceType": "Patient", "id": "a", **given}, "what was patched stays as it was"
+
+
+def test_a_list_that_is_filled_again_stays() -> None:
+    patch = [{"op": "remove", "path": "/name/0"}, {"op": "add", "path": "/name/-", "value": {"text": "b"}}]
+    made = json_patch.apply({"resourceType": "Patient", "name": [{"text": "a"}]}, patch)
+    assert made["name"] == [{"text": "b"}]
+
+
+@pytest.mark.parametrize(
     ("kind", "document", "status"),
     [
         pytest.param(JSON, {}, 400, id="JSON: no list"),
@@ -194,7 +216,8 @@ def test_a_patch_made_from_the_difference_leads_to_the_other(before: dict[str, A
     start, goal = {"resourceType": "Basic", "x": before}, {"resourceType": "Basic", "x": after}
     gone: list[dict[str, Any]] = [{"op": "remove", "path": at(key)} for key in before if key not in after]
     new = [{"op": "add", "path": at(key), "value": value} for key, value in after.items()]
-    assert json_patch.apply(start, gone + new + [{"op": "test", "path": "/x", "value": after}]) == goal
+    emptied = {"resourceType": "Basic"} if before and not after else goal  # FHIR has nothing that is empty
+    assert json_patch.apply(start, gone + new + [{"op": "test", "path": "/x", "value": after}]) == emptied
     assert merge_patch.apply(merge_patch.apply(start, {"x": None}), {"x": after}) == goal
 
 
