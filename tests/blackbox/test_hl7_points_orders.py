@@ -217,7 +217,10 @@ def test_a_document_is_replaced_and_a_large_one_is_a_binary_of_its_patient(sende
     old, new = sorted(sender.found("DocumentReference"), key=lambda one: str(one["status"]), reverse=True)
     assert (old["status"], new["status"]) == ("superseded", "current")
     assert new["relatesTo"][0]["target"]["reference"] == f"DocumentReference/{old['id']}"
-    binary = sender.hub.request("GET", f"/fhir/{new['content'][0]['attachment']['url']}").json()
+    where = f"/fhir/{new['content'][0]['attachment']['url']}"
+    plain = sender.hub.request("GET", where)
+    assert (plain.headers["content-type"], plain.content[:5]) == ("application/pdf", b"%PDF-")
+    binary = sender.hub.request("GET", where, Accept="application/fhir+json").json()
     assert binary["contentType"] == "application/pdf" and len(binary["data"]) == len(data)
     assert binary["securityContext"]["reference"] == new["subject"]["reference"]
 
