@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from fhir_server.model import Resource
-from triage_hooks.codes import ACVPU, LOINC, SNOMED, UCUM, codes_of
+from triage_hooks.codes import ACVPU, LOINC, SNOMED, UCUM
 from triage_hooks.engine import Reading, plausible
 from triage_hooks.moment import span
 from triage_hooks.rules.bands import Bound, Value
@@ -192,7 +192,8 @@ def _coded(table: Mapping[tuple[str, str], Any], part: Mapping[str, Any]) -> tup
 
 def _above_diastolic(systolic: Decimal, observation: Resource) -> bool:
     for part in observation.get("component", ()):
-        if DIASTOLIC[1] in codes_of(part.get("code"), DIASTOLIC[0]):
+        codings = (part.get("code") or {}).get("coding", ())
+        if any([(one.get("system"), one.get("code")) == DIASTOLIC for one in codings]):
             diastolic = part.get("valueQuantity", {}).get("value")
             return diastolic is None or systolic > diastolic
     return True

@@ -221,7 +221,8 @@ async def answer(send: Send, response: Response, id: str, *, is_head: bool, codi
     body, chunks = response.body, response.chunks
     headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers]
     headers.append((b"x-request-id", id.encode()))
-    coding = "" if any(name == b"content-encoding" for name, _ in headers) else coding  # files are kept packed
+    if coding and any(name == b"content-encoding" for name, _ in headers):
+        coding = ""  # files are kept packed
     if response.status not in (204, 304) and (body or chunks is not None):
         headers.append((b"content-type", _content_type(response.media_type)))
         headers.append((b"vary", b"Accept, Accept-Encoding"))

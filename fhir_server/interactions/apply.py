@@ -165,7 +165,7 @@ class Applier:
         for step in steps:
             if step.entry.full_url and step.id:
                 done.named.add(step.entry.full_url, step.reference)
-        order = sorted(range(len(steps)), key=lambda n: ORDER[steps[n].method])
+        order = sorted(range(len(steps)), key=lambda n: ORDER[steps[n].method]) if len(steps) > 1 else range(len(steps))
         for number in order:
             step = steps[number]
             try:
@@ -345,7 +345,10 @@ def _audit_row(
 ) -> AuditRow:
     one = steps[0] if len(steps) == 1 else None
     action = {"POST": "C", "PUT": "U", "PATCH": "U", "DELETE": "D"}[one.method] if one else "E"
-    patients = tuple(sorted({owner for change in changes for owner in change.version.owners}))
+    if len(changes) == 1:
+        patients = tuple(sorted(changes[0].version.owners))
+    else:
+        patients = tuple(sorted({owner for change in changes for owner in change.version.owners}))
     target = one.reference if one else ""
     return AuditRow(
         tx.now,

@@ -16,8 +16,9 @@ def stamped(resource: Resource, id: str, version: int, at: int) -> Resource:
     given = resource.get("meta")
     if isinstance(given, dict):
         meta |= {k: v for k, v in given.items() if k not in ("versionId", "lastUpdated")}
-    head: dict[str, Any] = {"resourceType": resource["resourceType"], "id": id, "meta": meta}
-    return head | {k: v for k, v in resource.items() if k not in ("resourceType", "id", "meta")}
+    made: dict[str, Any] = {"resourceType": "", "id": "", "meta": meta, **resource}  # keys stay where they are first
+    made["id"], made["meta"] = id, meta
+    return made
 
 
 def is_same(resource: Resource, id: str, version: int, at: int, body: bytes) -> bool:
