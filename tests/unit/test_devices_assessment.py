@@ -16,7 +16,7 @@ from adapters.devices.reason import Reason
 
 AT = "2026-11-20T08:00:00+01:00"
 PULSE = {"code": "8867-4", "value": "72.0", "unit": "/min", "at": AT, "id": "1"}
-PRESSURE = {
+PRESSURE: dict[str, Any] = {
     "code": "85354-9",
     "components": [
         {"code": "8480-6", "value": 120, "unit": "mmHg"},
