@@ -31,6 +31,7 @@ WATCHING = ("requested", "active")  # events count from the moment a subscriptio
 ACTIVATOR = "subscriptions"  # who the hub is when it makes a subscription active: not its author
 MOST_HEADERS = 20
 MOST_WATCHERS = 1_000  # active subscriptions of a tenant
+MOST_NEWS = 10_000  # versions that are remembered until they are committed; those of undone transactions stay
 
 
 class Watcher(msgspec.Struct):
@@ -108,7 +109,7 @@ class Matching:
 
     def __init__(self, hub: Hub, check_endpoint: Callable[[str], None]) -> None:
         self._hub, self._check_endpoint = hub, check_endpoint
-        self.has_news = False  # whether an event was put into the outbox since delivery last looked
+        self._news: set[tuple[str, str, str, int]] = set()  # tenant and version: what events are about, not told yet
         self._types: dict[str, tuple[int, frozenset[str]]] = {}  # tenant -> (epoch, types that some watcher names)
 
     async def check(self, asking: Asking, change: Change, actor: Actor) -> None:
@@ -140,6 +141,21 @@ class Matching:
                     await self._emit(tx, record.key, watcher.events, change)
             if watcher.events != before:
                 await tx.put_record(SUBSCRIPTION, record.key, record.state, msgspec.json.encode(watcher))
+
+    def has_news(self, tenant: str, changes: Sequence[Change]) -> bool:
+        """Whether there are events about changes that are committed; it is asked once about each.
+
+        An event that another transaction has put into the outbox is no news until that one is committed: who looked
+        now would not find it, and would not be woken again.
+        """
+        if not self._news:
+            return False
+        told = {(tenant, c.version.type, c.version.id, c.version.version) for c in changes} & self._news
+        self._news -= told
+        if len(self._news) > MOST_NEWS:
+            self._news.clear()
+            return True
+        return bool(told)
 
     async def _may_concern(self, tx: Transaction, changes: Sequence[Change]) -> bool:
         """Whether a watcher names the type of a change; known from before while no Subscription was written."""
@@ -205,8 +221,8 @@ class Matching:
             return False
 
     async def _emit(self, tx: Transaction, id: str, number: int, change: Change) -> None:
-        self.has_news = True
         version = change.version
+        self._news.add((tx.tenant, version.type, version.id, version.version))
         event = Event(id, number, version.type, version.id, version.version)
         await tx.put_record(EVENT, f"{id}/{number:012d}", "pending", msgspec.json.encode(event), lane=id)
 

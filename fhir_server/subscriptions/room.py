@@ -25,8 +25,7 @@ def open(hub: Hub, settings: Settings) -> tuple[Room, Matcher]:
     delivery = Delivery(hub, outbound, system_clock)
 
     async def told(tenant: str, changes: Sequence[Change]) -> None:
-        if matching.has_news:
-            matching.has_news = False
+        if matching.has_news(tenant, changes):
             delivery.wake()
 
     def numbers() -> dict[str, float]:
