@@ -7,18 +7,18 @@ holds, and the rows of the audit chain, which name no more than ids).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fhir_server import gate
 from fhir_server.errors import Conflict, NotFound
-from fhir_server.identity.merge import referring
 from fhir_server.identity.references import anonymised
 from fhir_server.interactions.body import stamped
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Erasure
-from fhir_server.model import Actor, Resource, Version, Visibility
+from fhir_server.model import Actor, Resource, Version
 from fhir_server.profiles.library import move_mark
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Transaction, View, Write
 
@@ -34,11 +34,11 @@ class Found:
     hashes: dict[str, list[str]] = field(default_factory=dict)  # of bodies, by type
     references: dict[str, None] = field(default_factory=dict)  # in the order in which they go
     identifiers: set[str] = field(default_factory=set)
-    held: list[str] = field(default_factory=list)  # resources under a legal hold
-    shared: list[str] = field(default_factory=list)  # resources of others that name the patient
+    held: dict[str, bool] = field(default_factory=dict)  # whether the newest body is under a legal hold
+    shared: dict[str, None] = field(default_factory=dict)  # resources of others, a version of which names the patient
 
     def add(self, version: Version, hold: tuple[str, str]) -> None:
-        """Note one version."""
+        """Note one version of what goes; the newest first."""
         self.versions[version.type] = self.versions.get(version.type, 0) + 1
         self.hashes.setdefault(version.type, []).append(hashlib.sha256(version.body).hexdigest())
         self.references[version.reference] = None
@@ -46,8 +46,11 @@ class Found:
             resource = gate.load(version.body)
             values = [item.get("value", "") for item in _items(resource.get("identifier"))]
             self.identifiers.update(value for value in values if len(value) >= _SHORTEST)
-            if is_held(resource, hold) and version.reference not in self.held:
-                self.held.append(version.reference)
+            self.held.setdefault(version.reference, is_held(resource, hold))
+
+    def holds(self) -> list[str]:
+        """Return the references of what a legal hold keeps."""
+        return [reference for reference, held in self.held.items() if held]
 
     def digests(self) -> dict[str, str]:
         """Return one hash for each type: of the sorted hashes of its bodies."""
@@ -68,8 +71,10 @@ def is_held(resource: Resource, hold: tuple[str, str]) -> bool:
     return any((label.get("system"), label.get("code")) == hold for label in labels)
 
 
-async def find(view: View, type: str, id: str, hold: tuple[str, str]) -> Found:
+async def find(view: View, type: str, id: str, hold: tuple[str, str], base_url: str) -> Found:
     """Return what erasing a resource removes: of a Patient all that belongs to nobody else.
+
+    For a Patient every version that is stored is looked at: one that was replaced may name the patient, too.
 
     Raises:
         NotFound: There never was such a resource.
@@ -78,24 +83,61 @@ async def find(view: View, type: str, id: str, hold: tuple[str, str]) -> Found:
     if await view.read(type, id) is None:
         raise NotFound("There is no such resource.")
     if type == "Patient":
-        await _collect(view, found, HistoryQuery(count=PAGE, total=False), hold, patient=id)
-        found.shared = [v.reference async for v in referring(view, id, left=()) if v.owners != (id,)]
-    await _collect(view, found, HistoryQuery(type, id, count=PAGE, total=False), hold)
+        await _Record(view, found, hold, id, base_url).collect()
+    async for version in _versions(view, HistoryQuery(type, id, count=PAGE, total=False)):
+        found.add(version, hold)
     own = f"{type}/{id}"
     found.references.pop(own, None)
     found.references[own] = None  # itself last
     return found
 
 
-async def _collect(
-    view: View, found: Found, query: HistoryQuery, hold: tuple[str, str], *, patient: str | None = None
-) -> None:
-    see = Visibility(None if patient is None else frozenset({patient}))
+class _Record:
+    """Finds what belongs to a patient alone, and what of others names the patient."""
+
+    def __init__(self, view: View, found: Found, hold: tuple[str, str], patient: str, base_url: str) -> None:
+        self._view, self._found, self._hold, self._patient, self._base_url = view, found, hold, patient, base_url
+        self._named = re.compile(rb"Patient/%b(?![A-Za-z0-9.-])" % re.escape(patient.encode()))
+
+    async def collect(self) -> None:
+        """Look at every version, the newest first."""
+        itself, found = f"Patient/{self._patient}", self._found
+        async for version in _versions(self._view, HistoryQuery(count=PAGE, total=False)):
+            if version.reference == itself or version.reference in found.shared:
+                continue
+            if version.reference not in found.references:
+                if not self._is_named(version):
+                    continue
+                if not await self._is_own(version):
+                    await self._share(version)
+                    continue
+            found.add(version, self._hold)
+
+    def _is_named(self, version: Version) -> bool:
+        if self._patient in version.owners:
+            return True
+        if self._named.search(version.body) is None:
+            return False
+        resource = gate.load(version.body)
+        return anonymised(resource, f"Patient/{self._patient}", self._base_url) != resource
+
+    async def _is_own(self, version: Version) -> bool:
+        """Whether the resource belongs to the patient alone now; one that was corrected is another patient's."""
+        newest = await self._view.read(version.type, version.id)
+        return newest is not None and newest.owners == (self._patient,)
+
+    async def _share(self, version: Version) -> None:
+        newest = await self._view.read(version.type, version.id)
+        self._found.shared[version.reference] = None
+        if newest is not None and newest.body and is_held(gate.load(newest.body), self._hold):
+            self._found.held[version.reference] = True
+
+
+async def _versions(view: View, query: HistoryQuery) -> AsyncIterator[Version]:
     while True:
-        versions, _ = await view.history(query, see=see)
+        versions, _ = await view.history(query)
         for version in versions:
-            if patient is None or (version.owners == (patient,) and version.reference != f"Patient/{patient}"):
-                found.add(version, hold)
+            yield version
         if len(versions) < query.count:
             return
         query = replace(query, before_seq=versions[-1].seq)
@@ -115,7 +157,7 @@ class Eraser:
     async def look(self, tenant: str, type: str, id: str) -> tuple[Found, list[tuple[str, str]]]:
         """Return what there is to erase, and the rows of rooms that hold some of it."""
         async with self._hub.store.view(tenant) as view:
-            found = await find(view, type, id, self._hold)
+            found = await find(view, type, id, self._hold, self._hub.base_url)
         return found, await self._rows(tenant, type, id, found)
 
     async def erase(self, actor: Actor, type: str, id: str, reason: str, request_id: str) -> dict[str, Any]:
@@ -126,13 +168,13 @@ class Eraser:
             Conflict: Something of it is under a legal hold.
         """
         before, rows = await self.look(actor.tenant, type, id)
-        if before.held:
-            raise Conflict(f"A legal hold forbids it: {', '.join(before.held[:20])}.")
+        if held := before.holds():
+            raise _forbidden(held)
         jobs = [key for kind, key in rows if kind == "job"]
         for job in jobs:  # those that run write no more
             await self._hub.jobs.stop(actor.tenant, job)
-        for start in range(0, len(before.shared), PAGE):
-            await self._anonymise(actor, before.shared[start : start + PAGE], id)
+        for part in _parts(list(before.shared)):
+            await self._anonymise(actor, part, id)
         references = list(before.references)
         *first, last = _parts(references)
         for part in first:
@@ -141,8 +183,7 @@ class Eraser:
         digest = hashlib.sha256(gate.write(report)).hexdigest()
 
         async def end(tx: Transaction) -> None:
-            for reference in last:
-                await tx.erase(*reference.split("/"))
+            await self._take(tx, last)
             for kind, key in rows:
                 await tx.drop_record(kind, key)
             await tx.bump_epoch()
@@ -157,10 +198,18 @@ class Eraser:
 
     async def _remove(self, tenant: str, references: Sequence[str]) -> None:
         async def work(tx: Transaction) -> None:
-            for reference in references:
-                await tx.erase(*reference.split("/"))
+            await self._take(tx, references)
 
         await self._hub.store.transact(tenant, work)
+
+    async def _take(self, tx: Transaction, references: Sequence[str]) -> None:
+        """Erase, but for what came under a hold since it was looked at."""
+        for reference in references:
+            type, _, id = reference.partition("/")
+            current = await tx.read(type, id)
+            if current is not None and current.body and is_held(gate.load(current.body), self._hold):
+                raise _forbidden([reference])
+            await tx.erase(type, id)
 
     async def _anonymise(self, actor: Actor, references: Sequence[str], patient: str) -> None:
         """Take a patient out of resources that are others' too, and forget their earlier versions."""
@@ -169,12 +218,14 @@ class Eraser:
             for reference in references:
                 type, _, id = reference.partition("/")
                 current = await tx.read(type, id)
-                if current is None or current.is_deleted:
+                if current is None:
                     continue
-                made = anonymised(gate.load(current.body), f"Patient/{patient}", self._hub.base_url)
-                complete = stamped(made, id, current.version + 1, tx.now)
-                body, indexed = gate.write(complete), self._hub.index(complete)
-                await tx.put(Write(type, id, current.version + 1, tx.now, "PUT", body, indexed))
+                resource = gate.load(current.body) if current.body else {}
+                made = anonymised(resource, f"Patient/{patient}", self._hub.base_url)
+                if made != resource:
+                    complete = stamped(made, id, current.version + 1, tx.now)
+                    body, indexed = gate.write(complete), self._hub.index(complete)
+                    await tx.put(Write(type, id, current.version + 1, tx.now, "PUT", body, indexed))
                 await tx.forget(type, id)
 
         await self._hub.store.transact(actor.tenant, work)
@@ -219,6 +270,10 @@ class Eraser:
             "rows": dict(sorted(kinds.items())),
             "shared": len(before.shared),
         }
+
+
+def _forbidden(references: Sequence[str]) -> Conflict:
+    return Conflict(f"A legal hold forbids it: {', '.join(references[:20])}.")
 
 
 def _parts(references: Sequence[str]) -> list[Sequence[str]]:

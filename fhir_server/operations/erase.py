@@ -81,7 +81,7 @@ def _plan(found: Found, rows: int) -> Resource:
         {"name": "shared", "valueInteger": len(found.shared)},
     ]
     parameters += [_type(type, count, digest="") for type, count in sorted(found.versions.items())]
-    parameters += [{"name": "legal-hold", "valueString": reference} for reference in found.held]
+    parameters += [{"name": "legal-hold", "valueString": reference} for reference in found.holds()]
     return {"resourceType": "Parameters", "parameter": parameters}
 
 

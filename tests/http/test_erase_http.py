@@ -141,6 +141,44 @@ def test_a_legal_hold_forbids_it(hub: RunningHub) -> None:
     assert hub.request("GET", f"/fhir/Patient/{person.id}").status_code == 200
 
 
+def test_a_hold_is_lifted_by_taking_the_label_away_and_not_by_a_deletion(hub: RunningHub) -> None:
+    person = Person(hub)
+    path = f"/fhir/Observation/{person.observation}"
+    kept = hub.request("GET", path).json()
+    assert hub.request("PUT", path, json={**kept, "meta": {"security": [HOLD]}}).status_code == 200
+    assert hub.request("DELETE", path).status_code == 204
+    assert person.erase().status_code == 409
+    assert hub.request("PUT", path, json={**kept, "meta": {"security": [HOLD]}}).status_code == 201
+    label = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": [HOLD]}}]}
+    assert hub.request("POST", f"{path}/$meta-delete", json=label).status_code == 200
+    assert person.erase().status_code == 200
+    assert hub.request("GET", path).status_code == 404
+
+
+def test_what_was_written_about_the_wrong_patient_stays_with_the_right_one(hub: RunningHub) -> None:
+    person, right = Person(hub), hub.create({"resourceType": "Patient", "name": [{"family": "Right"}]})["id"]
+    path = f"/fhir/Observation/{person.observation}"
+    moved = {**hub.request("GET", path).json(), "code": {"text": "x"}, "subject": {"reference": f"Patient/{right}"}}
+    assert hub.request("PUT", path, json=moved).status_code == 200
+    assert person.erase().status_code == 200
+    assert hub.request("GET", path).json()["subject"] == {"reference": f"Patient/{right}"}
+    assert hub.request("GET", f"{path}/_history").json()["total"] == 1, "the version of the erased one is gone"
+
+
+def test_what_named_the_person_once_or_in_an_extension_names_them_no_more(hub: RunningHub) -> None:
+    person = Person(hub)
+    about = {"reference": f"Patient/{person.id}", "display": person.mark}
+    other = {"resourceType": "Patient", "link": [{"other": about, "type": "seealso"}]}
+    id = hub.create(other)["id"]
+    assert hub.request("PUT", f"/fhir/Patient/{id}", json={"resourceType": "Patient", "id": id}).status_code == 200
+    extension = [{"url": "http://example.org/about", "valueReference": about}]
+    kept = hub.create({"resourceType": "Practitioner", "extension": extension})["id"]
+    assert person.erase().status_code == 200
+    for url in (f"/fhir/Patient/{id}", f"/fhir/Practitioner/{kept}"):
+        assert person.mark not in hub.request("GET", f"{url}/_history").text
+    assert not person.is_in_the_file()
+
+
 def test_the_operator_erases_any_resource(hub: RunningHub) -> None:
     id = hub.create({"resourceType": "Practitioner", "name": [{"family": "x"}]})["id"]
     assert hub.request("POST", f"/fhir/Practitioner/{id}/$erase").status_code == 200
