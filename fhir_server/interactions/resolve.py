@@ -43,6 +43,47 @@ class SettledStore:
         self._store, self._terminology = store, terminology
 
     def __getattr__(self, name: str) -> Any:
+        """Return what the store itself has."""
+        return getattr(self._store, name)
+
+    def view(self, tenant: str) -> AbstractAsyncContextManager[View]:
+        """A consistent state, held until the context is left."""
+        return _Held(self._store.view(tenant), self._terminology)
+
+    async def transact(self, tenant: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction and return its result once it is durable."""
+
+        def settled(tx: Transaction) -> Awaitable[T]:
+            return work(cast(Transaction, SettledView(tx, self._terminology)))
+
+        return await self._store.transact(tenant, settled)
+
+
+class _Held(AbstractAsyncContextManager[View]):
+    """The context of a view."""
+
+    __slots__ = ("_context", "_terminology")
+
+    def __init__(self, context: AbstractAsyncContextManager[View], terminology: Terminology) -> None:
+        self._context, self._terminology = context, terminology
+
+    async def __aenter__(self) -> View:
+        return cast(View, SettledView(await self._context.__aenter__(), self._terminology))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._context.__aexit__(kind, error, trace)
+
+
+class SettledView:
+    """A `store.protocol.View`, or a Transaction, whose searches are settled first."""
+
+    def __init__(self, view: View, terminology: Terminology) -> None:
+        self._view, self._terminology = view, terminology
+        self.tenant, self.read = view.tenant, view.read
+
+    def __getattr__(self, name: str) -> Any:
         """Return what the view itself has."""
         return getattr(self._view, name)
 
