@@ -1,15 +1,18 @@
 """Bytes to text, by MSH-18; never with replacement characters.
 
 Source: HL7 table 0211 (alternate character sets). An empty MSH-18 means ASCII; what is not ASCII then
-is read as strict UTF-8, else in the channel's default. Western sets of ISO 8859 have controls, which no text
-holds, where Windows has quotes, dashes and OE: senders name the one and write the other, so these are read as Windows
-means them, and that is told.
+is read as strict UTF-8, else in a set of a later repetition of MSH-18, else in the channel's default. Japanese senders
+leave the first repetition empty and write the second set (ISO IR87) by ISO 2022's escapes, which are ASCII. Western
+sets of ISO 8859 have controls, which no text holds, where Windows has quotes, dashes and OE: senders name the one and
+write the other, so these are read as Windows means them, and that is told. So is UTF-8 under their names: no text of
+theirs is valid UTF-8 by chance.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from adapters.hl7.faults import Fault, Place, Problem, Refused
@@ -52,6 +55,7 @@ _WINDOWS = {
     byte: text for byte in range(0x80, 0xA0) if (text := bytes([byte]).decode("cp1252", "ignore"))
 }  # five have no character there
 _C1 = re.compile("[\x80-\x9f]")
+_ESC = b"\x1b"  # begins a change of the character set in ISO 2022
 
 
 class Decoded(NamedTuple):
@@ -62,15 +66,15 @@ class Decoded(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
-def declared(raw: bytes) -> str:
-    """Return the first repetition of MSH-18 of a message whose header is ASCII-compatible, else ""."""
+def declared(raw: bytes) -> tuple[str, ...]:
+    """Return the repetitions of MSH-18 of a message whose header is ASCII-compatible; one "" where it is empty."""
     header = _HEADER_END.split(raw[:4096], maxsplit=1)[0]
     if header[:3] != b"MSH" or len(header) < 9:
-        return ""
+        return ("",)
     fields = header.split(header[3:4])
     if len(fields) < 18:
-        return ""
-    return fields[17].split(header[5:6])[0].strip().decode("ascii", "replace")
+        return ("",)
+    return tuple(each.strip().decode("ascii", "replace") for each in fields[17].split(header[5:6]))
 
 
 def codec_of(label: str) -> str:
@@ -133,21 +137,48 @@ def _read(raw: bytes, default: str) -> tuple[str, str, str]:
             return _strictly(raw, codec).removeprefix("\ufeff"), codec, ""
     if codec := _wide(raw):
         return _strictly(raw, codec), codec, ""
-    label = declared(raw)
-    codec = codec_of(label) if label else "ascii"
+    first, *others = declared(raw)
+    codec = codec_of(first) if first else "ascii"
     if not codec:
         raise Refused(Fault("103", PLACE, "The character set is not known here."))
     if codec in WESTERN:
-        text = _strictly(raw, codec)
-        return (text.translate(_WINDOWS), codec, "cp1252") if _C1.search(text) else (text, codec, "")
+        return _western(raw, codec)
     if codec != "ascii":
         return _strictly(raw, codec), codec, ""
+    return _beside_ascii(raw, others, default)
+
+
+def _western(raw: bytes, codec: str) -> tuple[str, str, str]:
+    """Read what is declared as 8859/1 or 8859/15, and may be UTF-8 or cp1252."""
+    text = _strictly(raw, codec)
     if raw.isascii():
+        return text, codec, ""
+    if (meant := _try(raw, "utf-8")) is not None:
+        return meant, "utf-8", "utf-8"
+    return (text.translate(_WINDOWS), codec, "cp1252") if _C1.search(text) else (text, codec, "")
+
+
+def _beside_ascii(raw: bytes, others: Sequence[str], default: str) -> tuple[str, str, str]:
+    """Read what is declared as ASCII, and may hold more."""
+    if raw.isascii():
+        if _ESC in raw:
+            for codec in filter(None, map(codec_of, others)):
+                if codec.startswith("iso2022") and (text := _try(raw, codec)) is not None:
+                    return text, codec, ""
         return raw.decode("ascii"), "ascii", ""
+    for codec in ("utf-8", *filter(None, map(codec_of, others))):
+        if codec in WESTERN:
+            return _western(raw, codec)[0], codec, codec
+        if (text := _try(raw, codec)) is not None:
+            return text, codec, codec
+    return _strictly(raw, default), default, default
+
+
+def _try(raw: bytes, codec: str) -> str | None:
     try:
-        return raw.decode("utf-8"), "utf-8", "utf-8"
-    except UnicodeDecodeError:
-        return _strictly(raw, default), default, default
+        return raw.decode(codec)
+    except UnicodeError:
+        return None
 
 
 def decode(raw: bytes, *, default: str = "cp1252") -> Decoded:

@@ -42,14 +42,32 @@ def _decoder(escape: str) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=64)
-def _kept(escape: str) -> re.Pattern[str]:
+def _sequences(escape: str) -> re.Pattern[str]:
+    """Match what `_decoder` does, and the sequences that are never decoded; from left to right, so none in another."""
     mark = re.escape(escape)
-    return re.compile(rf"{mark}[CMZ][0-9A-Za-z]*{mark}")
+    return re.compile(rf"{_decoder(escape).pattern}|{mark}(?P<kept>[CMZ][0-9A-Za-z]*|X[0-9A-Fa-f]+){mark}")
 
 
-def is_kept_raw(text: str, delimiters: Delimiters) -> bool:
-    r"""Whether a text holds `\C..\`, `\M..\` or `\Z..\`, which are kept as written and reported."""
-    return _kept(delimiters.escape).search(text) is not None
+def is_kept_raw(text: str, delimiters: Delimiters, codec: str = "utf-8") -> bool:
+    r"""Whether a text holds a sequence that is kept as written and reported.
+
+    Args:
+        text: A field, or a part of one.
+        delimiters: Those of the message.
+        codec: Python's name of the message's character set, for `\X..\`.
+
+    Returns:
+        True for `\C..\`, `\M..\`, `\Z..\`, bytes that are no text, and a run of lines or blanks that is too long.
+    """
+    for match in _sequences(delimiters.escape).finditer(text):
+        _, digits, command, count, kept = match.groups()
+        if (
+            kept is not None
+            or (digits and _bytes_text(digits, codec) is None)
+            or (command and _formatted(command, count) is None)
+        ):
+            return True
+    return False
 
 
 def _formatted(command: str, count: str) -> str | None:

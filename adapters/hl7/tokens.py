@@ -171,7 +171,7 @@ def tokenize(text: str, codec: str = "utf-8") -> Message:
             problems += [
                 Problem(segment.place(n).path, "escape-kept")
                 for n, field in enumerate(fields)
-                if delimiters.escape in field and is_kept_raw(field, delimiters)
+                if delimiters.escape in field and is_kept_raw(field, delimiters, codec)
             ]
     return Message(segments, syntax, tuple(problems))
 

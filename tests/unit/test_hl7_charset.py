@@ -55,6 +55,32 @@ def test_windows_text_under_the_name_of_a_western_set_is_read_as_it_was_meant(ch
     )
 
 
+@pytest.mark.parametrize("charset", ["8859/1", "8859/15"])
+def test_utf_8_under_the_name_of_a_western_set_is_read_as_it_was_meant(charset: str) -> None:
+    found = decode(raw(charset, "utf-8", "LEFÈVRE"))
+    assert "LEFÈVRE" in found.text
+    assert (found.codec, [(p.rule, p.code) for p in found.problems]) == ("utf-8", [("charset-guessed", "utf-8")])
+
+
+@pytest.mark.parametrize(
+    ("charset", "codec", "name", "told"),
+    [
+        pytest.param("ASCII~8859/15", "iso8859-15", "ZOÉ €", ["iso8859-15"], id="a set that is named second"),
+        pytest.param("~8859/1", "cp1252", "L’ŒUVRE", ["iso8859-1"], id="Windows text under its name"),
+        pytest.param("~8859/7", "utf-8", "LEFÈVRE", ["utf-8"], id="UTF-8 all the same"),
+        pytest.param("~KLINGON", "cp1252", "LEFÈVRE", ["cp1252"], id="one that is not known"),
+        pytest.param("~ISO IR87", "iso2022_jp", "山田", [], id="Japanese by ISO 2022"),
+        pytest.param("ASCII~KLINGON~ISO IR159", "iso2022_jp_1", "山田", [], id="named third"),
+    ],
+)
+def test_what_is_not_ascii_is_in_a_set_of_a_later_repetition(
+    charset: str, codec: str, name: str, told: list[str]
+) -> None:
+    found = decode(raw(charset, codec, name))
+    assert name in found.text
+    assert [p.code for p in found.problems] == told
+
+
 @pytest.mark.parametrize("part", [n for n in range(1, 17) if n != 12])
 def test_every_part_of_8859_is_known(part: int) -> None:
     text = bytes(range(0xA1, 0x100)).decode(f"iso8859-{part}", "ignore")

@@ -56,6 +56,12 @@ def test_what_is_written_has_no_bare_delimiter_and_no_line_end() -> None:
         pytest.param(r"a\C2842\b", True, id="single-byte set switch"),
         pytest.param(r"a\Z12\b", True, id="local sequence"),
         pytest.param(r"a\F\b", False, id="an ordinary sequence"),
+        pytest.param(r"a\F\b\S\C\T\d", False, id="a text between two sequences that looks like one"),
+        pytest.param(r"a\XC3A\b", True, id="an odd number of digits"),
+        pytest.param(r"a\XFF\b", True, id="bytes that are no text"),
+        pytest.param(r"a\XC3A9\b", False, id="bytes that are text"),
+        pytest.param(r"a\.sp 999\b", True, id="an absurd space"),
+        pytest.param(r"C:\temp\new", False, id="a path"),
     ],
 )
 def test_sequences_that_are_kept_are_found(text: str, kept: bool) -> None:
