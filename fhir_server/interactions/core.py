@@ -91,7 +91,7 @@ class Hub:
         update_create: bool = True,
     ) -> None:
         self.terminology = Terminology()
-        self.store = cast(Store, SettledStore(store, self.terminology))
+        self.store = cast(Store, SettledStore(store, self.terminology, index))
         self.query = self.query_written = ask
         self.cursors, self.base_url, self.validate, self.index = cursors, base_url, validate, index
         self.types, self.update_create, self.registry = types, update_create, registry

@@ -1,6 +1,7 @@
 """What a store cannot answer by itself, settled before it is asked: value sets, hierarchies, the cost of full text.
 
-The hub's store is wrapped, so that every search of every caller passes here, those inside transactions too.
+Chains into contained resources are settled here too (`holders`). The hub's store is wrapped, so that every search of
+every caller passes here, those inside transactions too.
 Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#token (:in, :not-in, :above, :below)
 """
 
@@ -16,6 +17,8 @@ from typing import Any, Final, TypeVar, cast
 from fhir_server import gate
 from fhir_server.errors import BadParameter, TooCostly
 from fhir_server.interactions.hierarchy import related
+from fhir_server.interactions.holders import Holders
+from fhir_server.interactions.includes import Index
 from fhir_server.model import EVERYTHING, Visibility
 from fhir_server.search.paths import paths
 from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not, Parameter, Query
@@ -37,10 +40,11 @@ class SettledStore:
     Args:
         store: The one that answers.
         terminology: Knows value sets and hierarchies.
+        index: Gives the values of a resource, also of a contained one.
     """
 
-    def __init__(self, store: Store, terminology: Terminology) -> None:
-        self._store, self._terminology = store, terminology
+    def __init__(self, store: Store, terminology: Terminology, index: Index) -> None:
+        self._store, self._terminology, self._index = store, terminology, index
 
     def __getattr__(self, name: str) -> Any:
         """Return what the store itself has."""
@@ -48,13 +52,13 @@ class SettledStore:
 
     def view(self, tenant: str) -> AbstractAsyncContextManager[View]:
         """A consistent state, held until the context is left."""
-        return _Held(self._store.view(tenant), self._terminology)
+        return _Held(self._store.view(tenant), self._terminology, self._index)
 
     async def transact(self, tenant: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction and return its result once it is durable."""
 
         def settled(tx: Transaction) -> Awaitable[T]:
-            return work(cast(Transaction, SettledView(tx, self._terminology)))
+            return work(cast(Transaction, SettledView(tx, self._terminology, self._index)))
 
         return await self._store.transact(tenant, settled)
 
@@ -62,13 +66,13 @@ class SettledStore:
 class _Held(AbstractAsyncContextManager[View]):
     """The context of a view."""
 
-    __slots__ = ("_context", "_terminology")
+    __slots__ = ("_context", "_index", "_terminology")
 
-    def __init__(self, context: AbstractAsyncContextManager[View], terminology: Terminology) -> None:
-        self._context, self._terminology = context, terminology
+    def __init__(self, context: AbstractAsyncContextManager[View], terminology: Terminology, index: Index) -> None:
+        self._context, self._terminology, self._index = context, terminology, index
 
     async def __aenter__(self) -> View:
-        return cast(View, SettledView(await self._context.__aenter__(), self._terminology))
+        return cast(View, SettledView(await self._context.__aenter__(), self._terminology, self._index))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -79,8 +83,8 @@ class _Held(AbstractAsyncContextManager[View]):
 class SettledView:
     """A `store.protocol.View`, or a Transaction, whose searches are settled first."""
 
-    def __init__(self, view: View, terminology: Terminology) -> None:
-        self._view, self._terminology = view, terminology
+    def __init__(self, view: View, terminology: Terminology, index: Index) -> None:
+        self._view, self._terminology, self._index = view, terminology, index
         self.tenant, self.read = view.tenant, view.read
 
     def __getattr__(self, name: str) -> Any:
@@ -106,8 +110,10 @@ class SettledView:
     async def _where(self, types: tuple[str, ...], where: Sequence[Clause], see: Visibility) -> tuple[Clause, ...]:
         if not any(map(_needs_more, where)):
             return where if isinstance(where, tuple) else tuple(where)
-        settling = _Settling(self._view, self._terminology, see)
-        made = tuple([await settling.clause(clause) for clause in where])
+        holders = Holders(self._view, see, self._index)
+        settling = _Settling(self._view, self._terminology, see, holders)
+        plain = tuple(clause for clause in where if not _needs_more(clause))
+        made = tuple([await settling.clause(clause, types, plain) for clause in where])
         for narrowed, others in () if self._view.knows_words else _read_whole(types, made):
             if await self._view.count(narrowed, others, see=see) > MOST_READ:
                 raise TooCostly(
@@ -120,25 +126,31 @@ class SettledView:
 class _Settling:
     """Replaces the clauses of one search that a terminology must answer first."""
 
-    def __init__(self, view: View, terminology: Terminology, see: Visibility) -> None:
-        self._view, self._terminology, self._see = view, terminology, see
+    def __init__(self, view: View, terminology: Terminology, see: Visibility, holders: Holders) -> None:
+        self._view, self._terminology, self._see, self._holders = view, terminology, see, holders
 
-    async def clause(self, clause: Clause) -> Clause:
-        """Return the clause as a store can answer it."""
+    async def clause(self, clause: Clause, types: tuple[str, ...], narrowing: tuple[Clause, ...] = ()) -> Clause:
+        """Return the clause as a store can answer it.
+
+        Args:
+            clause: Any.
+            types: Of the resources that it is about.
+            narrowing: What else holds for all that is found.
+        """
         match clause:
             case Match():
                 return await self._match(clause) if clause.is_open else clause
             case Chain():
-                return replace(clause, then=await self._each(clause.then))
+                pairs = zip(clause.targets, clause.then, strict=True)
+                then = tuple([await self.clause(one, (target,)) for target, one in pairs])
+                return await self._holders.beside(types, replace(clause, then=then), narrowing)
             case Has():
-                return replace(clause, then=await self.clause(clause.then))
+                return replace(clause, then=await self.clause(clause.then, (clause.source,)))
             case Not():
-                return Not(await self.clause(clause.clause))
+                return Not(await self.clause(clause.clause, types, narrowing))
             case AllOf() | AnyOf():
-                return replace(clause, clauses=await self._each(clause.clauses))
-
-    async def _each(self, clauses: Sequence[Clause]) -> tuple[Clause, ...]:
-        return tuple([await self.clause(one) for one in clauses])
+                made = [await self.clause(one, types, narrowing) for one in clause.clauses]
+                return replace(clause, clauses=tuple(made))
 
     async def _match(self, clause: Match) -> Clause:
         if clause.parameter.type == "reference":
@@ -200,12 +212,12 @@ def implies_system(parameter: Parameter) -> bool:
 
 
 def _needs_more(clause: Clause) -> bool:
-    """Whether a clause, or one inside it, is open or reads whole resources."""
+    """Whether a clause, or one inside it, is open, is a chain or reads whole resources."""
     match clause:
         case Match():
             return clause.modifier != "" and (clause.is_open or clause.is_full_text)
         case Chain():
-            return any(map(_needs_more, clause.then))
+            return True  # it may go into contained resources
         case Has():
             return _needs_more(clause.then)
         case Not():

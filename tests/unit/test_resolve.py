@@ -77,7 +77,7 @@ async def store() -> SettledStore:
             await tx.put(Write(one["resourceType"], one["id"], 1, NOW, "PUT", gate.write(one), index(one)))
 
     await made.transact("north", work)
-    return SettledStore(made, Terminology())
+    return SettledStore(made, Terminology(), index)
 
 
 async def found(store: SettledStore, type: str, query: str, see: Visibility = EVERYTHING) -> list[str]:
