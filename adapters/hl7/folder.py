@@ -1,7 +1,7 @@
 """A watched folder: files `*.hl7` are taken once they are complete, answered by a file, and moved away.
 
 A file is complete where two looks find the same file: it was moved in, or is written no more. It is read as a
-message, a batch or MLLP frames; its answer is written as `NAME.ack` beside it in `done/` (accepted) or `failed/`
+message, a batch or MLLP frames, of which one without its end was cut off. Its answer is written as `NAME.ack` beside it in `done/` (accepted) or `failed/`
 before it is moved there. Where that is interrupted the file is taken again, and answered as the first time: each
 message is known by its control id. Links are never followed, and `done/` and `failed/` must not be links: who may
 write to the folder decides about no file elsewhere.
@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adapters.hl7.connection import HangUp
-from adapters.hl7.framing import VT, Deframer
+from adapters.hl7.faults import Fault
+from adapters.hl7.framing import HEAD, TOO_LONG, VT, Deframer, Frame, head_of
 from adapters.hl7.reception import Reply, Settled
 from fhir_server.errors import Unavailable
 
@@ -36,7 +37,8 @@ GOOD = frozenset({"AA", "CA", ""})
 
 log = logging.getLogger("predmp.hl7")
 
-Take = Callable[[bytes], Awaitable[Settled]]
+Take = Callable[[bytes, Fault | None], Awaitable[Settled]]
+"""Takes a message or a batch, and what is wrong with its frame."""
 
 
 class Seen(NamedTuple):
@@ -53,7 +55,7 @@ class Folder:
     Args:
         path: It must exist.
         take: Takes a message or a batch.
-        max_file: Bytes of a file.
+        max_file: Bytes of a file; a longer one is answered AR 207.
     """
 
     def __init__(self, path: Path, take: Take, *, max_file: int) -> None:
@@ -92,18 +94,17 @@ class Folder:
         return len(ready)
 
     async def _take_all(self, names: Sequence[str]) -> None:
-        under_way: list[tuple[str, bytes, asyncio.Future[Settled]]] = []
+        under_way: list[tuple[str, str, asyncio.Future[Settled]]] = []
         for name in names:
             try:
                 data = await asyncio.to_thread(_content, self._path / name, self._max_file)
             except OSError as error:
                 self._leave(name, error.strerror or type(error).__name__)
                 continue
-            if data is None:
-                await self._put_away(name, FAILED, b"", "")
-            elif data:
-                under_way.append((name, data, asyncio.ensure_future(self._taken(data))))
-        for name, data, future in under_way:
+            if frames := _frames(data, self._max_file):
+                mark = hashlib.sha256(data).hexdigest()[:8]
+                under_way.append((name, mark, asyncio.ensure_future(self._taken(frames))))
+        for name, mark, future in under_way:
             try:
                 answer = await future
             except Exception as error:  # a supervisor: one file holds back no other
@@ -113,12 +114,12 @@ class Folder:
                 self.counts["waiting"] += 1  # not kept: the file stays, and is tried again
                 continue
             target = DONE if answer.code in GOOD else FAILED
-            await self._put_away(name, target, b"".join(answer.frames), hashlib.sha256(data).hexdigest()[:8])
+            await self._put_away(name, target, b"".join(answer.frames), mark)
 
-    async def _taken(self, data: bytes) -> Settled:
+    async def _taken(self, frames: Sequence[Frame]) -> Settled:
         """Take a file's content; its answer holds what is answered later, too."""
         try:
-            answers = [await taken for taken in [self._take(message) for message in _messages(data, self._max_file)]]
+            answers = [await taken for taken in [self._take(frame.data, frame.fault) for frame in frames]]
         except HangUp:
             return Reply([], "AR")
         frames = [frame for answer in answers for frame in [*answer.frames, *await _later(answer)]]
@@ -166,8 +167,8 @@ def _seen(state: os.stat_result) -> Seen:
     return Seen(state.st_ino, state.st_size, state.st_mtime_ns)
 
 
-def _content(path: Path, most: int) -> bytes | None:
-    """Return what a file holds; None where it is too long, nothing where it is gone, or is no ordinary file any more.
+def _content(path: Path, most: int) -> bytes:
+    """Return what a file holds, of a long one a byte more than the most; nothing where it is no ordinary file any more.
 
     Raises:
         OSError: It cannot be read.
@@ -182,17 +183,20 @@ def _content(path: Path, most: int) -> bytes | None:
         state = os.fstat(file.fileno())
         if not stat.S_ISREG(state.st_mode):
             return b""
-        return None if state.st_size > most else file.read(most)
+        return file.read(most + 1)
 
 
-def _messages(data: bytes, most: int) -> list[bytes]:
-    """Part a file of MLLP frames; any other is one message or one batch."""
-    if not data.lstrip(b"\r\n\x00 ").startswith(VT):
-        return [data]
+def _frames(data: bytes, most: int) -> list[Frame]:
+    """Part a file of MLLP frames; any other is one message or one batch. Of one that is too long the header is left."""
+    start = data[:HEAD].lstrip(b"\r\n\x00 ")
+    if len(data) > most:
+        return [Frame(head_of(start.removeprefix(VT)), TOO_LONG)]
+    if not start.startswith(VT):
+        return [Frame(data)] if data else []
     deframer = Deframer(most, most)
     found = list(deframer.feed(data))
     last = deframer.close()
-    return [frame.data for frame in [*found, *([last] if last else [])]]
+    return [*found, *([last] if last else [])]
 
 
 async def _later(answer: Settled) -> list[bytes]:

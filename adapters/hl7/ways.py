@@ -155,9 +155,9 @@ class Ways:
             raw, fault = head_of(raw), TOO_LONG
         return self.reception.take(self.channels.complete(channel), raw, fault)
 
-    def _take_file(self, raw: bytes) -> Awaitable[Settled]:
+    def _take_file(self, raw: bytes, fault: Fault | None) -> Awaitable[Settled]:
         choose = self.channels.of_connection(FOLDER, "", Peer(""))
-        return self.take(FOLDER, choose(raw) if choose else None, raw)
+        return self.take(FOLDER, choose(raw) if choose else None, raw, fault)
 
     async def start(self) -> None:
         """Bind the ports; raise Unavailable that names what cannot be had."""

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from adapters.hl7.connection import HangUp
+from adapters.hl7.faults import Fault
 from adapters.hl7.folder import Folder
 from adapters.hl7.framing import END, VT
 from adapters.hl7.reception import Reply
 from fhir_server.errors import Unavailable
-from tests.hl7_messages import adt
+from tests.hl7_messages import adt, header
 
 
 @dataclass
@@ -24,8 +25,10 @@ class Box:
     state: str = "received"
     taken: list[bytes] = field(default_factory=list)
 
-    async def take(self, raw: bytes) -> Reply:
+    async def take(self, raw: bytes, fault: Fault | None = None) -> Reply:
         self.taken.append(raw)
+        if fault is not None:
+            return Reply([fault.code.encode()], fault.answer, state="quarantined")
         if self.code == "close":
             raise HangUp
         if raw == b"poison":
@@ -148,11 +151,11 @@ async def test_a_file_that_is_replaced_while_it_is_taken_stays_and_is_taken_too(
     first, second = (adt(control=control).encode() for control in ("C1", "C2"))
     take = box.take
 
-    async def replacing(raw: bytes) -> Reply:
+    async def replacing(raw: bytes, fault: Fault | None) -> Reply:
         if raw == first:
             (tmp_path / "b.tmp").write_bytes(second)
             (tmp_path / "b.tmp").rename(tmp_path / "a.hl7")
-        return await take(raw)
+        return await take(raw, fault)
 
     folder._take = replacing
     (tmp_path / "a.hl7").write_bytes(first)
@@ -191,10 +194,21 @@ async def test_files_that_are_stuck_or_empty_keep_no_other_waiting(
     assert box.taken.count(adt().encode()) == 1
 
 
-async def test_a_file_that_is_too_long_is_put_away_unread(folder: Folder, box: Box, tmp_path: Path) -> None:
-    (tmp_path / "a.hl7").write_bytes(b"x" * 5001)
+@pytest.mark.parametrize(
+    ("written", "header"),
+    [
+        pytest.param(b"x" * 5001, b"", id="no message"),
+        pytest.param(header().encode() + b"\r" + b"x" * 5000, header().encode() + b"\r", id="a message"),
+        pytest.param(VT + header().encode() + b"\r" + b"x" * 5000, header().encode() + b"\r", id="a frame"),
+    ],
+)
+async def test_of_a_file_that_is_too_long_the_header_is_answered(
+    folder: Folder, box: Box, tmp_path: Path, written: bytes, header: bytes
+) -> None:
+    (tmp_path / "a.hl7").write_bytes(written)
     await looks(folder)
-    assert (found(tmp_path), box.taken) == (["failed/a.hl7"], [])
+    assert (found(tmp_path), box.taken) == (["failed/a.hl7", "failed/a.hl7.ack"], [header])
+    assert (tmp_path / "failed" / "a.hl7.ack").read_bytes() == b"207"
 
 
 async def test_a_name_that_was_there_before_keeps_its_file(folder: Folder, box: Box, tmp_path: Path) -> None:
@@ -261,6 +275,14 @@ async def test_frames_in_a_file_are_taken_one_by_one(folder: Folder, box: Box, t
     await looks(folder)
     assert box.taken == texts
     assert (tmp_path / "done" / "a.hl7.ack").read_bytes().count(b"MSA|AA") == 3
+
+
+async def test_a_file_whose_last_frame_was_cut_off_is_not_accepted(folder: Folder, box: Box, tmp_path: Path) -> None:
+    texts = [adt(control=f"C{n}").encode() for n in range(2)]
+    (tmp_path / "a.hl7").write_bytes(VT + texts[0] + END + VT + texts[1])
+    await looks(folder)
+    assert box.taken == texts
+    assert (tmp_path / "failed" / "a.hl7.ack").read_bytes().endswith(b"\r100")
 
 
 async def test_files_are_taken_in_the_order_they_came(folder: Folder, box: Box, tmp_path: Path) -> None:
