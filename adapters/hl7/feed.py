@@ -85,6 +85,8 @@ def _charset(request: Request) -> str:
     media_type, _, rest = request.headers.get("content-type", "application/hl7-v2").partition(";")
     if media_type.strip().lower() not in MEDIA_TYPES:
         raise UnsupportedMediaType("HL7 v2 messages are posted as application/hl7-v2 or text/plain.")
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType("An HL7 v2 message is posted without Content-Encoding.")
     name = ""
     for parameter in rest.split(";"):
         key, _, value = parameter.partition("=")

@@ -1,10 +1,10 @@
 """A watched folder: files `*.hl7` are taken once they are complete, answered by a file, and moved away.
 
 A file is complete where two looks find the same file: it was moved in, or is written no more. It is read as a
-message, a batch or MLLP frames, of which one without its end was cut off. Its answer is written as `NAME.ack` beside it in `done/` (accepted) or `failed/`
-before it is moved there. Where that is interrupted the file is taken again, and answered as the first time: each
-message is known by its control id. Links are never followed, and `done/` and `failed/` must not be links: who may
-write to the folder decides about no file elsewhere.
+message, a batch or MLLP frames, of which one without its end was cut off. Its answer is written as `NAME.ack` beside
+it in `done/` (accepted) or `failed/` before it is moved there. Where that is interrupted the file is taken again, and
+answered as the first time: each message is known by its control id. Links are never followed, and `done/` and
+`failed/` must not be links: who may write to the folder decides about no file elsewhere.
 """
 
 from __future__ import annotations
@@ -116,10 +116,10 @@ class Folder:
             target = DONE if answer.code in GOOD else FAILED
             await self._put_away(name, target, b"".join(answer.frames), mark)
 
-    async def _taken(self, frames: Sequence[Frame]) -> Settled:
+    async def _taken(self, found: Sequence[Frame]) -> Settled:
         """Take a file's content; its answer holds what is answered later, too."""
         try:
-            answers = [await taken for taken in [self._take(frame.data, frame.fault) for frame in frames]]
+            answers = [await taken for taken in [self._take(each.data, each.fault) for each in found]]
         except HangUp:
             return Reply([], "AR")
         frames = [frame for answer in answers for frame in [*answer.frames, *await _later(answer)]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 import ssl
 from collections import Counter
@@ -17,7 +18,10 @@ from adapters.hl7.connection import Answered as Answered
 from adapters.hl7.connection import Connection, Limits, Take
 from adapters.hl7.framing import END as END
 from adapters.hl7.framing import VT as VT
+from adapters.hl7.handshake import ServerContext
 from fhir_server.errors import Unavailable
+
+log = logging.getLogger("predmp.hl7")
 
 Admit = Callable[[Peer], Take | None]
 """Says who takes the messages of a connection; None refuses it."""
@@ -77,6 +81,8 @@ class Listener:
 
     async def _serve(self, context: ssl.SSLContext | None) -> None:
         assert self._socket is not None
+        if isinstance(context, ServerContext):
+            context.told = self._handshake_failed
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self),
             sock=self._socket.dup(),
@@ -84,6 +90,10 @@ class Listener:
             backlog=256,
             ssl_handshake_timeout=self.limits.handshake_s if context else None,
         )
+
+    def _handshake_failed(self, reason: str) -> None:
+        self.counts["handshake"] += 1
+        log.warning("a TLS connection was refused: %s", reason)
 
     async def reload(self) -> None:
         """Read the certificates again: for new connections; those that are open stay.

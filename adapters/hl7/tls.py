@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from cryptography import x509
 
+from adapters.hl7.handshake import ServerContext
 from fhir_server.errors import Unavailable
 
 
@@ -34,7 +35,7 @@ class Certificates(NamedTuple):
         """
         if not self.cert:
             return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             context.load_cert_chain(self.cert, self.key or None)

@@ -141,18 +141,21 @@ def context(certificates: dict[str, Path], shown: str = "") -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize(
-    ("shown", "tls"),
+    ("shown", "tls", "reason"),
     [
-        pytest.param("", True, id="no certificate"),
-        pytest.param("", False, id="no TLS"),
-        pytest.param("server", True, id="a certificate that no channel is for"),
+        pytest.param("", True, "peer did not return a certificate", id="no certificate"),
+        pytest.param("", False, "wrong version number", id="no TLS"),
+        pytest.param("expired", True, "certificate has expired", id="one that is over"),
+        pytest.param("stranger", True, "certificate signature failure", id="one of another CA"),
+        pytest.param("server", True, "refused", id="a certificate that no channel is for"),
     ],
 )
 def test_point_7_tls_without_the_right_client_certificate_is_refused(
-    tls_hub: RunningHub, certificates: dict[str, Path], one: str, shown: str, tls: bool
+    tls_hub: RunningHub, certificates: dict[str, Path], one: str, shown: str, tls: bool, reason: str
 ) -> None:
     with pytest.raises(OSError), Line(tls_hub, context(certificates, shown) if tls else None) as line:
         line.send(admitted(one))
+    assert reason in tls_hub.log.read_text().rpartition("WARNING")[2]
     assert tls_hub.search(f"Patient?identifier={one}").get("entry", []) == []
 
 

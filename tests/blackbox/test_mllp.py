@@ -257,17 +257,19 @@ def hub_controls(hub: RunningHub) -> set[str]:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A CA, and certificates of a server and a client that it signed."""
+    """A CA; certificates of a server and a client that it signed, of one that is over, and of a client of another CA."""
     folder = tmp_path_factory.mktemp("tls")
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca = certificate("ca", ca_key, "ca", ca_key, authority=True)
     made = {"ca": folder / "ca.pem"}
     made["ca"].write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    for name in ("server", "client"):
+    for name in ("server", "client", "expired", "stranger"):
         key = ec.generate_private_key(ec.SECP256R1())
+        signer = ec.generate_private_key(ec.SECP256R1()) if name == "stranger" else ca_key
+        days = 30 if name == "expired" else 36_500
         made[name] = folder / f"{name}.pem"
         made[name].write_bytes(
-            certificate(name, key, "ca", ca_key, authority=False).public_bytes(serialization.Encoding.PEM)
+            certificate(name, key, "ca", signer, authority=False, days=days).public_bytes(serialization.Encoding.PEM)
             + key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
@@ -276,7 +278,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, *, authority: bool
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    signer: ec.EllipticCurvePrivateKey,
+    *,
+    authority: bool,
+    days: int = 36_500,
 ) -> x509.Certificate:
     begin = datetime(2020, 1, 1, tzinfo=UTC)
     return (
@@ -286,7 +294,7 @@ def certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
-        .not_valid_after(begin + timedelta(days=36_500))
+        .not_valid_after(begin + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .sign(signer, hashes.SHA256())

@@ -323,6 +323,29 @@ async def test_a_message_over_the_limit_is_told_over_tls_too(
         await hang_up(writer)
 
 
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", "http request", id="HTTP"),
+        pytest.param(b"\x0bMSH|^~\\&|A", "wrong version number", id="a message without TLS"),
+        pytest.param(b"", "", id="a client that only goes away is not told of"),
+    ],
+)
+async def test_a_handshake_that_fails_is_told_and_counted(
+    certificates: dict[str, Path], caplog: pytest.LogCaptureFixture, first: bytes, reason: str
+) -> None:
+    files = Certificates(str(certificates["server"]), "", str(certificates["ca"]))
+    async with Listening(tls=files.context) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(first)
+        if not first:
+            writer.write_eof()
+        await reader.read()
+        await hang_up(writer)
+        assert listener.counts["handshake"] == bool(reason)
+    assert reason in caplog.text
+
+
 def test_when_certificates_end_is_known(certificates: dict[str, Path]) -> None:
     found = Certificates(str(certificates["server"]), "", str(certificates["ca"])).ends()
     assert found["server"] == found["client_ca"] > 4_000_000_000
