@@ -6,7 +6,6 @@ history, not measurement: triage looks at it only when asked.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import tarfile
@@ -15,21 +14,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-
 from fhir_server import gate, package
 from fhir_server.app import opened
+from fhir_server.bulk.bundle import entries_of, put
 from fhir_server.bulk.file import is_lines, load_lines
 from fhir_server.bulk.prepare import Prepared
+from fhir_server.bulk.texts import load_texts
 from fhir_server.bulk.upsert import Tally as Lines
 from fhir_server.bulk.upsert import Upsert
 from fhir_server.collector import settle
@@ -37,7 +27,7 @@ from fhir_server.errors import FhirError
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Actor, Entry, Resource
 from fhir_server.settings import Settings, SettingsError
-from fhir_server.sources import Source, find_files, is_archive, read_ahead, waits
+from fhir_server.sources import Source, find_files, is_archive
 
 BATCH = 200  # resources in one transaction
 
@@ -64,34 +54,6 @@ def resources_of(source: Source) -> list[Resource]:
     return [gate.parse_resource(source.body)]
 
 
-def entries_of(resource: Resource) -> tuple[list[Entry], bool]:
-    """Return what a resource asks to be done, and whether it must be done as one."""
-    if resource["resourceType"] != "Bundle":
-        return [_put(resource)], False
-    entries = resource.get("entry", [])
-    if resource.get("type") not in ("transaction", "batch"):
-        return [_put(entry["resource"]) for entry in entries if "resource" in entry], False
-    asked = [
-        Entry(
-            entry["request"]["method"],
-            entry["request"]["url"],
-            entry.get("resource"),
-            entry.get("fullUrl", ""),
-            entry["request"].get("ifMatch", ""),
-            "",
-            entry["request"].get("ifNoneExist", ""),
-        )
-        for entry in entries
-        if entry.get("request", {}).get("method") in ("POST", "PUT", "DELETE")
-    ]
-    return asked, resource["type"] == "transaction"
-
-
-def _put(resource: Resource) -> Entry:
-    type, id = resource["resourceType"], resource.get("id")
-    return Entry("PUT", f"{type}/{id}", resource) if id else Entry("POST", type, resource)
-
-
 class Loader:
     """Loads texts through the core."""
 
@@ -102,13 +64,12 @@ class Loader:
     async def load(self, source: Source, *, last: bool) -> bool:
         """Load a text; return False where it should be tried again after the others (`last`: it will not be)."""
         try:
-            resources = resources_of(source)
+            asked = [entries_of(resource) for resource in resources_of(source)]
         except FhirError as error:
             self._fail(source.name, error)
             return True
         loose: list[Entry] = []
-        for resource in resources:
-            entries, together = entries_of(resource)
+        for entries, together in asked:
             if not together:
                 loose += entries
             elif not await self._transaction(source, entries, last=last):
@@ -151,7 +112,7 @@ class Loader:
             if isinstance(resource, FhirError):
                 self._fail(name, resource)
                 continue
-            waiting.append((name, _put(await ids.settled(resource))))
+            waiting.append((name, put(await ids.settled(resource))))
             count += 1
             if len(waiting) == BATCH:
                 await self._named(waiting)
@@ -236,8 +197,8 @@ async def load(
         for path, manifest in packages.items():
             await loader.load_package(path, manifest, everything=everything)
         await loader.note_missing(list(packages.values()))
-        if rest := [path for path in files if path not in packages and path not in lines]:
-            await _load_files(loader, rest)
+        rest = [path for path in files if path not in packages and path not in lines]
+        await load_texts(composed.hub, settings, rest, loader)
         await load_lines(composed.hub, settings, lines, loader)
     _report(loader.tally, as_json)
     return 1 if loader.tally.failed else 0
@@ -258,41 +219,6 @@ def _manifests(files: Sequence[Path], tally: Tally) -> dict[Path, package.Manife
         if manifest is not None:
             found[path] = manifest
     return found
-
-
-async def _load_files(loader: Loader, files: Sequence[Path]) -> None:
-    """Load first what waits for nothing, then the rest, again while that helps."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("loading", total=len(files))
-        waiting = [path for path in files if await asyncio.to_thread(waits, path)]
-        left = await _pass(loader, [path for path in files if path not in waiting], progress, bar) + waiting
-        while left:
-            rest = await _pass(loader, left, progress, bar)
-            if len(rest) == len(left):
-                rest = await _pass(loader, left, progress, bar, last=True)
-            left = rest
-
-
-async def _pass(
-    loader: Loader, files: Sequence[Path], progress: Progress, bar: TaskID, *, last: bool = False
-) -> list[Path]:
-    """Load files; return those that should be tried again after others (`last`: none will be)."""
-    left = []
-    async for path, sources in read_ahead(files):
-        if isinstance(sources, Exception):
-            loader.fail(path.name, sources)
-        elif not all([await loader.load(source, last=last) for source in sources]):
-            left.append(path)
-            continue
-        progress.advance(bar)
-    return left
 
 
 def _report(tally: Tally, as_json: bool) -> None:

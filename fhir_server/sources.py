@@ -6,7 +6,7 @@ import asyncio
 import bz2
 import gzip
 import tarfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, cast
@@ -106,17 +106,26 @@ def _has_condition(text: bytes) -> bool:
     return any(mark in compact for mark in _CONDITIONAL)
 
 
-async def read_ahead(paths: Sequence[Path]) -> AsyncIterator[tuple[Path, list[Source] | Exception]]:
-    """Yield the texts of each file, or why it cannot be read; the next is unpacked meanwhile, in a thread."""
-    reading = [asyncio.create_task(asyncio.to_thread(_read, path)) for path in paths[:1]]
+async def read_ahead(
+    paths: Sequence[Path], passes: Callable[[], bool]
+) -> AsyncIterator[tuple[Path, list[Source] | Exception | None]]:
+    """Yield the texts of each file, or why it cannot be read; the next is unpacked meanwhile, in a thread.
+
+    Args:
+        paths: Each once.
+        passes: Whether files that wait for others are passed by: None is yielded for those.
+    """
+    reading = [asyncio.create_task(asyncio.to_thread(_read, path, passes())) for path in paths[:1]]
     for number, path in enumerate(paths):
         sources = await reading.pop()
         if number + 1 < len(paths):
-            reading.append(asyncio.create_task(asyncio.to_thread(_read, paths[number + 1])))
+            reading.append(asyncio.create_task(asyncio.to_thread(_read, paths[number + 1], passes())))
         yield path, sources
 
 
-def _read(path: Path) -> list[Source] | Exception:
+def _read(path: Path, passes: bool) -> list[Source] | Exception | None:
+    if passes and waits(path):
+        return None
     try:
         return list(read_file(path))
     except (OSError, EOFError, tarfile.TarError) as error:

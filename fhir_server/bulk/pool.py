@@ -1,4 +1,4 @@
-"""Worker processes that prepare blocks, in the order of the blocks, with a bounded number under way."""
+"""Worker processes that prepare blocks and Bundles, in their order, with a bounded number under way."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import marshal
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from fhir_server.bulk.lines import Block
 from fhir_server.bulk.prepare import Prepared, find_drafter, prepare
-from fhir_server.bulk.worker import HEAD, SIZE
+from fhir_server.bulk.worker import BUNDLE, HEAD, SIZE
 from fhir_server.errors import Issue, Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
@@ -37,6 +37,7 @@ class _Worker:
         self._process = process
         self._asked: deque[asyncio.Future[list[Prepared]]] = deque()
         self._terms: list[Any] = []
+        self.is_ready = False
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
@@ -57,11 +58,11 @@ class _Worker:
         """How many blocks it has before it."""
         return len(self._asked)
 
-    async def ask(self, block: Block) -> asyncio.Future[list[Prepared]]:
-        """Hand a block over; the future has its resources."""
+    async def ask(self, body: bytes, line: int) -> asyncio.Future[list[Prepared]]:
+        """Hand a block or a Bundle over; the future has its resources."""
         future: asyncio.Future[list[Prepared]] = asyncio.get_running_loop().create_future()
         self._asked.append(future)
-        await self._send(block.body, block.line)
+        await self._send(body, line)
         return future
 
     async def _send(self, body: bytes, line: int) -> None:
@@ -78,6 +79,7 @@ class _Worker:
         assert stdout is not None
         try:
             await stdout.readexactly(SIZE.size)
+            self.is_ready = True
             while True:
                 (size,) = SIZE.unpack(await stdout.readexactly(SIZE.size))
                 if size > _LIMIT:
@@ -141,13 +143,33 @@ class Pool:
                 alone += 1
                 yield block, await self._here(block)
                 continue
-            pending.append((block, await (await self._free()).ask(block)))
+            pending.append((block, await (await self._free()).ask(block.body, block.line)))
             while len(pending) >= self._size * _AHEAD:
                 first, answer = pending.popleft()
                 yield first, await answer
         while pending:
             first, answer = pending.popleft()
             yield first, await answer
+
+    async def start(self) -> None:
+        """Start the workers; it takes a second until they are ready."""
+        while len(self._workers) < self._size:
+            self._workers.append(await _Worker.start(self._zone, self._base_url, self._drafting))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are workers that would begin at once."""
+        return any(worker.is_ready for worker in self._workers)
+
+    async def bundle(self, body: bytes, known: Mapping[str, str]) -> asyncio.Future[list[Prepared]]:
+        """Hand a Bundle over to a worker; the future has what `bundle.prepare_bundle` makes of it.
+
+        Args:
+            body: The Bundle.
+            known: Conditional reference -> `Type/id`.
+        """
+        worker = min((worker for worker in self._workers if worker.is_ready), key=lambda worker: worker.load)
+        return await worker.ask(marshal.dumps((body, dict(known))), BUNDLE)
 
     async def _here(self, block: Block) -> list[Prepared]:
         """Prepare a block in this process, and let others be served between its lines."""

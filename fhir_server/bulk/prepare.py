@@ -86,13 +86,36 @@ def _prepare(
     found = [issue for issue in validate(resource) if issue.severity in ("error", "fatal")]
     if found:
         return refused(line, tuple(found[:MOST_ISSUES]))
-    made = stamped(resource, str(id) if given else new_id(), 1, 0)
     waits = _conditional(text) is not None
+    return stamp(line, (type, str(id) if given else new_id(), given), resource, index, drafter, waits=waits)
+
+
+def stamp(
+    line: int,
+    key: tuple[str, str, bool],
+    resource: Resource,
+    index: Callable[[Resource], Indexed],
+    drafter: Drafter | None,
+    *,
+    waits: bool = False,
+) -> Prepared:
+    """Return a valid resource as it will be stored, with its values, or what the store's drafter made of them.
+
+    Args:
+        line: Its number.
+        key: Type, id, and whether the id was given.
+        resource: As it came; not changed.
+        index: Resource -> index values.
+        drafter: Does the store's part, where it can be done here.
+        waits: Whether it refers to others by condition.
+    """
+    type, id, given = key
+    made = stamped(resource, id, 1, 0)
     written, indexed = gate.write(made), index(made)
     if drafter is None:
-        return Prepared(line, type, made["id"], given, written, wire.pack(indexed), waits=waits)
+        return Prepared(line, type, id, given, written, wire.pack(indexed), waits=waits)
     draft = drafter.draft(type, indexed, written, _NO_TIME)
-    return Prepared(line, type, made["id"], given, written, b"", (), waits, indexed.owners, draft)
+    return Prepared(line, type, id, given, written, b"", (), waits, indexed.owners, draft)
 
 
 def find_drafter(drafting: Drafting | None) -> Drafter | None:

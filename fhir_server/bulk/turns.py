@@ -24,6 +24,11 @@ class Turns:
                 raise
         self._writing = asyncio.create_task(write)
 
+    async def rest(self) -> None:
+        """Wait until no write is under way; raise what the last one raised."""
+        if self._writing is not None:
+            await self._writing
+
     async def __aenter__(self) -> Self:
         return self
 

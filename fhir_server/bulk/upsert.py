@@ -85,7 +85,7 @@ class Upsert:
         instant = write_instant(tx.now)
         owners: set[str] = set()
         resolved: list[Change] = []
-        await tx.look_up([(line.type, line.id) for line, _, _ in lines if line.type and not line.waits])
+        await tx.look_up([(line.type, line.id) for line, _, _ in lines if line.given and not line.waits])
         for line, indexed, resource in lines:
             if not line.type:
                 tally.refused.append((line.line, tuple(Issue(*issue) for issue in line.issues)))
@@ -93,7 +93,7 @@ class Upsert:
             if line.waits:
                 resolved += await self._resolved(tx, line, tally)
                 continue
-            current = await tx.read(line.type, line.id)
+            current = await tx.read(line.type, line.id) if line.given else None  # a new id is nobody's
             if current is not None and not current.is_deleted:
                 as_it_is = complete(line.type, line.id, line.body, current.version, write_instant(current.at))
                 if as_it_is == current.body:

@@ -1,4 +1,4 @@
-"""A worker process: blocks of NDJSON in, prepared resources out, by length-prefixed frames on its pipes.
+"""A worker process: blocks of NDJSON and Bundles in, prepared resources out, by length-prefixed frames on its pipes.
 
 `python -m fhir_server.bulk.worker ZONE BASE_URL MAKER`, and the key of the store's drafter as the first frame: other
 users of the machine may read arguments. It ends when its standard input does: with whoever started it,
@@ -17,12 +17,16 @@ from queue import Queue
 from threading import Thread
 from typing import BinaryIO, Final
 
+from fhir_server.bulk.bundle import prepare_bundle
 from fhir_server.bulk.prepare import find_drafter, prepare
 from fhir_server.search.extract import Indexer
 from fhir_server.store.protocol import Drafting
 from fhir_server.validation import validate
 
 HEAD: Final = struct.Struct("<IQ")  # bytes of the body, number of its first line
+BUNDLE: Final = (
+    2**64 - 1
+)  # in the place of that number: the body is a Bundle with answers to its conditions, by `marshal`
 SIZE: Final = struct.Struct("<I")
 _PIPE: Final = 1_048_576  # bytes
 _SWITCH_S: Final = 0.000_5  # the threads of the pipes have little to do, but at once
@@ -52,7 +56,13 @@ def main() -> None:
     answers.put(b"")  # ready
     told = 0  # terms that the other side has
     while (block := blocks.get()) is not None:
-        made = [tuple(one[:-1]) for one in prepare(*block, validate, index, drafter)]
+        body, line = block
+        if line == BUNDLE:
+            bundle, known = marshal.loads(body)  # noqa: S302  # our own process wrote it
+            found = prepare_bundle(bundle, known, validate, index, drafter)
+        else:
+            found = prepare(body, line, validate, index, drafter)
+        made = [tuple(one[:-1]) for one in found]
         terms = drafter.terms[told:] if drafter is not None else []
         told += len(terms)
         answers.put(marshal.dumps((terms, drafter.take() if drafter is not None else [], made)))

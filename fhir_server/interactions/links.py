@@ -36,6 +36,13 @@ def relinked(resource: Resource, links: Mapping[str, str]) -> Resource:
     return made
 
 
+def linked(resource: Resource, links: Mapping[str, str]) -> tuple[Resource, set[str]]:
+    """Return the resource as `relinked` does, and the conditional references that `links` does not know."""
+    unknown: set[str] = set()
+    made: Resource = _replaced(resource, links, unknown)
+    return made, unknown
+
+
 def _replaced(value: Any, links: Mapping[str, str], unknown: set[str]) -> Any:
     """Return a value with its links replaced, itself where there are none; conditions without one go to `unknown`.
 
@@ -86,8 +93,7 @@ async def resolve(resource: Resource, links: Links, find: Callable[[str], Awaita
         links: What is known.
         find: Conditional reference -> `Type/id`.
     """
-    unknown: set[str] = set()
-    made: Resource = _replaced(resource, links, unknown)
+    made, unknown = linked(resource, links)
     if not unknown:
         return made
     for reference in unknown:
