@@ -21,7 +21,7 @@ from adapters.devices.intake import Intake
 from adapters.devices.message import Message, Received
 from adapters.devices.reading import DeviceName
 from adapters.devices.vendor import Vendor
-from adapters.devices.webhook import DONE, KIND, PENDING
+from adapters.devices.webhook import DONE, ENDED, KIND, PENDING
 from fhir_server import gate
 from fhir_server.errors import FhirError
 from fhir_server.interface import Asking, Core, Writing
@@ -33,6 +33,8 @@ LONGEST_WAIT_S: Final = 900.0
 LEASE_US: Final = 60_000_000  # microseconds that one process may take for one pull
 KEPT_US: Final = 7 * 86_400_000_000  # done notifications are known as copies that long
 SWEEP_US: Final = 300_000_000  # microseconds between two looks for old rows
+SWEPT: Final = 500  # rows of a state that one look reads: 144,000 a day
+PART: Final = 250  # readings that are filed between two looks at the time a process has
 EARLY_US: Final = 60_000_000  # a token that ends within it is renewed first
 PARALLEL: Final = 4  # accounts at once
 MAX_PAGES: Final = 100
@@ -51,6 +53,10 @@ class Work:
     account: Account
     vendor: Vendor
     rows: tuple[Record, ...]
+
+
+class Lost(Exception):
+    """The account was ended, or taken by another process, while it was asked for: what came is left to that one."""
 
 
 class Puller:
@@ -145,7 +151,10 @@ class Puller:
         began = self._core.now()
         try:
             leased, readings = await self._ask_all(tenant, replace(work, account=leased))
-            await self._file(tenant, work, readings)
+            leased = await self._file(tenant, work, leased, readings)
+        except Lost:
+            self.counts[work.vendor.name, "lost"] += 1
+            return
         except FhirError as error:
             self.counts[work.vendor.name, "failed"] += 1
             log.warning("webhook %s: a vendor was asked in vain: %s", work.vendor.name, error.text)
@@ -173,6 +182,28 @@ class Puller:
         leased: Account | None = await self._core.transact(tenant, take)
         return leased
 
+    async def _stay(self, tenant: str, leased: Account) -> Account:
+        """Keep the account for this process, where half of its time is over.
+
+        Raises:
+            Lost: The account was ended, or another process has it.
+        """
+        if leased.lease - self._core.now() > LEASE_US // 2:
+            return leased
+
+        async def take(writing: Writing) -> Account | None:
+            found = await account.find(writing, leased.key)
+            if found is None or found.state != account.LINKED or found.lease != leased.lease:
+                return None
+            longer = replace(leased, lease=writing.now + LEASE_US)
+            await account.put(writing, longer)
+            return longer
+
+        kept: Account | None = await self._core.transact(tenant, take)
+        if kept is None:
+            raise Lost
+        return kept
+
     async def _ask_all(self, tenant: str, work: Work) -> tuple[Account, list[Received]]:
         """Return the readings of every page, and the account with the tokens that hold now."""
         leased, tokens = work.account, account.unseal(work.vendor, work.account)
@@ -181,6 +212,7 @@ class Puller:
         readings: list[Received] = []
         offset: int | None = 0
         for _ in range(MAX_PAGES):
+            leased = await self._stay(tenant, leased)
             form = self._question(work, offset or 0)
             try:
                 page = await self._page(work.vendor, form, tokens)
@@ -240,20 +272,25 @@ class Puller:
             raise withings.Refused("The account was ended, or linked anew, while its token was renewed.")
         return renewed, made
 
-    async def _file(self, tenant: str, work: Work, readings: Sequence[Received]) -> None:
+    async def _file(self, tenant: str, work: Work, leased: Account, readings: Sequence[Received]) -> Account:
+        """File readings; return the account as it is leased then."""
         name = DeviceName(work.vendor.account_system, work.account.user)
         actor = self._core.internal(tenant, ACTOR)
-        for start in range(0, len(readings), 1_000):
-            message = Message(name, tuple(readings[start : start + 1_000]))
+        for start in range(0, len(readings), PART):
+            leased = await self._stay(tenant, leased)
+            message = Message(name, tuple(readings[start : start + PART]))
             for result in await self._intake.take(message, actor=actor, source="webhook"):
                 self.counts[work.vendor.name, f"reading-{result.status}"] += 1
+        return leased
 
     async def _settle(self, tenant: str, leased: Account, work: Work, began: int) -> None:
         """Write down that it is done: the notifications without the user's id, the account without the lease."""
 
         async def write(writing: Writing) -> None:
             for row in work.rows:
-                await writing.put_record(KIND, row.key, DONE, gate.write({"vendor": work.vendor.name}), lane="")
+                now = await writing.record(KIND, row.key)
+                if now is not None and now.body == row.body:  # else it came again meanwhile, and is asked for again
+                    await writing.put_record(KIND, row.key, DONE, gate.write({"vendor": work.vendor.name}), lane="")
             found = await account.find(writing, leased.key)
             if found is not None and found.state == account.LINKED:
                 polled = found.polled if work.rows else began
@@ -279,7 +316,8 @@ class Puller:
         return int(wait_s * (0.75 + self._jitter() / 2) * _SECOND)
 
     async def _sweep(self, writing: Writing) -> None:
-        """Forget some of the notifications that were done long ago."""
-        for row in await writing.records(KIND, state=DONE, limit=50):
-            if writing.now - row.at > KEPT_US:
-                await writing.drop_record(KIND, row.key)
+        """Forget notifications that were done, or of no use any more, long ago."""
+        for state in (DONE, ENDED):
+            for row in await writing.records(KIND, state=state, limit=SWEPT):
+                if writing.now - row.at > KEPT_US:
+                    await writing.drop_record(KIND, row.key)

@@ -95,15 +95,23 @@ class Webhooks:
             await self._keep(vendor, body, error.text)
             self.counts[vendor.name, "unreadable"] += 1
             return
-        is_new = await self._store(vendor, id, said)
+        is_new = await self._store(vendor, id, said, is_timed=timestamp != "")
         self.counts[vendor.name, "stored" if is_new else "known"] += 1
         if is_new:
             self._wake()
 
-    async def _store(self, vendor: Vendor, id: str, said: Notification) -> bool:
+    async def _store(self, vendor: Vendor, id: str, said: Notification, *, is_timed: bool) -> bool:
+        """Store a notification; whether there is something to ask for.
+
+        One that has no time of its own looks like any other of its content: it is asked for again, since a measure asked
+        for twice is known by its group, and one that is not asked for is lost.
+        """
+
         async def work(writing: Writing) -> bool:
-            if await writing.record(KIND, id) is not None:
+            found = await writing.record(KIND, id)
+            if found is not None and is_timed:
                 return False  # a replay, or sent again after an answer that was lost
+            times = 1 if found is None or found.state != PENDING else gate.load(found.body).get("times", 1) + 1
             lane = account_key(vendor.name, said.user)
             known = await account.find(writing, lane)
             state = PENDING
@@ -113,7 +121,7 @@ class Webhooks:
                 await self._end(writing, lane)
             elif known is None or known.state != account.LINKED:
                 state = WAITING
-            body = {"vendor": vendor.name, **said._asdict()}
+            body = {"vendor": vendor.name, **said._asdict(), "times": times}
             await writing.put_record(KIND, id, state, gate.write(body), lane=lane)
             return True
 

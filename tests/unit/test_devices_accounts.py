@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -20,6 +22,9 @@ from fhir_server.model import Actor, Reply, Scope
 from tests.hl7_core import hub
 
 VENDOR = Vendor(name="withings", secret="s", client_secret="c")
+UNTIMED = replace(VENDOR, secret="", url_key="k", timestamp_header="")
+NOTHING = Reply(200, b'{"status":0,"body":{"measuregrps":[]}}')
+MORE = Reply(200, b'{"status":0,"body":{"measuregrps":[],"more":1,"offset":1}}')
 KEY = account_key("withings", "u1")
 MANY = 1_001
 
@@ -111,3 +116,77 @@ async def test_a_vendor_is_of_one_tenant(core: Core) -> None:
     assert made.vendor_for(Actor("default", "test", ()), "withings") is VENDOR
     with pytest.raises(NotSupported):
         made.vendor_for(Actor("elsewhere", "test", ()), "withings")
+
+
+async def tell(core: Core, body: bytes = b"userid=u1&appli=1") -> None:
+    await Webhooks(core, {"withings": UNTIMED}, lambda: None).take(UNTIMED, {}, body, key="k")
+
+
+async def ask(core: Core, *during: bytes) -> list[str]:
+    """Have the vendor asked for what is due; it is told these meanwhile. Return the actions that it was asked for."""
+    asked: list[str] = []
+    telling = list(during)
+
+    async def answer(method: str, url: str, headers: Mapping[str, str], body: bytes, *, most: int) -> Reply:
+        asked.extend(parse_qs(body.decode())["action"])
+        if telling:
+            await tell(core, telling.pop())
+        return NOTHING
+
+    cast(Any, core).call_out = answer
+    await Puller(core, cast(Any, None), {"withings": replace(UNTIMED, poll_s=0)})._round()
+    return asked
+
+
+async def test_a_notification_without_a_time_is_asked_for_each_time_it_comes(core: Core) -> None:
+    await webhooks(core).link(UNTIMED, "u1", Tokens("t"))
+    for _ in range(2):
+        await tell(core)
+        await tell(core)  # one question is enough for both
+        assert await ask(core) == ["getmeas"]
+        assert await ask(core) == []
+    assert (await notifications(core, PENDING), await notifications(core, DONE)) == (0, 1)
+
+
+async def test_one_that_comes_while_the_vendor_is_asked_is_asked_for_after_that(core: Core) -> None:
+    await webhooks(core).link(UNTIMED, "u1", Tokens("t"))
+    await tell(core)
+    assert await ask(core, b"userid=u1&appli=1") == ["getmeas"]
+    assert await notifications(core, PENDING) == 1
+    assert await ask(core) == ["getmeas"]
+    assert await notifications(core, PENDING) == 0
+
+
+async def test_an_account_that_is_ended_again_is_ended(core: Core) -> None:
+    for _ in range(2):
+        await webhooks(core).link(UNTIMED, "u1", Tokens("t"))
+        await tell(core, b"userid=u1&action=unlink")
+        assert (await stored(core)).state == account.ENDED
+
+
+@pytest.mark.parametrize("is_taken", [pytest.param(False, id="it stays"), pytest.param(True, id="another has it")])
+async def test_an_account_that_takes_long_stays_with_who_asks_for_it(core: Core, is_taken: bool) -> None:
+    await webhooks(core).link(UNTIMED, "u1", Tokens("t"))
+    await tell(core)
+    leases: list[int] = []
+
+    async def shorten(writing: Writing) -> None:
+        found = await account.find(writing, KEY)
+        assert found is not None
+        leases.append(found.lease)
+        if is_taken:
+            await account.put(writing, replace(found, lease=found.lease + 1))
+
+    async def answer(method: str, url: str, headers: Mapping[str, str], body: bytes, *, most: int) -> Reply:
+        await core.transact("default", shorten)
+        ahead[0] += 40_000_000  # microseconds that an answer takes
+        return MORE if len(leases) < 3 else NOTHING
+
+    ahead, now = [0], core.now
+    cast(Any, core).call_out = answer
+    cast(Any, core).now = lambda: now() + ahead[0]
+    puller = Puller(core, cast(Any, None), {"withings": replace(UNTIMED, poll_s=0)})
+    await puller._round()
+    assert puller.counts["withings", "lost"] == is_taken
+    assert (len(leases), sorted(set(leases)) == leases) == (1 if is_taken else 3, True)
+    assert await notifications(core, PENDING) == is_taken

@@ -21,9 +21,14 @@ async def composed() -> AsyncIterator[Composed]:
 
 
 async def post(
-    composed: Composed, content: bytes, kind: str = "application/hl7-v2", *, scopes: tuple[Scope, ...] | None = ALL
+    composed: Composed,
+    content: bytes,
+    kind: str = "application/hl7-v2",
+    *,
+    scopes: tuple[Scope, ...] | None = ALL,
+    encoding: str = "identity",
 ) -> httpx.Response:
-    headers = {"Content-Type": kind}
+    headers = {"Content-Type": kind, "Content-Encoding": encoding}
     if scopes is not None:
         token = composed.tokens.make(Actor("default", "test", scopes), ttl_s=60, jti="1")
         headers["Authorization"] = f"Bearer {token}"
@@ -61,6 +66,11 @@ async def test_what_is_refused_is_an_operation_outcome(
 ) -> None:
     answer = await post(composed, content, kind, scopes=scopes)
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (status, code)
+
+
+async def test_a_compressed_body_is_refused(composed: Composed) -> None:
+    answer = await post(composed, adt().encode(), "text/plain", encoding="gzip")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (415, "not-supported")
 
 
 @pytest.mark.parametrize(
