@@ -100,11 +100,11 @@ class Webhooks:
         if is_new:
             self._wake()
 
-    async def _store(self, vendor: Vendor, id: str, said: Notification, *, is_timed: bool) -> bool:
+    async def _store(self, vendor: Vendor, id: str, said: Notification, *, is_timed: bool = True) -> bool:
         """Store a notification; whether there is something to ask for.
 
-        One that has no time of its own looks like any other of its content: it is asked for again, since a measure asked
-        for twice is known by its group, and one that is not asked for is lost.
+        One that has no time of its own looks like any other of its content: it is asked for again, since a measure
+        asked for twice is known by its group, and one that is not asked for is lost.
         """
 
         async def work(writing: Writing) -> bool:
