@@ -19,7 +19,7 @@ from fhir_server.interactions.instant import http_date
 from fhir_server.interactions.subset import subset
 from fhir_server.model import Entry, Outcome, Version
 from fhir_server.outcome import outcome
-from fhir_server.search.clauses import shown
+from fhir_server.search.clauses import list_id, shown
 from fhir_server.search.query import Match
 from fhir_server.search.results import SUMMARIES, read_choice
 from fhir_server.search.values import Period
@@ -194,8 +194,10 @@ async def history_system(hub: Hub, request: Request) -> Response:
 
 async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
     query = _history_query(hub, request, type, id)
-    versions, total = await hub.history(query, actor=request.actor, request_id=request.id)
-    if id and not versions and not total and query.since is None and query.at is None and query.before_seq is None:
+    of_list = list_id("_list", dict(request.pairs).get("_list", ""))
+    versions, total = await hub.history(query, actor=request.actor, request_id=request.id, of_list=of_list)
+    is_whole = not of_list and query.since is None and query.at is None and query.before_seq is None
+    if id and not versions and not total and is_whole:
         await hub.read_one(type, id, actor=request.actor, request_id=request.id)  # absent or hidden: 404
     path = "/".join(request.segments)
     kept = [pair for pair in request.pairs if pair[0] != "_cursor"]
@@ -213,7 +215,10 @@ async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
 
 def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQuery:
     query = HistoryQuery(type, id)
+    names = [name for name, _ in request.pairs]
     for name, value in request.pairs:
+        if names.count(name) > 1:
+            raise BadParameter(f"The parameter '{shown(name)}' is given twice.")
         if name == "_count":
             if not (value.isascii() and value.isdigit()):
                 raise BadParameter("_count is a whole number, not below zero.")
@@ -227,7 +232,7 @@ def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQue
             query = replace(query, before_seq=hub.cursors.read(value, request.actor, "/".join(request.segments))[0])
         elif name == "_summary":
             read_choice(name, value, SUMMARIES)
-        elif name not in ("_format", "_pretty", "_elements"):
+        elif name not in ("_format", "_pretty", "_elements", "_list"):
             raise UnknownParameter(f"History does not know the parameter '{shown(name)}'.")
     return query
 

@@ -40,7 +40,7 @@ async def search_compartment(hub: Hub, request: Request) -> Response:
 async def search_post(hub: Hub, request: Request) -> Response:
     """Serve search by POST; parameters of the url and of the form are joined by AND."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != FORM:
+    if kind != FORM and (kind or request.body):  # all of it may stand in the url
         raise UnsupportedMediaType(f"A search by POST is {FORM}.")
     form = read_pairs(request.body.decode("utf-8", "replace"))
     place = request.segments[:-1]

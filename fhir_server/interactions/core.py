@@ -10,7 +10,7 @@ from typing import Any, cast
 from fhir_server import gate
 from fhir_server.errors import Forbidden, Gone, Issue, NotFound
 from fhir_server.indexing.definitions import Definitions
-from fhir_server.interactions import searching
+from fhir_server.interactions import listed, searching
 from fhir_server.interactions.apply import Applier, Done
 from fhir_server.interactions.asking import Ask, RoomTransaction, RoomView, split_query
 from fhir_server.interactions.cursor import Cursors
@@ -187,12 +187,21 @@ class Hub:
         """Return what a page link is bound to beside its caller: the query without its page."""
         return f"{query.within} {','.join(query.types)}?{'&'.join(f'{name}={value}' for name, value in query.text)}"
 
-    async def history(self, query: HistoryQuery, *, actor: Actor, request_id: str = "") -> tuple[list[Version], int]:
-        """Return a page of versions that the actor may see, newest first, and how many there are."""
+    async def history(
+        self, query: HistoryQuery, *, actor: Actor, request_id: str = "", of_list: str = ""
+    ) -> tuple[list[Version], int]:
+        """Return a page of versions that the actor may see, newest first, and how many there are.
+
+        With `of_list`, the id of a List, only those that the List refers to.
+        """
         if not actor.may("r" if query.id else "s", query.type or "*"):
             raise forbidden()
         async with self.store.view(actor.tenant) as view:
-            versions, total = await view.history(query, see=await self.see(view, actor))
+            see = await self.see(view, actor)
+            if of_list:
+                versions, total = await listed.history(view, query, see, of_list, self.index)
+            else:
+                versions, total = await view.history(query, see=see)
         patients = {owner for version in versions for owner in version.owners}
         target = f"{query.type}/{query.id}" if query.id else query.type
         self.audit(actor, "R", "history", target, tuple(sorted(patients)), 0, request_id)

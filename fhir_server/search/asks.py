@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from fhir_server.definitions import resource_types
@@ -18,6 +19,7 @@ from fhir_server.search.parameters import implied_codes
 from fhir_server.search.prefix import date_ask, number_ask, quantity_ask
 from fhir_server.search.query import Ask, Match, Parameter
 from fhir_server.search.values import Composite, Position, Quantity, Reference, Text, Token, Uri
+from fhir_server.ucum import convert
 
 MOST_ALTERNATIVES: Final = 1_000
 MAX_VALUE: Final = 2_000  # characters of one alternative
@@ -34,13 +36,6 @@ MODIFIERS: Final = {
 NEAR_KM: Final = Decimal(50)
 """Reach of `near` without a distance: R4 leaves it to the server (https://hl7.org/fhir/R4/location.html#search)."""
 
-_KM: Final = {  # by UCUM code; without a unit R4 assumes km
-    "": Decimal(1),
-    "km": Decimal(1),
-    "m": Decimal("0.001"),
-    "[mi_i]": Decimal("1.609344"),
-    "[mi_us]": Decimal("1.609347"),
-}
 _PLAIN: Final = re.compile(r"-?[0-9]{1,7}(?:\.[0-9]{1,20})?")
 _LOCAL: Final = re.compile(r"(?:([A-Z][A-Za-z]*)/)?([A-Za-z0-9.\-]{1,64})(?:/_history/([A-Za-z0-9.\-]{1,64}))?")
 _HIERARCHY: Final = ("above", "below")
@@ -183,7 +178,7 @@ def token_ask(name: str, modifier: str, text: str) -> Ask:
         return Ask(Text(unescape(text)))
     if modifier in ("in", "not-in"):
         return Ask(Uri(value_set(name, unescape(text))))
-    parts = [unescape(part) for part in split(text, "|", 2 if modifier == "of-type" else 1)]
+    parts = [unescape(part) for part in split(text, "|")]
     if modifier == "of-type":
         if len(parts) != 3 or not all(parts):
             raise BadParameter(f"The parameter '{name}' takes system|code|value.")
@@ -192,6 +187,10 @@ def token_ask(name: str, modifier: str, text: str) -> Ask:
         raise BadParameter(f"The parameter '{name}' takes system|code.")
     if len(parts) == 1:
         return Ask(Token(None, parts[0]))
+    if len(parts) > 2:
+        raise BadParameter(
+            f"The parameter '{name}' takes code, system|code, |code or system|; a | in it is written \\|."
+        )
     system, code = parts
     if not system and not code:
         raise BadParameter(f"The parameter '{name}' takes code, system|code, |code or system|.")
@@ -230,6 +229,7 @@ def uri_ask(name: str, modifier: str, text: str) -> Ask:
 def near_ask(name: str, parameter: Parameter, text: str) -> Ask:
     """Read `latitude|longitude|distance|units`, the last two optional.
 
+    The unit is one of length, in UCUM; without one R4 assumes km.
     Source: https://hl7.org/fhir/R4/location.html#search
     """
     if parameter.code != "near":
@@ -237,11 +237,14 @@ def near_ask(name: str, parameter: Parameter, text: str) -> Ask:
     parts = [unescape(part) for part in split(text, "|")]
     latitude, longitude, distance, unit = (*parts, "", "", "", "")[:4]
     plain = all(_PLAIN.fullmatch(part) for part in (latitude, longitude, distance or "0"))
-    if not plain or len(parts) > 4 or unit not in _KM:
+    if not plain or len(parts) > 4:
         raise BadParameter(f"The parameter '{name}' takes latitude|longitude|distance|units.")
-    reach = Decimal(distance) * _KM[unit] if distance else NEAR_KM
-    if abs(Decimal(latitude)) > 90 or abs(Decimal(longitude)) > 180 or reach < 0:
+    km = convert(Decimal(distance), unit or "km", "km") if distance else Fraction(NEAR_KM)
+    if km is None:
+        raise BadParameter(f"The units of the parameter '{name}' are a length in UCUM, such as km, m or [mi_i].")
+    if abs(Decimal(latitude)) > 90 or abs(Decimal(longitude)) > 180 or km < 0:
         raise BadParameter(f"The parameter '{name}' takes latitude|longitude|distance|units.")
+    reach = Decimal(km.numerator) / Decimal(km.denominator)
     return Ask(Position(float(latitude), float(longitude)), exact=reach)
 
 

@@ -182,14 +182,7 @@ class Clauses:
         """
         itself, asks = self.known(("List",), "_id", "_list"), []
         for part in alternatives("_list", value):
-            if part.startswith("$"):
-                raise UnknownParameter(
-                    "The parameter '_list' takes the id of a List; lists such as $current-problems are not kept here: "
-                    "search by patient and status instead."
-                )
-            if not _LIST.fullmatch(part):
-                raise BadParameter("The parameter '_list' takes the id of a List.")
-            asks.append(Ask(Token(None, part.removeprefix("List/"))))
+            asks.append(Ask(Token(None, list_id("_list", part))))
         return Has("List", self.known(("List",), "item", "_list"), Match(itself, tuple(asks)))
 
     def _text(self, types: Sequence[str], value: str) -> Match:
@@ -201,6 +194,23 @@ class Clauses:
     def _filter(self, types: Sequence[str], value: str) -> Clause:
         expression: Expression = read_filter(value)
         return Comparisons(self, self._reader).clause(expression, types)
+
+
+def list_id(name: str, text: str) -> str:
+    """Return the id of the List that a parameter names; "" of nothing.
+
+    Raises:
+        UnknownParameter: It is one of the lists that servers may keep by themselves; this one keeps none.
+        BadParameter: It is no id.
+    """
+    if text.startswith("$"):
+        raise UnknownParameter(
+            f"The parameter '{name}' takes the id of a List; lists such as $current-problems are not kept here: "
+            "search by patient and status instead."
+        )
+    if text and not _LIST.fullmatch(text):
+        raise BadParameter(f"The parameter '{name}' takes the id of a List.")
+    return text.removeprefix("List/")
 
 
 def _full_text(code: str, types: Sequence[str], value: str) -> Match:

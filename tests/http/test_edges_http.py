@@ -161,3 +161,46 @@ def test_two_entries_on_one_condition_make_one(
     assert ([entry["response"]["status"][:3] for entry in made[:2]], found["total"]) == (statuses, 1)
     one = f"Patient/{found['entry'][0]['resource']['id']}"
     assert [member["entity"]["reference"] for member in made[2]["resource"]["member"]] == [one, one]
+
+
+def test_the_history_of_a_list_has_the_versions_that_it_refers_to(hub: RunningHub) -> None:
+    first, second = hub.create(PATIENT)["id"], hub.create(PATIENT)["id"]
+    for id in (first, second):
+        hub.request("PUT", f"/fhir/Patient/{id}", json={**PATIENT, "id": id, "gender": "other"})
+    items = [f"Patient/{first}/_history/1", f"Patient/{second}"]
+    entries = [{"item": {"reference": item}} for item in items]
+    given = {"resourceType": "List", "status": "current", "mode": "working", "entry": entries}
+    id = hub.create(given)["id"]
+
+    def versions(path: str) -> list[tuple[str, str]]:
+        found = hub.search(path)
+        assert found["total"] == len(found.get("entry", ()))
+        parts = [entry["resource"] for entry in found.get("entry", ())]
+        return [(part["id"], part["meta"]["versionId"]) for part in parts]
+
+    assert versions(f"Patient/_history?_list={id}") == [(second, "2"), (second, "1"), (first, "1")]
+    assert versions(f"_history?_list=List/{id}") == [(second, "2"), (second, "1"), (first, "1")]
+    assert versions(f"Patient/{first}/_history?_list={id}") == [(first, "1")]
+    assert versions(f"Observation/_history?_list={id}") == []
+    assert versions("Patient/_history?_list=nobody-knows") == []
+    page = hub.search(f"_history?_list={id}&_count=2")
+    following = next(link["url"] for link in page["link"] if link["relation"] == "next")
+    assert [entry["resource"]["id"] for entry in hub.request("GET", following).json()["entry"]] == [first]
+    assert hub.request("GET", "/fhir/_history?_list=$current-problems").status_code == 400
+    assert hub.request("GET", "/fhir/_history?_count=1&_count=2").status_code == 400
+
+
+def test_a_search_by_post_may_stand_in_the_url_alone(hub: RunningHub) -> None:
+    id = hub.create(PATIENT)["id"]
+    found = hub.request("POST", f"/fhir/Patient/_search?_id={id}")
+    assert (found.status_code, found.json()["total"]) == (200, 1)
+    assert hub.request("POST", "/fhir/Patient/_search", content=b"{}", Content_Type="text/json").status_code == 415
+
+
+def test_near_takes_every_length_of_ucum(hub: RunningHub) -> None:
+    place = uuid.uuid4().hex
+    position = {"latitude": 48.8566, "longitude": 2.3522}
+    hub.create({"resourceType": "Location", "name": place, "position": position})
+    asked = f"Location?name={place}&near=48.8566|2.3622"
+    found = {unit: hub.search(f"{asked}|{unit}")["total"] for unit in ("800|m", "700|m", "2500|[ft_i]", "1|[nmi_i]")}
+    assert found == {"800|m": 1, "700|m": 0, "2500|[ft_i]": 1, "1|[nmi_i]": 1}

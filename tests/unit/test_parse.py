@@ -45,7 +45,7 @@ UCUM = "http://unitsofmeasure.org"
         pytest.param("Patient?identifier=urn:a|1", [Token("urn:a", "1")], id="token: system and code"),
         pytest.param("Patient?identifier=|1", [Token("", "1")], id="token: no system"),
         pytest.param("Patient?identifier=urn:a|", [Token("urn:a", None)], id="token: any code"),
-        pytest.param("Patient?identifier=urn:a|1|2", [Token("urn:a", "1|2")], id="token: the first bar parts"),
+        pytest.param(r"Patient?identifier=urn:a|1\|2", [Token("urn:a", "1|2")], id="token: an escaped bar in a code"),
         pytest.param(r"Patient?identifier=a\|1", [Token(None, "a|1")], id="token: an escaped bar"),
         pytest.param(
             r"Patient?identifier=a\,b,c\\\,d",
@@ -225,6 +225,9 @@ KNOWN_AND_NOT = [
     ("Patient?_content=and", BadParameter, "full text without a word"),
     ("Patient?_list=$current-problems", UnknownParameter, "a list that is not kept"),
     ("Patient?_list=a b", BadParameter, "a List that no id names"),
+    ("Patient?identifier=a|b|c", BadParameter, "a token with a third part"),
+    ("Location?near=48|2|1|mi", BadParameter, "a distance in what UCUM does not have"),
+    ("Location?near=48|2|1|kg", BadParameter, "a distance in kilograms"),
     ("Patient?_containedType=both", BadParameter, "what is neither container nor contained"),
     ("Patient?_contained=maybe", BadParameter, "no such containment"),
     ("Patient?_explain=maybe", BadParameter, "half a plan"),
