@@ -11,16 +11,16 @@ import logging
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fhir_server import gate, xmlformat
 from fhir_server.errors import BadRequest, FhirError, MethodNotAllowed, TooLarge, Unauthorized, Unavailable
 from fhir_server.http import binary, compression, jobs
+from fhir_server.http.answer import WHOLE, answer
 from fhir_server.http.asynchronous import kick_off
 from fhir_server.http.begun import begin
-from fhir_server.http.formats import in_json, in_xml, wants_xml
+from fhir_server.http.formats import in_json, in_xml, speaks_json, wants_xml
 from fhir_server.http.message import JSON, XML, Request, Response, is_xml, read_pairs, wanted_format
 from fhir_server.http.metadata import Metadata
 from fhir_server.http.metrics import Metrics
@@ -75,46 +75,53 @@ class FhirApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        method, query = scope["method"], scope["query_string"]
         id = headers.get("x-request-id", "")
-        if not _REQUEST_ID.fullmatch(id):
+        if not id or not _REQUEST_ID.fullmatch(id):
             id = new_request_id()
+        is_json = speaks_json(query, headers)
         try:
-            response = await self._serve(scope, receive, headers, id)
-            if wants_xml(scope["query_string"], headers):
-                response = await in_xml(response, may_refuse=scope["method"] in ("GET", "HEAD"))
+            response = await self._serve(scope, receive, headers, id, is_json=is_json)
+            if not is_json and wants_xml(query, headers):
+                response = await in_xml(response, may_refuse=method in ("GET", "HEAD"))
         except Exception as error:  # the one place where a failure becomes an answer
             response = failure(error, id)
-            if wants_xml(scope["query_string"], headers):
+            if not is_json and wants_xml(query, headers):
                 response = await in_xml(response, may_refuse=False)
-        if b"_pretty=" in scope["query_string"]:
-            response = pretty(response, scope["query_string"])
-        self._metrics.count(scope["method"], response.status)
+        if query and b"_pretty=" in query:
+            response = pretty(response, query)
+        self._metrics.count(method, response.status)
         coding = compression.wanted(headers["accept-encoding"]) if "accept-encoding" in headers else ""
-        await answer(send, response, id, is_head=scope["method"] == "HEAD", coding=coding)
+        is_whole = WHOLE in scope.get("extensions", ())
+        await answer(send, response, id, is_head=method == "HEAD", coding=coding, is_whole=is_whole)
 
-    async def _serve(self, scope: Scope, receive: Receive, headers: Mapping[str, str], id: str) -> Response:
+    async def _serve(
+        self, scope: Scope, receive: Receive, headers: Mapping[str, str], id: str, *, is_json: bool
+    ) -> Response:
         segments = read_segments(scope["raw_path"], len(self._prefix))
         query = scope["query_string"].decode("latin-1")
         if len(query) > MAX_QUERY:
             raise BadRequest("The query string is longer than 16,384 characters.")
-        request = Request(scope["method"], segments, query, headers, b"", id)
-        if open_answer := self._open(request):
-            return open_answer
+        method: str = scope["method"]
+        request = Request(method, segments, query, headers, b"", id)
+        if segments == ("metadata",):
+            return self._metadata_of(request)
         request.signed_in = self._actor(headers)
-        if segments[:1] == (jobs.PATH,):
+        first = segments[0] if segments else ""
+        if first == jobs.PATH:
             return await jobs.serve_job(self._hub, request)
-        as_it_is = binary.wants_content(request)
-        if not as_it_is and wanted_format(query, headers) == XML:
+        as_it_is = first == "Binary" and binary.wants_content(request)
+        if not is_json and not as_it_is and wanted_format(query, headers) == XML:
             request.headers = {**headers, "accept": JSON}  # inside there is JSON only
         if is_streamed(self._hub, request):
             request.parts = read_parts(request, receive, self._max_import)
-        elif request.method in ("POST", "PUT", "PATCH"):
+        elif method in ("POST", "PUT", "PATCH"):
             request.body = await read_body(headers, receive, self._max_body)
             if "content-encoding" in headers:
                 request.body = await compression.decode(request.body, headers["content-encoding"], self._max_body)
-            if segments[:1] == ("Binary",) and binary.is_content(request):
+            if first == "Binary" and binary.is_content(request):
                 request = await binary.wrapped(request)
-            elif is_xml(headers.get("content-type", "")):
+            elif not is_json and is_xml(headers.get("content-type", "")):
                 request.body = await in_json(request.body) if request.body else b""
                 request.headers = {**request.headers, "content-type": JSON}
         if "respond-async" in request.preferences and (made := await kick_off(self._hub, request)) is not None:
@@ -122,16 +129,14 @@ class FhirApp:
         response = await serve(self._hub, request)
         return await binary.unwrapped(response) if as_it_is else response
 
-    def _open(self, request: Request) -> Response | None:
+    def _metadata_of(self, request: Request) -> Response:
         """Answer what needs no token."""
-        if request.segments == ("metadata",):
-            if request.method not in ("GET", "HEAD"):
-                error = MethodNotAllowed("The metadata are read only.")
-                error.headers["Allow"] = "GET"
-                raise error
-            wanted_format(request.query, request.headers)
-            return self._metadata.answer(request)
-        return None
+        if request.method not in ("GET", "HEAD"):
+            error = MethodNotAllowed("The metadata are read only.")
+            error.headers["Allow"] = "GET"
+            raise error
+        wanted_format(request.query, request.headers)
+        return self._metadata.answer(request)
 
     def _actor(self, headers: Mapping[str, str]) -> Actor | None:
         authorization = headers.get("authorization", "")
@@ -142,7 +147,7 @@ class FhirApp:
 
 def read_segments(raw_path: bytes, skip: int) -> tuple[str, ...]:
     """Split a raw path into decoded segments; raise BadRequest where it is no UTF-8 or has an empty part."""
-    path = raw_path.partition(b"?")[0][skip:].strip(b"/")
+    path = raw_path[skip:].strip(b"/") if b"?" not in raw_path else raw_path.partition(b"?")[0][skip:].strip(b"/")
     if not path:
         return ()
     if b"%" not in path:
@@ -167,10 +172,15 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) ->
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
-    body = bytearray()
     message, following = begin(receive())
+    if message is not None and not message.get("more_body", False) and message["type"] == "http.request":
+        whole: bytes = message.get("body", b"")  # a small body comes with its head, and needs no deadline
+        if len(whole) > limit:
+            raise _too_large(limit)
+        return whole
+    body = bytearray()
     if message is not None and _is_whole(message, body, limit):
-        return bytes(body)  # a small body comes with its head, and needs no deadline
+        return bytes(body)
     try:
         async with asyncio.timeout(BODY_S):
             if following is None or not _is_whole(await following, body, limit):
@@ -216,37 +226,6 @@ def where(error: BaseException) -> str:
     return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
 
 
-async def answer(send: Send, response: Response, id: str, *, is_head: bool, coding: str = "") -> None:
-    """Send a response, in a content coding where the caller likes one and the body is worth it."""
-    body, chunks = response.body, response.chunks
-    headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers]
-    headers.append((b"x-request-id", id.encode()))
-    if coding and any(name == b"content-encoding" for name, _ in headers):
-        coding = ""  # files are kept packed
-    if response.status not in (204, 304) and (body or chunks is not None):
-        headers.append((b"content-type", _content_type(response.media_type)))
-        headers.append((b"vary", b"Accept, Accept-Encoding"))
-        if coding and (chunks is not None or len(body) >= compression.SMALL):
-            headers.append((b"content-encoding", coding.encode()))
-            if chunks is None:
-                body = await compression.encode(body, coding)
-            else:
-                chunks = compression.encode_chunks(chunks, coding)
-    if chunks is None and response.status not in (204, 304):
-        headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    if chunks is not None and not is_head:
-        async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        body = b""
-    await send({"type": "http.response.body", "body": b"" if is_head else body})
-
-
-def _content_type(media_type: str) -> bytes:
-    is_text = media_type in (JSON, XML, "application/json")
-    return (media_type + "; charset=utf-8" if is_text else media_type).encode()
-
-
 def pretty(response: Response, query: bytes) -> Response:
     """Return a response laid out for people where `_pretty=true` asks for it (https://hl7.org/fhir/R4/http.html)."""
     asked = [value for name, value in read_pairs(query.decode("latin-1")) if name == "_pretty"]
@@ -255,5 +234,5 @@ def pretty(response: Response, query: bytes) -> Response:
     if binary.is_file(response):
         return response
     if "json" in response.media_type:
-        return replace(response, body=gate.laid_out(response.body))
-    return replace(response, body=xmlformat.laid_out(response.body)) if response.media_type == XML else response
+        return response._replace(body=gate.laid_out(response.body))
+    return response._replace(body=xmlformat.laid_out(response.body)) if response.media_type == XML else response

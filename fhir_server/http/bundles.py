@@ -9,7 +9,6 @@ import asyncio
 import binascii
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -78,7 +77,7 @@ async def _served(hub: Hub, outer: Request, entry: dict[str, Any], serve: Serve)
     method = entry["request"]["method"]
     is_write = method in _WRITES and "$" not in entry["request"]["url"] and "_search" not in entry["request"]["url"]
     is_told = is_write and outer.preferences.get("return") == "OperationOutcome"
-    return _response(replace(response, body=b"") if method == "HEAD" else response, is_told=is_told)
+    return _response(response._replace(body=b"") if method == "HEAD" else response, is_told=is_told)
 
 
 async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]], serve: Serve) -> Response:

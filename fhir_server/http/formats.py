@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from fhir_server import gate, xmlformat
 from fhir_server.errors import FhirError, NotAcceptable
-from fhir_server.http.message import JSON, XML, Response, wanted_format
+from fhir_server.http.message import JSON, PLAIN, XML, Response, wanted_format
 
 LARGE: Final = 65_536  # bytes from which XML is read and written in a thread, so that others are served meanwhile
+
+
+def speaks_json(query: bytes, headers: Mapping[str, str]) -> bool:
+    """Whether a request is seen at a glance to be in JSON and to be answered so, as most are."""
+    accept, kind = headers.get("accept", "*/*"), headers.get("content-type", JSON)
+    return (accept == "*/*" or accept in PLAIN) and kind in PLAIN and b"_format" not in query
 
 
 def wants_xml(query: bytes, headers: Mapping[str, str]) -> bool:
@@ -44,7 +49,7 @@ async def in_xml(response: Response, *, may_refuse: bool) -> Response:
     if response.media_type != JSON or not response.body:
         return response
     try:
-        return replace(response, body=await _off_loop(_to_xml, response.body), media_type=XML)
+        return response._replace(body=await _off_loop(_to_xml, response.body), media_type=XML)
     except NotAcceptable:
         if may_refuse:
             raise

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from fhir_server import gate
@@ -14,11 +14,14 @@ from fhir_server.model import Actor, Resource
 JSON, XML = "application/fhir+json", "application/fhir+xml"
 JSON_TYPES = frozenset({JSON, "application/json", "json", "text/json"})
 XML_TYPES = frozenset({XML, "application/xml", "text/xml", "xml"})
+PLAIN = frozenset({JSON, "application/json", f"{JSON}; charset=utf-8", "application/json; charset=utf-8"})
+"""How most clients name FHIR JSON, letter by letter."""
+
 MAX_FIELDS = 1_000
 VERSIONS = frozenset({"4.0", "4.0.1"})  # values of a media type's parameter fhirVersion
 
 
-@dataclass
+@dataclass(slots=True)
 class Request:
     """One interaction asked for."""
 
@@ -30,6 +33,8 @@ class Request:
     id: str  # of the request, for the log and the audit
     signed_in: Actor | None = None
     parts: AsyncIterator[bytes] | None = None  # the body as it arrives, in place of `body`
+    _pairs: list[tuple[str, str]] | None = field(default=None, init=False, repr=False)
+    _preferences: dict[str, str] | None = field(default=None, init=False, repr=False)
 
     @property
     def actor(self) -> Actor:
@@ -40,20 +45,19 @@ class Request:
             raise error
         return self.signed_in
 
-    @cached_property
+    @property
     def pairs(self) -> list[tuple[str, str]]:
         """The decoded pairs of the query string."""
-        return read_pairs(self.query) if self.query else []
+        if self._pairs is None:
+            self._pairs = read_pairs(self.query) if self.query else []
+        return self._pairs
 
-    @cached_property
+    @property
     def preferences(self) -> dict[str, str]:
         """The Prefer header: `{"return": "minimal", "handling": "lenient"}`."""
-        found = {}
-        for part in self.headers.get("prefer", "").replace(",", ";").split(";"):
-            name, _, value = part.strip().partition("=")
-            if name:
-                found[name.strip().lower()] = value.strip().strip('"')
-        return found
+        if self._preferences is None:
+            self._preferences = _read_prefer(self.headers["prefer"]) if "prefer" in self.headers else {}
+        return self._preferences
 
     @property
     def is_lenient(self) -> bool:
@@ -71,8 +75,7 @@ class Request:
         return gate.parse_resource(self.body)
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What an interaction answers."""
 
     status: int
@@ -80,6 +83,15 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = "application/fhir+json"
     chunks: AsyncIterator[bytes] | None = None  # sent one after the other in place of `body`
+
+
+def _read_prefer(header: str) -> dict[str, str]:
+    found = {}
+    for part in header.replace(",", ";").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name:
+            found[name.strip().lower()] = value.strip().strip('"')
+    return found
 
 
 def read_pairs(query: str) -> list[tuple[str, str]]:
@@ -99,6 +111,8 @@ def read_pairs(query: str) -> list[tuple[str, str]]:
 
 def check_content_type(text: str) -> None:
     """Raise UnsupportedMediaType unless a body of that type is FHIR JSON in UTF-8."""
+    if text in PLAIN:
+        return
     if media_kind(text) not in JSON_TYPES:
         raise UnsupportedMediaType("The body's type is not known here; send application/fhir+json or fhir+xml.")
     _check_charset(text)

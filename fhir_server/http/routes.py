@@ -68,6 +68,8 @@ def shape_of(segments: Sequence[str], types: frozenset[str]) -> str:
     """Return the shape of a path; raise NotSupported when its type is none of R4's."""
     if not segments or segments[0] in _WORDS:
         return "/".join(segments)
+    if len(segments) == 1 and segments[0] in types:
+        return "Type"
     if segments[0] not in types:
         raise NotSupported("There is no such resource type or path.")
     names = ("id", "inside", "id")  # what a path may have behind a type where no word stands
@@ -89,9 +91,10 @@ def find(request: Request, types: frozenset[str]) -> FhirRoute:
 
 async def serve(hub: Hub, request: Request) -> Response:
     """Serve one request, or one entry of a batch."""
-    if request.segments and request.segments[-1].startswith("$"):
+    segments = request.segments
+    if segments and segments[-1].startswith("$"):
         return await serve_operation(hub, request)
     route = find(request, hub.types)
-    if len(request.segments) > 1 and route.shape.startswith("Type/id"):
-        check_id(request.segments[1])
+    if len(segments) > 1 and route.shape.startswith("Type/id"):
+        check_id(segments[1])
     return await route.handler(hub, request)

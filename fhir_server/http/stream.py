@@ -21,8 +21,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 def is_streamed(hub: Hub, request: Request) -> bool:
     """Whether the body of a request is handed to its operation part by part."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if request.method != "POST" or kind not in NDJSON or not request.segments[-1:] or request.segments[-1][:1] != "$":
+    if request.method != "POST" or not request.segments or request.segments[-1][:1] != "$":
+        return False
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in NDJSON:
         return False
     try:
         return find_operation(hub, request).takes_stream
