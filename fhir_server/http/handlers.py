@@ -79,7 +79,9 @@ async def create(hub: Hub, request: Request) -> Response:
     A condition in the url counts as one in If-None-Exist, as some clients send it: ignored, it would make doubles.
     """
     condition = request.headers.get("if-none-exist", "")
-    asked = "&".join(part for part in request.query.split("&") if part.partition("=")[0] not in _OF_ANY)
+    asked = ""
+    if request.query:
+        asked = "&".join(part for part in request.query.split("&") if part.partition("=")[0] not in _OF_ANY)
     if asked and condition:
         raise BadRequest("A create has its condition in If-None-Exist or in its url, not in both.")
     entry = Entry("POST", request.segments[0], request.resource(), if_none_exist=condition or asked)
