@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
 from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -115,12 +114,6 @@ def _chosen(rule: Rule, readings: Sequence[Reading], scale: int) -> Reading:
     if len(values) < 2:
         return next(iter(values.values()), readings[0])
     return max(values.items(), key=lambda pair: rule.formula({pair[1].input: pair[0]}, scale).minimum)[1]
-
-
-def plausible(name: str, value: Decimal) -> bool:
-    """Whether a number can be a measurement of this input at all."""
-    bounds = INPUTS[name]
-    return bounds.low <= value <= bounds.high
 
 
 def worse(one: Evaluation, other: Evaluation | None) -> bool:

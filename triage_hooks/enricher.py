@@ -5,23 +5,33 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import tzinfo
-from typing import Final
+from typing import Final, NamedTuple
 
 from fhir_server.errors import Unavailable
 from fhir_server.interface import Writing
-from fhir_server.model import Change, Entry, Resource
-from triage_hooks import alert, chart, episode, gathering, state, vital_signs
+from fhir_server.model import Change, Entry
+from triage_hooks import alert, chart, episode, gathering, state
 from triage_hooks.author import Author, link
 from triage_hooks.codes import CLOSED
-from triage_hooks.engine import Evaluation, Reading, Series, evaluate, urgency, worse
+from triage_hooks.engine import Evaluation, Reading
 from triage_hooks.gathering import Ward
 from triage_hooks.observation import score_observation
 from triage_hooks.rules.news2 import NEWS2
 from triage_hooks.rules.score import Rule
+from triage_hooks.telling import evaluations, is_silent, to_record
+from triage_hooks.vital_signs import Carried, carried, patient_of, readings
 
 RULES: Final = (NEWS2,)  # that incoming measurements trigger
 
 _log = logging.getLogger(__name__)
+
+
+class Measured(NamedTuple):
+    """A change that is about measurements of one patient."""
+
+    change: Change
+    parts: Sequence[Carried]  # that are of this patient now
+    earlier: Sequence[Carried]  # that were before
 
 
 class Triage:
@@ -37,6 +47,7 @@ class Triage:
 
     def __init__(self, base_url: str, zone: tzinfo, rules: Sequence[Rule] = RULES) -> None:
         self.base_url, self.zone, self.rules = base_url, zone, rules
+        self._shelf = chart.Shelf()
 
     async def run(self, writing: Writing, changes: Sequence[Change]) -> Sequence[Entry]:
         """Return what joins the transaction: scores, alerts, and the end of closed alerts' Flags."""
@@ -51,20 +62,27 @@ class Triage:
                 await writing.drop_record(chart.KIND, change.version.id)
         return [*author.entries, *entries]
 
-    def _measured(self, changes: Sequence[Change]) -> dict[str, list[Change]]:
+    def _measured(self, changes: Sequence[Change]) -> dict[str, list[Measured]]:
         """Return the changes that carry an input of a rule, by patient; quick, as most carry none."""
-        found: dict[str, list[Change]] = {}
+        found: dict[str, list[Measured]] = {}
         for change in changes:
-            if change.version.type != "Observation":
+            version, now, before = change
+            if version.type != "Observation":
                 continue
-            versions = (change.resource, change.before) if change.before else (change.resource,)
-            of = {vital_signs.patient_of(one, self.base_url) for one in versions if vital_signs.concerns(one)}
-            for patient in sorted(of):
-                if patient:
-                    found.setdefault(patient, []).append(change)
+            parts = carried(now)
+            if before is None:
+                if parts and (patient := patient_of(now, self.base_url)):
+                    found.setdefault(patient, []).append(Measured(change, parts, ()))
+            else:
+                earlier = carried(before)
+                now_of, then_of = patient_of(now, self.base_url), patient_of(before, self.base_url)
+                for patient in sorted({now_of if parts else "", then_of if earlier else ""} - {""}):
+                    held = parts if patient == now_of and not version.is_deleted else ()
+                    left = earlier if patient == then_of else ()
+                    found.setdefault(patient, []).append(Measured(change, held, left))
         return found
 
-    async def _supervised(self, author: Author, patient: str, measured: Sequence[Change]) -> list[Entry]:
+    async def _supervised(self, author: Author, patient: str, measured: Sequence[Measured]) -> list[Entry]:
         """Judge one patient; where the engine fails, the measurement stays and a person is told."""
         try:
             return await self._judged(author, patient, measured)
@@ -72,39 +90,59 @@ class Triage:
             raise
         except Exception as error:
             _log.error("triage failed: %s", type(error).__name__)
-            return await episode.failed(author, patient, [change.version.reference for change in measured])
+            return await episode.failed(author, patient, [one.change.version.reference for one in measured])
 
-    async def _judged(self, author: Author, patient: str, measured: Sequence[Change]) -> list[Entry]:
-        ward = Ward(author.writing, patient, self.zone, author.writing.now)
-        read = {change.version.reference: self._readings(ward, change.resource, change) for change in measured}
-        held = await chart.held(author.writing, patient)
+    async def _judged(self, author: Author, patient: str, measured: Sequence[Measured]) -> list[Entry]:
+        """Judge one patient: the chart is brought up to date, and looked at in full only where a look says so."""
+        writing = author.writing
+        fresh, same = self._read(measured, writing.now)
+        held = await self._shelf.held(writing, patient)
         if held is None:
-            held = await gathering.made_chart(ward, read)
-        else:  # what is new cannot stand in it
-            held = held.without([change.version.reference for change in measured if change.before])
-        await chart.keep(author.writing, patient, held.joined(item for items in read.values() for item in items))
-        fresh = [item for change in measured for item in self._news(ward, change, read[change.version.reference])]
+            ward = Ward(writing, patient, self.zone, writing.now)
+            held = await gathering.made_chart(ward, {one.change.version.reference for one in measured})
+        elif gone := [one.change.version.reference for one in measured if one.change.before]:
+            held = held.without(gone)  # what is new cannot stand in it
+        kept = held.joined([*fresh, *same])
+        await self._shelf.keep(writing, patient, kept)
         if not fresh:
             return []
-        first, last = min(reading.at for reading in fresh), max(reading.at for reading in fresh)
-        stored: Sequence[Reading] = held.readings
-        if not held.covers(first):
-            stored = [item for item in await gathering.around(ward, first, last) if item.reference not in read]
+        first = min([reading.at for reading in fresh])
+        is_covered = held.covers(first)
+        stored: Sequence[Reading] | None = None
         entries: list[Entry] = []
         for rule in self.rules:
-            if own := [reading for reading in fresh if reading.input in rule.inputs]:
-                entries += await self._ruled(author, rule, patient, own, stored)
+            own = [reading for reading in fresh if reading.input in rule.inputs]
+            if not own or (is_covered and is_silent(rule, kept, own)):
+                continue
+            if stored is None:
+                stored = [
+                    *same,
+                    *(held.readings if is_covered else await self._found(author, patient, measured, fresh)),
+                ]
+            entries += await self._ruled(author, rule, patient, own, stored)
         return entries
 
-    def _readings(self, ward: Ward, resource: Resource, change: Change) -> list[Reading]:
-        """Return what a version measures of this patient."""
-        if change.version.is_deleted or vital_signs.patient_of(resource, self.base_url) != ward.patient:
-            return []
-        return vital_signs.readings(resource, zone=self.zone, now=ward.now)
+    def _read(self, measured: Sequence[Measured], now: int) -> tuple[list[Reading], list[Reading]]:
+        """Return what is measured and is new, and what an update left as it was."""
+        fresh: list[Reading] = []
+        same: list[Reading] = []
+        for change, parts, earlier in measured:
+            found = readings(change.resource, zone=self.zone, now=now, parts=parts)
+            if earlier and found == readings(change.before or {}, zone=self.zone, now=now, parts=earlier):
+                same += found
+            else:
+                fresh += found
+        return fresh, same
 
-    def _news(self, ward: Ward, change: Change, read: list[Reading]) -> list[Reading]:
-        """Return what is new: an update that leaves the measurement as it was brings nothing."""
-        return [] if change.before and read == self._readings(ward, change.before, change) else read
+    async def _found(
+        self, author: Author, patient: str, measured: Sequence[Measured], fresh: Sequence[Reading]
+    ) -> list[Reading]:
+        """Return what the store holds that may count together with fresh readings, but for what is changing."""
+        ward = Ward(author.writing, patient, self.zone, author.writing.now)
+        moments = [reading.at for reading in fresh]
+        changed = {one.change.version.reference for one in measured}
+        around = await gathering.around(ward, min(moments), max(moments))
+        return [item for item in around if item.reference not in changed]
 
     async def _ruled(
         self, author: Author, rule: Rule, patient: str, fresh: Sequence[Reading], stored: Sequence[Reading]
@@ -134,35 +172,6 @@ async def _telling(
     if await gathering.oxygen_scale(writing, patient) == 1:
         return told
     return to_record(evaluations(rule, fresh, stored, 2))
-
-
-def to_record(judged: Sequence[Evaluation]) -> list[Evaluation]:
-    """Return the newest evaluation, then the gravest where another one is graver; those not worth a record left out."""
-    if not judged:
-        return []
-    newest = judged[-1]
-    gravest = max(judged, key=urgency) if len(judged) > 1 else newest
-    both = [newest, gravest] if gravest is not newest and worse(gravest, newest) else [newest]
-    return [item for item in both if is_telling(item)]
-
-
-def evaluations(rule: Rule, fresh: Sequence[Reading], stored: Sequence[Reading], scale: int) -> list[Evaluation]:
-    """Evaluate at every moment at which a fresh reading counts, oldest first.
-
-    A reading that comes late counts at its own moment and at the later ones whose set it completes.
-    """
-    series = Series([*fresh, *stored])
-    new = {(reading.reference, reading.input) for reading in fresh}
-    first = min(reading.at for reading in fresh)
-    moments = sorted({reading.at for reading in (*fresh, *stored) if reading.at >= first})
-    made = (evaluate(rule, series, at, scale=scale) for at in moments)
-    return [item for item in made if any((used.reference, name) in new for name, used in item.used.items())]
-
-
-def is_telling(evaluation: Evaluation) -> bool:
-    """Whether a score is worth a record: much is known, or what is known is not calm."""
-    rule, score = evaluation.rule, evaluation.score
-    return score.is_complete or len(evaluation.used) >= rule.enough or score.minimum >= rule.notable
 
 
 async def _closed(writing: Writing, change: Change) -> list[Entry]:

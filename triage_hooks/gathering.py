@@ -49,14 +49,23 @@ class Ward(NamedTuple):
 
 async def around(ward: Ward, first: int, last: int) -> list[Reading]:
     """Return what may count together with measurements of these moments, the newest of each input at least."""
-    since, until = first - WINDOW, last + WINDOW
+    return (await _between(ward, first - WINDOW, last, last + WINDOW))[0]
+
+
+async def _between(ward: Ward, since: int, last: int, until: int) -> tuple[list[Reading], dict[str, int]]:
+    """Return readings from `since` to `until`, and of which inputs they may lack some up to which moment."""
     found, count = await ward.readings_of(_question(ward.patient, ALL, since, until, PAGE))
-    if count == PAGE:
-        known = {reading.input for reading in found}
-        for name in ALL:
-            if name not in known:
-                found += (await ward.readings_of(_question(ward.patient, (name,), since, last, RETRY)))[0]
-    return found
+    if count < PAGE:
+        return found, {}
+    known = {reading.input for reading in found}
+    cuts = dict.fromkeys(known, min([reading.at for reading in found], default=until))
+    for name in ALL:
+        if name not in known:
+            more, count = await ward.readings_of(_question(ward.patient, (name,), since, last, RETRY))
+            found += more
+            if count == RETRY:
+                cuts[name] = min([reading.at for reading in more], default=last)
+    return found, cuts
 
 
 async def made_chart(ward: Ward, changed: Collection[str]) -> Chart:
@@ -65,11 +74,13 @@ async def made_chart(ward: Ward, changed: Collection[str]) -> Chart:
         some = await ward.asking.find(f"Observation?patient={ward.patient}&_count={len(changed) + 1}&_total=none")
         if all(f"Observation/{one['id']}" in changed for one in some):
             return Chart()
-    newest, _ = await ward.readings_of(_question(ward.patient, ALL, None, None, PAGE))
+    newest, count = await ward.readings_of(_question(ward.patient, ALL, None, None, PAGE))
     if not newest:
-        return Chart()
+        return Chart(floor=ward.now) if count == PAGE else Chart()
     last = max(reading.at for reading in newest)
-    return Chart().joined(await around(ward, last, last)).without(changed)
+    found, cuts = await _between(ward, last - 2 * WINDOW, last, last + WINDOW)
+    held = Chart(floor=last - 2 * WINDOW - 1, cuts=cuts)
+    return held.joined([reading for reading in found if reading.reference not in changed])
 
 
 def _question(patient: str, names: tuple[str, ...], since: int | None, until: int | None, count: int) -> str:

@@ -41,7 +41,7 @@ def span(text: object, zone: tzinfo) -> Span | None:
     if not isinstance(text, str):
         return None
     try:
-        if part := _DATE.match(text):
+        if len(text) <= 10 and (part := _DATE.match(text)):
             return _days(int(part[1]), part[2], part[3], zone)
         at = datetime.fromisoformat(text)
     except (ValueError, OverflowError):

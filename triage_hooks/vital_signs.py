@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fhir_server.model import Resource
 from triage_hooks.codes import ACVPU, LOINC, SNOMED, UCUM
-from triage_hooks.engine import Reading, plausible
+from triage_hooks.engine import Reading
 from triage_hooks.moment import span
 from triage_hooks.rules.bands import Bound, Value
 from triage_hooks.rules.inputs import BY_CODE, INPUTS, Input
@@ -66,31 +66,72 @@ def _patient_in(reference: str, base_url: str) -> str:
     return found[1] if found else ""
 
 
-def concerns(observation: Resource) -> bool:
-    """Whether an Observation carries any input, by its code or a component's; quick."""
-    return any(_inputs(part) for part in _parts(observation))
+class Carried(NamedTuple):
+    """An input that an Observation carries: where, and under which code."""
+
+    part: Mapping[str, Any]  # the Observation itself, or a component of it
+    input: Input
+    code: str
 
 
-def readings(observation: Resource, *, zone: tzinfo, now: int) -> list[Reading]:
+def carried(observation: Resource) -> list[Carried]:
+    """Return what an Observation carries of the rules' inputs, by its code and its components'; quick."""
+    found: list[Carried] = []
+    components = observation.get("component")
+    for part in (observation, *components) if components else (observation,):
+        code = part.get("code")
+        codings: Sequence[Mapping[str, Any]] = code.get("coding", ()) if code else ()
+        if len(codings) == 1:  # as nearly always
+            coding = codings[0]
+            text = coding.get("code", "")
+            if text in _NAMED and (one := _NAMED[text].get(coding.get("system", ""))):
+                found.append(Carried(part, one, text))
+        elif codings:
+            found += _several(part, codings)
+    return found
+
+
+def _several(part: Mapping[str, Any], codings: Sequence[Mapping[str, Any]]) -> list[Carried]:
+    """Return the inputs that codings mean, each once, under the first code that says so."""
+    found: dict[str, Carried] = {}
+    for coding in codings:
+        if item := BY_CODE.get((coding.get("system", ""), coding.get("code", ""))):
+            found.setdefault(item.name, Carried(part, item, coding["code"]))
+    return list(found.values())
+
+
+def _named() -> dict[str, dict[str, Input]]:
+    made: dict[str, dict[str, Input]] = {}
+    for (system, code), item in BY_CODE.items():
+        made.setdefault(code, {})[system] = item
+    return made
+
+
+_NAMED: Final = _named()  # code -> system -> input
+
+
+def readings(observation: Resource, *, zone: tzinfo, now: int, parts: Sequence[Carried] | None = None) -> list[Reading]:
     """Return what an Observation says of the rules' inputs.
 
     Args:
         observation: With its id; of any code.
         zone: Of a date without a zone.
         now: Microseconds; the time of a measurement that states none, and the latest that a date can mean.
+        parts: What it carries, where that was asked before.
 
     Returns:
         One reading for each input; nothing where the status says that it is no measurement.
     """
     if observation.get("status") not in STATUSES:
         return []
-    carried = [(part, *one) for part in _parts(observation) for one in _inputs(part)]
-    if not carried:
+    if parts is None:
+        parts = carried(observation)
+    if not parts:
         return []
     at = measured_at(observation, zone=zone, now=now)
     reference = f"Observation/{observation.get('id', '')}"
     found: list[Reading] = []
-    for part, item, code in carried:
+    for part, item, code in parts:
         value, problem = _value(item, code, part)
         if item.name == "systolic_bp" and isinstance(value, Decimal) and not _above_diastolic(value, observation):
             value, problem = None, "implausible"
@@ -104,14 +145,16 @@ def measured_at(observation: Resource, *, zone: tzinfo, now: int) -> int:
     A date without a time means the end of that day, or now where the day is not over: the set of one day is
     then judged together.
     """
-    for text in _times(observation):
-        if meant := span(text, zone):
-            return meant.first if meant.first == meant.last else max(meant.first, min(meant.last, now))
-    return now
+    meant = span(observation.get("effectiveDateTime"), zone)
+    if meant is None:
+        meant = next((found for text in _other_times(observation) if (found := span(text, zone))), None)
+    if meant is None:
+        return now
+    first, last = meant
+    return first if first == last else max(first, min(last, now))
 
 
-def _times(observation: Resource) -> Iterable[Any]:
-    yield observation.get("effectiveDateTime")
+def _other_times(observation: Resource) -> Iterable[Any]:
     yield observation.get("effectiveInstant")
     period = observation.get("effectivePeriod") or {}
     yield period.get("end")
@@ -119,41 +162,23 @@ def _times(observation: Resource) -> Iterable[Any]:
     yield observation.get("issued")
 
 
-def _parts(observation: Resource) -> Sequence[Mapping[str, Any]]:
-    components = observation.get("component")
-    return (observation, *components) if components else (observation,)
-
-
-def _inputs(part: Mapping[str, Any]) -> Sequence[tuple[Input, str]]:
-    """Return the inputs a code means, each once, with the code that says so."""
-    code = part.get("code")
-    codings: Sequence[Mapping[str, Any]] = code.get("coding", ()) if code else ()
-    if len(codings) == 1:  # as nearly always
-        one = BY_CODE.get((codings[0].get("system", ""), codings[0].get("code", "")))
-        return ((one, codings[0]["code"]),) if one else ()
-    found: dict[str, tuple[Input, str]] = {}
-    for coding in codings:
-        if item := BY_CODE.get((coding.get("system", ""), coding.get("code", ""))):
-            found.setdefault(item.name, (item, coding["code"]))
-    return list(found.values())
-
-
 def _value(item: Input, code: str, part: Mapping[str, Any]) -> tuple[Value | Bound | None, str]:
     if item.name == "on_oxygen":
         return _oxygen(code, part)
     if item.name == "consciousness":
         return _consciousness(part)
-    return _number(item.name, item.unit, part)
+    return _number(item, item.unit, part)
 
 
-def _number(name: str, unit: str, part: Mapping[str, Any]) -> tuple[Decimal | Bound | None, str]:
+def _number(item: Input, unit: str, part: Mapping[str, Any]) -> tuple[Decimal | Bound | None, str]:
     quantity = part.get("valueQuantity")
     if not quantity or "value" not in quantity:
         return None, "absent" if part.get("dataAbsentReason") or not _has_value(part) else "unreadable"
-    if quantity.get("system") != UCUM or _ANNOTATION.sub("", quantity.get("code", "")) != unit:
+    code = quantity.get("code", "")
+    if quantity.get("system") != UCUM or (code != unit and _ANNOTATION.sub("", code) != unit):
         return None, "unit"
     value = Decimal(quantity["value"])
-    if not plausible(name, value):
+    if not item.low <= value <= item.high:
         return None, "implausible"
     comparator = quantity.get("comparator")
     return (Bound(comparator, value) if comparator else value), ""
@@ -165,7 +190,7 @@ def _has_value(part: Mapping[str, Any]) -> bool:
 
 def _oxygen(code: str, part: Mapping[str, Any]) -> tuple[bool | None, str]:
     if code in (OXYGEN_FLOW, OXYGEN_CONCENTRATION):
-        value, problem = _number("on_oxygen", "L/min" if code == OXYGEN_FLOW else "%", part)
+        value, problem = _number(INPUTS["on_oxygen"], "L/min" if code == OXYGEN_FLOW else "%", part)
         if isinstance(value, Bound):  # "< 1 L/min" says neither yes nor no
             return None, "unreadable"
         return (None, problem) if value is None else (value > (0 if code == OXYGEN_FLOW else ROOM_AIR), "")
@@ -193,9 +218,10 @@ def _coded(table: Mapping[tuple[str, str], Any], part: Mapping[str, Any]) -> tup
 def _above_diastolic(systolic: Decimal, observation: Resource) -> bool:
     for part in observation.get("component", ()):
         codings = (part.get("code") or {}).get("coding", ())
-        if any([(one.get("system"), one.get("code")) == DIASTOLIC for one in codings]):
-            diastolic = part.get("valueQuantity", {}).get("value")
-            return diastolic is None or systolic > diastolic
+        for one in codings:
+            if one.get("code") == DIASTOLIC[1] and one.get("system") == DIASTOLIC[0]:
+                diastolic = part.get("valueQuantity", {}).get("value")
+                return diastolic is None or systolic > diastolic
     return True
 
 

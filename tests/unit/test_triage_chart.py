@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_server.interface import Erasure
+from fhir_server.model import Record
 from triage_hooks import chart
 from triage_hooks.chart import DEPTH, SPAN, Chart
 from triage_hooks.engine import Reading, Series, evaluate
@@ -37,8 +40,8 @@ READINGS = st.lists(
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(INPUTS)), st.integers(0, 2**50), VALUES), max_size=12))
 def test_the_row_gives_the_chart_back(rows: list[tuple[str, int, object]]) -> None:
-    readings = tuple(Reading(name, at, value, "Observation/1", "x") for name, at, value in rows)  # type: ignore[arg-type]
-    assert chart.read(Chart(readings).write()) == Chart(readings)
+    held = Chart().joined(Reading(name, at, value, "Observation/1", "x") for name, at, value in rows)  # type: ignore[arg-type]
+    assert chart.read(held.write()) == held
 
 
 def test_a_row_of_another_form_is_no_chart() -> None:
@@ -62,8 +65,8 @@ def test_where_the_chart_covers_a_moment_it_judges_as_everything_does(readings: 
     [
         pytest.param(0, 5, True, id="an empty chart holds all there is"),
         pytest.param(DEPTH - 1, -9, True, id="a chart that never was full holds all"),
-        pytest.param(DEPTH, 0, True, id="a full one from its oldest on"),
-        pytest.param(DEPTH, -1, False, id="a full one nothing before"),
+        pytest.param(DEPTH, 1, True, id="a full one from its second on: the oldest may have had others beside it"),
+        pytest.param(DEPTH, 0, False, id="a full one nothing before"),
     ],
 )
 def test_what_a_chart_covers(count: int, at: int, covered: bool) -> None:
@@ -75,3 +78,50 @@ def test_what_is_a_day_older_than_the_newest_is_forgotten() -> None:
     old, new = Reading("pulse", 0, Decimal(70), "a"), Reading("spo2", SPAN + 1, Decimal(97), "b")
     assert Chart().joined([old, new]).readings == (new,)
     assert not Chart().joined([old, new]).covers(0)
+
+
+def test_a_full_chart_that_loses_readings_does_not_hold_those_before() -> None:
+    readings = [Reading("pulse", minute, Decimal(70), f"Observation/{minute}") for minute in range(DEPTH + 1)]
+    held = Chart().joined(readings).without([f"Observation/{DEPTH}"])
+    assert len(held.readings) == DEPTH - 1
+    assert not held.covers(1)
+    assert held.covers(2)
+    assert chart.read(held.write()) == held
+    filled = held.joined([Reading("pulse", DEPTH + 5, Decimal(70), "Observation/new")])
+    assert not filled.cuts, "a full one says it by itself"
+    assert not filled.covers(1)
+
+
+def test_an_erased_observation_takes_the_chart_that_holds_it_along() -> None:
+    body = Chart().joined([Reading("pulse", 5, Decimal(70), "Observation/o")]).write()
+    row = Record(chart.KIND, "p", "", "", 1, 0, body)
+    assert chart.is_of(row, Erasure("p", frozenset(), frozenset()))
+    assert not chart.is_of(row, Erasure("q", frozenset(), frozenset()))
+    assert chart.is_of(row, Erasure("", frozenset({"Observation/o"}), frozenset()))
+    assert not chart.is_of(row, Erasure("", frozenset({"Observation/other"}), frozenset()))
+
+
+def test_a_shelf_believes_the_row() -> None:
+    class Rows:
+        def __init__(self) -> None:
+            self.held: Record | None = None
+
+        async def record(self, kind: str, key: str) -> Record | None:
+            return self.held
+
+        async def put_record(self, kind: str, key: str, state: str, body: bytes) -> None:
+            self.held = Record(kind, key, state, "", 1, 0, body)
+
+    async def run() -> None:
+        shelf, rows = chart.Shelf(), Rows()
+        one = Chart().joined([Reading("pulse", 5, Decimal(70), "Observation/o")])
+        two = one.joined([Reading("pulse", 6, Decimal(71), "Observation/p")])
+        assert await shelf.held(rows, "p") is None  # type: ignore[arg-type]  # the part it asks of
+        await shelf.keep(rows, "p", one)  # type: ignore[arg-type]
+        first = rows.held
+        await shelf.keep(rows, "p", two)  # type: ignore[arg-type]
+        assert await shelf.held(rows, "p") is two  # type: ignore[arg-type]
+        rows.held = first  # the transaction was undone
+        assert await shelf.held(rows, "p") == one  # type: ignore[arg-type]
+
+    asyncio.run(run())
