@@ -72,6 +72,7 @@ def _context(channel: Channel, message: Message) -> Context:
     return Context(
         channel.tenant, zone, facility, channel.authorities,
         device_final=channel.device_final, codes=channel.local.codes,
+        memory=channel.memory, whose=(facility, zone.offset, message.syntax),
     )  # fmt: skip
 
 
@@ -102,7 +103,8 @@ def read(channel: Channel, raw: bytes, *, cut: Fault | None = None) -> Arrival:
                 problems += drift(profile, message)
             context = _context(channel, message)
             draft = convert(message, context)
-            unused, used = tuple(context.unused(message.segments)), context.used(message.segments)
+            used, left = context.account(message.segments)
+            unused = tuple(left)
     except Refused as refused:
         fault = fault or refused.fault
         if not to.control_id:

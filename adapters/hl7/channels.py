@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from adapters.hl7.local import NOTHING_LOCAL, Local
+from adapters.hl7.memory import Memory
 from fhir_server.errors import Unavailable
 
 ACK_WHEN = ("stored", "validated", "applied")
@@ -41,6 +42,7 @@ class Channel:
     max_message: int = 0  # bytes; 0: as the hub says
     device_final: bool = False  # whether results that a device calls unverified (OBX-11 R) are final
     local: Local = NOTHING_LOCAL  # what the hub was told of its senders: their codes and profiles
+    memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)  # another after `replace`
 
 
 class Peer(NamedTuple):

@@ -15,7 +15,7 @@ from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Tree, group
 from adapters.hl7.maps.tables import structures
 from adapters.hl7.routes import ROUTES, TYPES
-from adapters.hl7.tokens import Message
+from adapters.hl7.tokens import Message, part
 
 MSH_USED: Final = frozenset({*range(1, 13), 15, 16, 17, 18, 21})
 EVN_USED: Final = frozenset({1, 2, 6})
@@ -28,7 +28,8 @@ def kind(message: Message) -> Kind:
         Refused: 200 for a type that is not taken, 201 for an event, 203 for a version.
     """
     header = message.header
-    type, trigger, given = (header.text(9, n) for n in (1, 2, 3))
+    parts = header.first(9)
+    type, trigger, given = part(parts, 1), part(parts, 2), part(parts, 3)
     if not type:
         raise Refused(Fault("101", header.place(9), "The message type is missing."))
     if not trigger and (events := [s for s in message.segments if s.name == "EVN"]):
@@ -67,7 +68,7 @@ def convert(message: Message, context: Context) -> Draft:
         Refused: Something that it must have is missing.
     """
     what = kind(message)
-    if sum(segment.name == "MSH" for segment in message.segments) > 1:
+    if [segment.name for segment in message.segments].count("MSH") > 1:
         raise Refused(Fault("100", Place("MSH", 2), "There are two messages in one frame."))
     tree = read_tree(message, what)
     for segment in tree.strays:

@@ -38,7 +38,10 @@ def recorded(context: Context, segments: Iterable[Segment], *, note: bool = Fals
         note: Whether what had to be decided is noted.
     """
     found: list[Moment] = []
-    first = {one.name: one for one in reversed(list(segments)) if one.name in ("EVN", "MSH")}
+    first: dict[str, Segment] = {}
+    for one in segments:
+        if one.name in ("EVN", "MSH"):
+            first.setdefault(one.name, one)
     for name, field in FIELDS:
         if name in first and (text := first[name].text(field)):
             one = first[name]

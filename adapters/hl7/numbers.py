@@ -22,6 +22,8 @@ _TITRE = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*", re.ASCII)
 def decimal(text: str) -> Decimal | None:
     """Read an NM; digits stay as written. FHIR has no `+5`, `.5`, `5.` or `007`: these are written 5, 0.5, 5, 7."""
     text = text.strip()
+    if text.isascii() and text.isdigit() and text[0] != "0" and len(text) <= gate.MAX_NUMBER:
+        return gate.number(text)
     match = _NUMBER.fullmatch(text)
     if match is None or len(text) > gate.MAX_NUMBER or not (match.group(2) or match.group(3) or "0" in text):
         return None

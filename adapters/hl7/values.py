@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 from adapters.hl7 import numbers
@@ -65,6 +66,10 @@ def unit(context: Context, obx: Segment, number: int = 6) -> Json:
     context.note(obx, number, "unit-unknown", code or text)
     context.miss(obx, number, system, code or text)
     return made
+
+
+def _units(context: Context, obx: Segment) -> Json:
+    return context.remembered(obx, ("OBX-6", obx.raw(6)), partial(unit, context, obx))
 
 
 def _own_unit(context: Context, obx: Segment, code: str, system: str) -> str:
@@ -200,7 +205,7 @@ def value(context: Context, obx: Segment) -> Json:
         return samples
     if converter is None:
         return _text(context, obx, kind)
-    units = unit(context, obx) if kind in ("NM", "SN", "NR") else {}
+    units = _units(context, obx) if kind in ("NM", "SN", "NR") else {}
     found = [(converter(context, obx, parts, units)) for parts in obx.repetitions(5)]
     made = [v for v in found if v]
     if len(made) < len(found) or not made:

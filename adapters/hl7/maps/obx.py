@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from adapters.hl7 import numbers, values, vitals
@@ -116,6 +117,9 @@ OBX_TO_OBSERVATION: Final = (
 USED: Final = frozenset({1, 2, 5, 6, 7, 11, 14, 23, 24, 25, 29, 32} | {row.field for row in OBX_TO_OBSERVATION})
 """Fields that count as used: 1 is a running number; those without a row are read by `observation` and `values`."""
 
+UNIQUE: Final = (19, 21, 33)
+"""Fields that differ from result to result where they are sent: analysis time, instance, specimen."""
+
 TOLD: Final = frozenset("BIORSUVWX")
 """OBX-11 whose FHIR status says less than it: the code itself is kept beside the status. The guide does so for X."""
 
@@ -144,6 +148,32 @@ def observation(context: Context, obx: Segment, notes: Sequence[Segment], observ
         observed: When OBX-14 is empty: the time of the OBR, as FHIR writes it; "" where it has none.
         section: OBR-24: the diagnostic service.
     """
+    made = {**_framed(context, obx, section)}
+    moment = context.moment(obx, 14, obx.text(14))
+    if time := moment.text if moment else observed:
+        made["effectiveDateTime"] = time
+    found = values.value(context, obx)
+    made |= found
+    if ranges := _reference_range(obx, found):
+        made["referenceRange"] = ranges
+    if (own := vitals.in_own_unit(loinc(made["code"]), found)) is not found:
+        made |= own
+    if notes and (found_notes := nte_map.comments(context, notes)):
+        made["note"] = found_notes
+    return made
+
+
+def _framed(context: Context, obx: Segment, section: str) -> Json:
+    """Return `_frame`, remembered; that of a segment with a field of its own kind is made anew each time."""
+    fields = obx.fields
+    if len(fields) > UNIQUE[0] and any(map(obx.raw, UNIQUE)):
+        return _frame(context, obx, section)
+    key = ("OBX", section, *fields[3:5], *fields[8:14], *fields[15:])
+    return context.remembered(obx, key, partial(_frame, context, obx, section))
+
+
+def _frame(context: Context, obx: Segment, section: str) -> Json:
+    """Return what an OBX says beside its value and its time: OBX-3, 4, 8 to 13 and those after 14."""
     made: Json = {"resourceType": "Observation", **_status(context, obx)}
     for row, stated in state(OBX_TO_OBSERVATION, context, obx):
         if isinstance(stated, list) and row.element in made:
@@ -160,17 +190,6 @@ def observation(context: Context, obx: Segment, notes: Sequence[Segment], observ
     if kind := code_text(obx.text(29)):
         own = {"coding": [{"system": TABLE_0936, "code": kind}]}
         made["category"] = [*made.get("category", []), own]
-    moment = context.moment(obx, 14, obx.text(14))
-    if time := moment.text if moment else observed:
-        made["effectiveDateTime"] = time
-    found = values.value(context, obx)
-    made |= found
-    if ranges := _reference_range(obx, found):
-        made["referenceRange"] = ranges
-    if (own := vitals.in_own_unit(loinc(made["code"]), found)) is not found:
-        made |= own
-    if notes and (found_notes := nte_map.comments(context, notes)):
-        made["note"] = found_notes
     return made
 
 
@@ -205,7 +224,10 @@ def _lay_laboratory(context: Context, obx: Segment, made: Json) -> None:
 
 def loinc(code: Json) -> str:
     """Return the LOINC code of a CodeableConcept, "" where it has none."""
-    return next((c["code"] for c in code.get("coding", ()) if c.get("system") == LOINC and "code" in c), "")
+    for coding in code.get("coding", ()):
+        if coding.get("system") == LOINC and "code" in coding:
+            return str(coding["code"])
+    return ""
 
 
 def category(code: Json, section: str = "") -> str:
@@ -220,7 +242,7 @@ def category(code: Json, section: str = "") -> str:
 
 
 def _reference_range(obx: Segment, found: Json) -> list[Json]:
-    text = "\n".join(obx.texts(7))
+    text = "\n".join(obx.texts(7)) if obx.is_valued(7) else ""
     if not text.strip():
         return []
     quantity = found.get("valueQuantity", {})
