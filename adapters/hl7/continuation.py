@@ -27,6 +27,9 @@ UNKNOWN = Fault("204", Place("MSH", 1, 14), "No message is waiting to be continu
 ABANDONED = Fault("100", Place("DSC", 1, 1), "The rest of the message did not come.")
 OTHER_MARKS = Fault("102", Place("MSH", 1, 2), "A continuation has the delimiters of the part before it.")
 TOO_LONG = Fault("207", Place("DSC", 1, 1), "The message is longer than this system takes.", reject=True)
+TOO_MANY = Fault("207", Place("DSC", 1, 1), "The message comes in too many parts.", reject=True)
+COST = 32
+"""Bytes that a message may cost, in those of the longest one: each part writes all that came before it again."""
 
 
 class Part(NamedTuple):
@@ -119,8 +122,15 @@ def write(lines: tuple[str, ...], *known: str) -> bytes:
     return text.encode("utf-8")
 
 
-def body_of(part: Part, lines: tuple[str, ...], at: int) -> dict[str, Any]:
-    """Return what is stored of the text so far."""
+def body_of(part: Part, lines: tuple[str, ...], at: int, *, written: int = 0) -> dict[str, Any]:
+    """Return what is stored of the text so far.
+
+    Args:
+        part: The newest part.
+        lines: All segments until now.
+        at: When it came, microseconds since 1970.
+        written: Bytes that all its parts until now wrote.
+    """
     raw = write(lines, part.codec)
     return {
         "text": "\r".join(lines),
@@ -129,6 +139,7 @@ def body_of(part: Part, lines: tuple[str, ...], at: int) -> dict[str, Any]:
         "pointer": part.pointer,
         "sha256": hashlib.sha256(raw).hexdigest(),
         "at": at,
+        "written": written,
     }
 
 

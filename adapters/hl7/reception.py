@@ -191,18 +191,23 @@ class Reception:
                 return self._reply(part.sender, "AR", codec=part.codec, fault=STORE_DOWN)
 
     async def _part(self, part: continuation.Part, raw: bytes) -> Settled:
-        lines = part.lines
+        lines, written = part.lines, 0
         if part.continues:
             before = await self._stored(part.channel.tenant, part.key(part.continues))
             if before is None:
                 raise Refused(continuation.UNKNOWN)
-            lines = continuation.join(continuation.lines_in(gate.load(before.body)), part)
-        if sum(map(len, lines)) > self._max_message:
+            body = gate.load(before.body)
+            lines, written = continuation.join(continuation.lines_in(body), part), body.get("written", 0)
+        size = sum(map(len, lines))
+        written += size
+        if size > self._max_message:
             raise Refused(continuation.TOO_LONG)
+        if written > self._max_message * continuation.COST:
+            raise Refused(continuation.TOO_MANY)
         if part.pointer:
             if not await self._make_room(part, lines):
                 return self._reply(part.sender, "AR", codec=part.codec, fault=STORE_DOWN)
-            await self._keep(part, lines)
+            await self._keep(part, lines, written)
             return self._reply(part.sender, "AA", codec=part.codec)
         whole = continuation.write(lines, part.codec)
         answer = await self._inbox.receive(part.channel, whole, parent=part.continues)
@@ -226,11 +231,11 @@ class Reception:
             return True
         return await self._abandon(part.channel, body)
 
-    async def _keep(self, part: continuation.Part, lines: tuple[str, ...]) -> None:
+    async def _keep(self, part: continuation.Part, lines: tuple[str, ...], written: int) -> None:
         """Keep the text so far."""
 
         async def work(writing: Writing) -> None:
-            body = continuation.body_of(part, lines, writing.now)
+            body = continuation.body_of(part, lines, writing.now, written=written)
             await writing.put_record(continuation.KIND, part.key(part.pointer), continuation.WAITING, gate.write(body))
             if part.continues:
                 await _put_state(writing, part.key(part.continues), continuation.JOINED)

@@ -208,6 +208,18 @@ async def test_a_whole_over_the_limit_is_refused(desk: Desk) -> None:
     assert [cut for _, cut, _ in desk.box.taken] == ["207"]
 
 
+async def test_a_whole_in_very_many_parts_is_refused(desk: Desk) -> None:
+    first, second = parts(TEXT, TEXT.index("OBX"), "P0")
+    assert (await desk.take(first)).code == "AA"
+    size, number = len(first), 0
+    head = second.split("\r")[0]
+    while (found := await desk.take(f"{head.replace('P0', f'P{number}')}\rADD|\rDSC|P{number + 1}\r")).code == "AA":
+        number += 1
+    assert (found.code, desk.box.taken[-1][1]) == ("AR", "207")
+    assert 10 < number
+    assert number * size <= 3000 * continuation.COST * 1.5
+
+
 async def test_what_waits_for_a_day_goes_to_quarantine_and_what_is_done_is_forgotten(desk: Desk) -> None:
     first, second = parts(TEXT, TEXT.index("OBX"))
     await desk.take(first)

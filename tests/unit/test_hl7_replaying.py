@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from adapters.hl7 import replay
 from adapters.hl7.channels import Channel
 from adapters.hl7.log import coverage, silence
+from adapters.hl7.log.entry import Entry
 from adapters.hl7.log.replaying import DONE, FAILED, RUNNING, Runs
 from adapters.hl7.record import KIND
 from adapters.hl7.replay import Channels, Mode, Selection
@@ -20,6 +24,7 @@ from fhir_server import gate
 from fhir_server.app import opened
 from fhir_server.errors import Conflict
 from fhir_server.interface import Asking, Core, Writing
+from fhir_server.model import Record
 from fhir_server.settings import Settings
 from tests.hl7_core import hub, send
 from tests.hl7_messages import CHANNEL, oru, pid
@@ -101,6 +106,50 @@ async def _filled(writing: Writing) -> None:
         await writing.put_record(KIND, str(number), "applied", gate.write({"channel": "mllp"}))
         await writing.put_record(coverage.ROWS, f"S{number}|F\x1fADT^A01\x1f2026-11-20", "", account)
         await writing.put_record(silence.KIND, f"S{number}|F", "", feed)
+
+
+async def test_one_that_finds_nothing_for_long_says_that_it_goes_on(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.hl7.log.replaying.BEAT_S", 0.001)
+    made, notes, enough = runs(core), [0], asyncio.Event()
+    known, note = made._channels, made._note
+
+    async def slow(tenant: str) -> Channels:
+        await enough.wait()
+        return await known(tenant)
+
+    async def counted(tenant: str, id: str, state: str, body: dict[str, Any]) -> None:
+        await note(tenant, id, state, body)
+        notes[0] += 1
+        if notes[0] == 4:
+            enough.set()
+
+    made._channels, made._note = slow, counted  # type: ignore[method-assign]
+    id = await made.start("default", Selection(), Mode.DRY_RUN, by="test")
+    assert await ended(made, id) == DONE
+
+
+async def test_senders_beyond_the_most_are_one_feed_which_is_never_silent(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.hl7.log.silence.MOST", 2)
+    zone = ZoneInfo("UTC")
+
+    def came(sender: str, day: int) -> Entry:
+        application, _, facility = sender.partition("|")
+        body = {"application": application, "facility": facility, "received": f"2026-11-{day:02}T08:00:00+00:00"}
+        return Entry(cast(Record, None), body)
+
+    async def learn(writing: Writing, day: int) -> None:
+        await silence.learn(writing, [came(f"S{number}|F", day) for number in (1, 2, 3, 4)], zone)
+
+    for day in (1, 2, 3):
+        await core.transact("default", partial(learn, day=day))
+    found = await core.ask("default", silence.feeds)
+    assert {feed.sender: feed.messages for feed in found} == {"S1|F": 3, "S2|F": 3, silence.REST: 6}
+    later = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
+    assert [feed.sender for feed in found if feed.is_silent(later, zone)] == ["S1|F", "S2|F"]
 
 
 async def test_one_that_breaks_says_so_without_a_value(core: Core, caplog: pytest.LogCaptureFixture) -> None:

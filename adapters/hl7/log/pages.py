@@ -187,6 +187,7 @@ class LogPages:
             sender=sender,
             since=since,
             feeds=[(feed, feed.is_silent(now, self._pages.zone), now - feed.last) for feed in feeds],
+            rest=silence.REST,
             profiles=known.profiles,
             unused_maps=known.codes.unused,
             maps=len({mapped.map for rows in known.codes.rows.values() for _, mapped in rows}),

@@ -26,6 +26,7 @@ from fhir_server.model import Record
 KIND: Final = "hl7-replay-run"
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 EVERY: Final = 25  # messages between two notes of the progress
+BEAT_S: Final = 10.0  # seconds between two notes that it goes on, also while the messages are counted
 STALE_US: Final = 60_000_000
 
 log = logging.getLogger("predmp.hl7")
@@ -90,6 +91,7 @@ class Runs:
 
     async def _run(self, tenant: str, id: str, selection: Selection, mode: Mode, body: dict[str, Any]) -> None:
         made, state = Summary(), DONE
+        beat = asyncio.create_task(self._beat(tenant, id, body))
         try:
             known = await self._channels(tenant)
             async for _ in replay.selected(self._core, selection, tenant=tenant):
@@ -103,8 +105,19 @@ class Runs:
             said = error.code if isinstance(error, FhirError) else f"{type(error).__name__} at {where(error)}"
             log.error("a replay of many messages failed: %s", said)
             state = FAILED
+        finally:
+            beat.cancel()
         body |= {"done": made.messages, "summary": summary_json(made), "ended": when(self._core.now())}
         await self._note(tenant, id, state, body)
+
+    async def _beat(self, tenant: str, id: str, body: dict[str, Any]) -> None:
+        """Say now and then that it goes on: in a long log there may be minutes between two messages that are meant."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                await self._note(tenant, id, RUNNING, body)
+            except FhirError:
+                continue  # the store is away: the replay itself says so if it matters
 
     async def _note(self, tenant: str, id: str, state: str, body: dict[str, Any]) -> None:
         async def work(writing: Writing) -> None:

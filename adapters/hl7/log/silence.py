@@ -2,7 +2,8 @@
 
 `hl7-feed` records, one for each sender: when its first and its last message came, and for each hour of the week (in
 the hub's zone) the longest silence that was going on in it. After two weeks a feed is silent when its silence is
-twice the longest that this hour ever saw, and a quarter of an hour more. The numbers are ours.
+twice the longest that this hour ever saw, and a quarter of an hour more. The numbers are ours. Anybody may call
+themselves anything: the senders beyond the first thousand are counted together, and their silence is not told.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ TRUSTED_AFTER_S: Final = 14 * 86_400  # two of each hour of the week
 FACTOR: Final = 2
 SLACK_S: Final = 900
 SLOTS: Final = 168  # hours of a week
+MOST: Final = 1_000  # feeds: all are read every few seconds
+REST: Final = "…"
+"""The feed of all senders beyond; no sender has this name, theirs have `|`."""
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ class Feed:
 
     def is_silent(self, now: float, zone: ZoneInfo) -> bool:
         """Whether it is silent for longer than it ever was at this time of the week."""
-        allowed = self.allowed(slot_of(now, zone), now)
+        allowed = None if self.sender == REST else self.allowed(slot_of(now, zone), now)
         return allowed is not None and now - self.last > allowed
 
     def to_json(self) -> dict[str, Any]:
@@ -98,16 +102,27 @@ def read_feed(record: Record) -> Feed:
 async def learn(writing: Writing, entries: Sequence[Entry], zone: ZoneInfo) -> None:
     """Take in when messages came."""
     found: dict[str, Feed] = {}
+    room = -1  # feeds that there is room for; -1: not looked at yet
     for entry in sorted(entries, key=lambda one: one.received):
         if entry.body.get("replay_of") or not entry.received:
             continue
         feed = found.get(entry.sender)
         if feed is None:
             row = await writing.record(KIND, entry.sender)
-            feed = found[entry.sender] = read_feed(row) if row else Feed(entry.sender)
+            if row is None and room < 0:
+                room = MOST - len(await writing.records(KIND, limit=MOST))
+            name = entry.sender if row is not None or room > 0 else REST
+            room -= row is None and room > 0
+            feed = found.get(name) or await _stored(writing, name)
+            found[name] = feed
         feed.see(datetime.fromisoformat(entry.received).timestamp(), zone)
     for feed in found.values():
         await writing.put_record(KIND, feed.sender, "", gate.write(feed.to_json()))
+
+
+async def _stored(writing: Writing, name: str) -> Feed:
+    row = await writing.record(KIND, name)
+    return read_feed(row) if row else Feed(name)
 
 
 async def feeds(asking: Asking) -> list[Feed]:
