@@ -66,9 +66,10 @@ class Triage:
         """Return the changes that carry an input of a rule, by patient; quick, as most carry none."""
         found: dict[str, list[Measured]] = {}
         for change in changes:
-            version, now, before = change
+            version = change.version
             if version.type != "Observation":
                 continue
+            now, before = change.resource, change.before
             parts = carried(now)
             if before is None:
                 if parts and (patient := patient_of(now, self.base_url)):
