@@ -27,11 +27,13 @@ from fhir_server.store.protocol import HistoryQuery
 
 MOST_PER_PAGE = 1_000
 _OF_ANY = ("", "_format", "_pretty")  # parameters of every interaction
+_OF_READS = (*_OF_ANY, "_summary", "_elements")
 
 
 async def read(hub: Hub, request: Request) -> Response:
     """Serve read (https://hl7.org/fhir/R4/http.html#read)."""
     type, id = request.segments
+    _check(request, _OF_READS)
     version = await hub.read_one(type, id, actor=request.actor, request_id=request.id)
     return _versioned(request, version)
 
@@ -39,9 +41,19 @@ async def read(hub: Hub, request: Request) -> Response:
 async def vread(hub: Hub, request: Request) -> Response:
     """Serve vread (https://hl7.org/fhir/R4/http.html#vread)."""
     type, id, _, number = request.segments
+    _check(request, _OF_READS)
     asked = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
     version = await hub.read_one(type, id, actor=request.actor, version=asked, request_id=request.id)
     return _versioned(request, version)
+
+
+def _check(request: Request, known: tuple[str, ...]) -> None:
+    """Refuse a parameter that the interaction would ignore, unless handling is lenient."""
+    for name, value in request.pairs if request.query else ():
+        if name == "_summary" and name in known:
+            read_choice(name, value, SUMMARIES)
+        elif name not in known and not request.is_lenient:
+            raise UnknownParameter(f"The parameter '{shown(name)}' is not known here.")
 
 
 def _versioned(request: Request, version: Version) -> Response:
@@ -91,6 +103,7 @@ async def create(hub: Hub, request: Request) -> Response:
 async def update(hub: Hub, request: Request) -> Response:
     """Serve update, update as create, version-aware update (https://hl7.org/fhir/R4/http.html#update)."""
     type, id = request.segments
+    _check(request, _OF_ANY)
     return await _write(hub, request, _update_entry(hub, request, f"{type}/{id}"), "update")
 
 
@@ -115,6 +128,7 @@ def _update_entry(hub: Hub, request: Request, url: str) -> Entry:
 async def patch(hub: Hub, request: Request) -> Response:
     """Serve patch (https://hl7.org/fhir/R4/http.html#patch)."""
     type, id = request.segments
+    _check(request, _OF_ANY)
     return await _write(hub, request, _patch_entry(request, f"{type}/{id}"), "patch")
 
 
@@ -133,6 +147,7 @@ def _patch_entry(request: Request, url: str) -> Entry:
 async def delete(hub: Hub, request: Request) -> Response:
     """Serve delete (https://hl7.org/fhir/R4/http.html#delete)."""
     type, id = request.segments
+    _check(request, _OF_ANY)
     entry = Entry("DELETE", f"{type}/{id}", if_match=request.headers.get("if-match", ""))
     return await _write(hub, request, entry, "delete")
 

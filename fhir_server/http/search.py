@@ -70,7 +70,7 @@ async def _search(hub: Hub, request: Request, types: str, pairs: list[tuple[str,
 
 def link(base: str, pairs: Sequence[tuple[str, str]]) -> str:
     """Return a link of a Bundle."""
-    return f"{base}?{urlencode(pairs, safe=':,|/')}" if pairs else base
+    return f"{base}?{urlencode(pairs, safe=':,/')}" if pairs else base
 
 
 def _notes(results: Results) -> list[Issue]:

@@ -89,7 +89,7 @@ class LastN:
         owners = tuple(sorted({owner for version in found for owner in version.owners}))
         text = urlencode([*pairs, ("max", str(most))])
         self._hub.audit(call.actor, "E", "$lastn", "Observation", owners, 0, call.request_id, text)
-        link = f"{self._hub.base_url}/Observation/$lastn?{urlencode([*query.text, ('max', most)], safe=':,|/')}"
+        link = f"{self._hub.base_url}/Observation/$lastn?{urlencode([*query.text, ('max', most)], safe=':,/')}"
         notes = [Issue("not-supported", f"The parameter {n} was ignored.", severity="warning") for n in query.ignored]
         body = bundle.searchset(
             self._hub.base_url, shown, (), query=query, total=len(found), links=[("self", link)], notes=notes

@@ -204,3 +204,29 @@ def test_near_takes_every_length_of_ucum(hub: RunningHub) -> None:
     asked = f"Location?name={place}&near=48.8566|2.3622"
     found = {unit: hub.search(f"{asked}|{unit}")["total"] for unit in ("800|m", "700|m", "2500|[ft_i]", "1|[nmi_i]")}
     assert found == {"800|m": 1, "700|m": 0, "2500|[ft_i]": 1, "1|[nmi_i]": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "status"),
+    [
+        pytest.param("GET", "nonsense=1", 400, id="a read refuses what it does not know"),
+        pytest.param("GET", "_summary=maybe", 400, id="a read refuses half a summary"),
+        pytest.param("GET", "_pretty=true&_format=json&_elements=gender", 200, id="a read takes what R4 gives it"),
+        pytest.param("PUT", "nonsense=1", 400, id="an update refuses what it does not know"),
+        pytest.param("PUT", "_pretty=true", 200, id="an update takes what every request takes"),
+        pytest.param("DELETE", "identifier=1", 400, id="a deletion by id takes no condition"),
+    ],
+)
+def test_no_parameter_is_ignored(hub: RunningHub, method: str, query: str, status: int) -> None:
+    id = hub.create(PATIENT)["id"]
+    sent: dict[str, Any] = {"json": {**PATIENT, "id": id}} if method == "PUT" else {}
+    assert hub.request(method, f"/fhir/Patient/{id}?{query}", **sent).status_code == status
+    assert hub.request("GET", f"/fhir/Patient/{id}?nonsense=1", Prefer="handling=lenient").status_code == 200
+
+
+def test_page_links_are_valid_urls(hub: RunningHub) -> None:
+    for _ in range(2):
+        hub.create({"resourceType": "Patient", "identifier": [{"system": "urn:link", "value": "a"}]})
+    links = [link["url"] for link in hub.search("Patient?identifier=urn:link|a&_count=1")["link"]]
+    assert len(links) == 2
+    assert not any(set(link) & set('|"<>\\^`{} ') for link in links), links
