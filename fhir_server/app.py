@@ -119,7 +119,7 @@ async def compose(settings: Settings, store: Store, index: Indexer, registry: Se
     rooms = (subscribing, jobs.open(hub, settings), indexed, operations.open(hub, settings), *load_rooms(hub, settings))
     hub.jobs.register(asynchronous.repeatable(hub))
     hub.jobs.register(asynchronous.once(hub))
-    _furnish(hub, settings, rooms, match)
+    _furnish(hub, settings, index, rooms, match)
     metrics = Metrics()
     for room in rooms:
         hub.pages.add_room(room.name, room.templates, room.menu)
@@ -190,7 +190,7 @@ def _policy(settings: Settings) -> Policy:
         raise SettingsError(str(error)) from None
 
 
-def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscriptions.Matcher) -> None:
+def _furnish(hub: Hub, settings: Settings, index: Indexer, rooms: Sequence[Room], match: subscriptions.Matcher) -> None:
     """Give the core what the rooms hand in."""
     hub.sight = Sight([guard for room in rooms for guard in room.guards], hub.query, system_clock)
     hub.applier = Applier(
@@ -198,6 +198,7 @@ def _furnish(hub: Hub, settings: Settings, rooms: Sequence[Room], match: subscri
             types=hub.types,
             validate=hub.validate,
             index=hub.index,
+            written=index.written,
             ask=hub.query,
             sight=hub.sight,
             new_id=new_id,

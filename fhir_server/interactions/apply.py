@@ -62,6 +62,7 @@ class Parts:
     watched: frozenset[str] = frozenset()  # types whose writes change what is kept in memory of a tenant
     most_deleted: int = 1  # resources that a conditional delete may delete where it does not say how many
     judge: Judging | None = None  # profiles: what is wrong with changes, asked once for each transaction
+    written: Callable[[Resource, bytes], Indexed] | None = None  # as `index`, for a store that takes patterns
     matchers: tuple[Matcher, ...] = ()  # told inside the transaction, after all its writes: subscriptions
 
 
@@ -275,11 +276,13 @@ class Applier:
             return Outcome(200, current, changed=False)
         number = 1 if current is None else current.version + 1
         complete = stamped(resource, step.id, number, tx.now)
-        indexed = self._parts.index(complete)
+        body = gate.write(complete)
+        written = self._parts.written if tx.takes_patterns else None
+        indexed = self._parts.index(complete) if written is None else written(complete, body)
         patient = done.actor.patient
         if patient and any(owner != patient for owner in indexed.owners):
             raise Forbidden("A patient's token writes to that patient's record only.")
-        write = Write(step.type, step.id, number, tx.now, step.method, gate.write(complete), indexed)
+        write = Write(step.type, step.id, number, tx.now, step.method, body, indexed)
         version = await tx.put(write)
         done.changes.append(
             Change(version, complete, gate.load(current.body) if current is not None and exists else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,7 @@ from fhir_server.model import Resource
 from fhir_server.search.molar import LOINC, by_loinc, derived
 from fhir_server.search.parameters import parameters_of
 from fhir_server.search.paths import Path, paths
+from fhir_server.search.patterns import Patterns, is_fixed
 from fhir_server.search.query import Parameter
 from fhir_server.search.readers import Readers, read_concept, read_quantity
 from fhir_server.search.registry import SearchParameters
@@ -42,6 +43,7 @@ class _Plan(NamedTuple):
     rest: tuple[Rest, ...]  # the parameters that are no plain walks
     about: tuple[str, ...]  # parameters that say whose record it is
     taking_part: tuple[str, ...]  # and those that count where the first say nothing
+    uniform: bool  # whether what a parameter finds never depends on ids, references, dates or numbers: by patterns
 
 
 class Indexer:
@@ -64,11 +66,14 @@ class Indexer:
     def __init__(self, zone: str = ZONE, base_url: str = "", registry: SearchParameters | None = None) -> None:
         self._readers = Readers(ZoneInfo(zone), base_url)
         self._plans: dict[str, _Plan] = {}
+        self._patterns = Patterns(self, ZoneInfo(zone))
+        self._zone = ZoneInfo(zone)
         self._registry = registry or SearchParameters()
         self._registry.on_change(self._forget)
 
     def _forget(self) -> None:
         self._plans = {}  # not emptied: a plan that is being made goes into the old one
+        self._patterns = Patterns(self, self._zone)
 
     def __call__(self, resource: Resource) -> Indexed:
         """Return all values and the owners; never raises on what the parser gate lets through."""
@@ -90,6 +95,21 @@ class Indexer:
                 found[code] = tuple(dict.fromkeys(values))
         return Indexed(found, _owners(plan, resource, found))
 
+    def written(self, resource: Resource, body: bytes) -> Indexed:
+        """Return what indexes a resource, by a pattern where there is one: for a store that takes them.
+
+        Args:
+            resource: As `__call__` takes it.
+            body: The same, as `gate.write` gives it.
+        """
+        type = resource.get("resourceType")
+        plan = self._plans.get(type) if isinstance(type, str) else None
+        if plan is not None and plan.uniform and isinstance(type, str):
+            filled = self._patterns.find(type, body)
+            if filled is not None:
+                return Indexed({}, filled.owners, filled)
+        return self(resource)
+
     def values(self, parameter: Parameter, resource: Resource) -> tuple[Value, ...]:
         """Return the values of any parameter, also one made at run time, by the FHIRPath engine."""
         found: Found = {}
@@ -109,8 +129,10 @@ class Indexer:
     def _make(self, type: str) -> _Plan:
         root = Branch()
         rest: list[Rest] = []
+        uniform = True
         for parameter in self._registry.indexed(type):
             ways = paths(parameter.expression, type)
+            uniform = uniform and _is_uniform(parameter, ways)
             if ways is None or not (
                 self._add_composite(root, parameter, ways)
                 if parameter.type == "composite"
@@ -122,7 +144,8 @@ class Indexer:
         codes = parameters_of(type)
         about = tuple(code for code in ABOUT if code in codes and "Patient" in _targets(codes[code]))
         taking_part = compartment("Patient").get(type, ())
-        return _Plan(root.compile(), tuple(rest), about, tuple(code for code in taking_part if code not in about))
+        taking_part = tuple(code for code in taking_part if code not in about)
+        return _Plan(root.compile(), tuple(rest), about, taking_part, uniform)
 
     def _add(self, root: Branch, parameter: Parameter, ways: tuple[Path, ...]) -> bool:
         for way in ways:
@@ -244,6 +267,16 @@ def _branch(root: Branch, way: Path) -> Branch:
     for step in way.steps[:-1]:
         branch = branch.below(step.key, step.where)
     return branch
+
+
+def _is_uniform(parameter: Parameter, ways: tuple[Path, ...] | None) -> bool:
+    """Whether a parameter is a plain way, and filters by what resources of one skeleton have alike."""
+    if ways is None:
+        return False
+    inner = [paths(part.expression, way.type) for way in ways for part in parameter.components]
+    steps = [step for way in chain(ways, *(found or () for found in inner)) for step in way.steps]
+    filters = [step.where for step in steps if step.where is not None]
+    return None not in inner and all(is_fixed(key, wanted) for key, wanted in filters)
 
 
 def _targets(parameter: Parameter) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple, TypeAlias, Union
+from typing import Any, Final, NamedTuple, TypeAlias, Union
 
 
 class Token(NamedTuple):
@@ -86,11 +87,52 @@ Value: TypeAlias = Union[Token, Text, Period, Number, Quantity, Reference, Uri, 
 Values: TypeAlias = Mapping[str, tuple[Value, ...]]  # by search parameter code
 
 
+OWN: Final = ("_id", "_lastUpdated")
+"""Parameters whose values a store knows by itself: a version has its id and its time."""
+
+
 class Indexed(NamedTuple):
     """All that a store needs to know of a resource beside its body."""
 
     values: Values
     owners: tuple[str, ...]  # ids of the Patients whose record it belongs to (patient compartment)
+    filled: Filled | None = None  # says the same as values, which are empty then; for stores that take it
 
 
 NOTHING = Indexed({}, ())
+
+Ends: TypeAlias = tuple[int, int, int, int]
+"""A span: place of the date that begins it in `Pattern.strings` (-1: none), else its `lo`; the same of its end."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """What resources of one skeleton have alike (see patterns.py); each is equal to itself alone.
+
+    In the sample the values that vary are marks, which no resource has: `period_marks`, `number_marks` (ends of
+    numbers and quantities) and `text_marks` (codes of tokens, ids of references, owners) tell their places in a
+    `Filled`. The other fields say how one is made.
+    """
+
+    sample: Indexed
+    period_marks: Mapping[Period, int]
+    number_marks: Mapping[Decimal, int]
+    text_marks: Mapping[str, int]
+    periods: tuple[Ends, ...]
+    numbers: tuple[int, ...]  # by places of what varies
+    texts: tuple[int, ...]
+    owners: tuple[tuple[int, str], ...]  # place among the texts, or -1 and the id
+    fixed: frozenset[Any]  # dates, numbers, codes and ids that do not vary
+    strings: tuple[tuple[int, str], ...]  # varying strings: their places, and how they begin
+    words: str  # of what does not vary
+
+
+class Filled(NamedTuple):
+    """A resource as a pattern and its own values, which differ from each other and from all that do not vary."""
+
+    pattern: Pattern
+    periods: list[Period]
+    numbers: list[Decimal]
+    texts: list[str]
+    owners: tuple[str, ...]
+    content: str  # its words, as `words.content_of` gives them

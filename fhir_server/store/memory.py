@@ -132,6 +132,8 @@ class _Changed:
 class MemoryTransaction(MemoryView):
     """`protocol.Transaction` over a copy of the state; useless once it is over."""
 
+    takes_patterns = False
+
     def __init__(self, view: MemoryView, now: int, seq: int) -> None:
         super().__init__(view.tenant, view.state, view.chained)
         self.now, self.seq = now, seq

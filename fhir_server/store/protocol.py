@@ -179,6 +179,7 @@ class Transaction(View, Protocol):
     """A view that also writes; all of it is committed, or nothing."""
 
     now: int  # microseconds since 1970; the same in the whole transaction, larger than in any before
+    takes_patterns: bool  # whether what it is given to index may be `Indexed.filled`, without values
 
     async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
         """Take in that these (type, id) are read soon: many are found in one go faster than one by one."""

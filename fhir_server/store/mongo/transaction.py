@@ -22,6 +22,8 @@ class MongoTransaction(MongoView):
         now: Its time.
     """
 
+    takes_patterns = False
+
     def __init__(self, batch: Batch, now: int) -> None:
         super().__init__(batch.tenant, batch.place, batch.base)
         self.now = now

@@ -24,6 +24,7 @@ from fhir_server.store.sqlite.batch import Batch
 from fhir_server.store.sqlite.body import DELETE, read_body
 from fhir_server.store.sqlite.find.sight import NOBODY, SEVERAL
 from fhir_server.store.sqlite.rows import MANY, TIMELINES, UNDATED, coded
+from fhir_server.store.sqlite.templates import fill
 from fhir_server.store.sqlite.terms import Term
 
 _SPANS: Final = (terms.DATE, terms.NUMBER, terms.QUANTITY, terms.FOLDED)
@@ -48,16 +49,22 @@ class Placing:
     ) -> None:
         """Add the rows of a version that is current now, those of its words only where they are not there yet."""
         batch, lists = self._batch, self._batch.lists
+        filled = indexed.filled
         if draft is not None:
             rows, content = drafts.complete(batch, self._tenant, version, draft)
         else:
             term_of = partial(batch.term, self._tenant, version.type)
-            rows = batch.rows.build(k, version.type, indexed, version.seq, version.at, term_of)
-            content = content_of(version.body) if words else ""
+            if filled is not None:
+                rows = fill(batch.rows, k, version.type, filled, version.seq, version.at, term_of)
+                content = filled.content
+            else:
+                rows = batch.rows.build(k, version.type, indexed, version.seq, version.at, term_of)
+                content = content_of(version.body) if words else ""
         owners = version.owners
         owner = NOBODY if not owners else batch.hash(owners[0]) if len(owners) == 1 else SEVERAL
         lists["head"].append((version.seq, k, batch.hash(version.id), owner, rows.shape))
-        lists["token"].append((k, 0, version.seq))
+        if filled is None:  # which has it
+            lists["token"].append((k, 0, version.seq))
         lists["token"] += rows.token
         lists["span"] += rows.span
         lists["fact"] += rows.fact

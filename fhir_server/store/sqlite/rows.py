@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 from fhir_server.search.fold import fold
 from fhir_server.search.values import (
+    OWN,
     Composite,
     Indexed,
     Number,
+    Pattern,
     Period,
     Quantity,
     Reference,
@@ -23,12 +25,12 @@ from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.measures import measure, width_class
 from fhir_server.store.sqlite.terms import HashText
 
+if TYPE_CHECKING:
+    from fhir_server.store.sqlite.templates import Template
+
 TermOf: TypeAlias = Callable[[str, str, str], int]  # (kind, params, system) -> number of the term
 Columns: TypeAlias = tuple[tuple[Callable[[str, int], str], tuple[tuple[type, Any], ...]], ...]
 """Of each part of composites: what names it, and its values with their kinds."""
-
-OWN: Final = ("_id", "_lastUpdated")
-"""Parameters whose values are the store's own: the table `resource` answers the first."""
 
 _REMEMBERED: Final = 20_000
 
@@ -98,12 +100,14 @@ class RowMaker:
     def __init__(self, hash_text: HashText) -> None:
         self.hash = hash_text
         self.told: set[tuple[int, int]] = set()  # t, c of texts that drafts brought
+        self.templates: dict[tuple[int, Pattern], Template] = {}  # by k
         self._made: dict[tuple[Any, ...], Made] = {}
         self._params: dict[tuple[str, ...], str] = {}
         self._shapes: dict[tuple[int, tuple[str, ...]], int] = {}
 
     def forget(self) -> None:
         """Forget what was made, since terms or texts of it were undone."""
+        self.templates.clear()
         self._made.clear()
         self._shapes.clear()
         self.told.clear()

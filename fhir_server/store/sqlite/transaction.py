@@ -34,6 +34,7 @@ class SqliteTransaction:
     """
 
     knows_words = True
+    takes_patterns = True
 
     def __init__(self, batch: Batch, tenant: str, index: Callable[[Resource], Indexed], now: int) -> None:
         self.tenant, self.now = tenant, now

@@ -11,6 +11,7 @@ from fhir_server.search import match, words
 from fhir_server.search.fold import fold
 from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not
 from fhir_server.search.values import (
+    OWN,
     Composite,
     Indexed,
     Number,
@@ -38,7 +39,7 @@ from fhir_server.store.sqlite.find.ranges import (
 )
 from fhir_server.store.sqlite.find.sight import Sight, Typed, Visible
 from fhir_server.store.sqlite.find.worded import Worded
-from fhir_server.store.sqlite.rows import OWN, coded, part_name, pieces_name
+from fhir_server.store.sqlite.rows import coded, part_name, pieces_name
 from fhir_server.store.sqlite.session import Session
 from fhir_server.store.sqlite.terms import HashText, Term, Terms
 
