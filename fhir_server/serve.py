@@ -24,7 +24,7 @@ log = logging.getLogger("predmp")
 
 GRACE_S = 10  # seconds that requests under way have to end
 RESTART_S = 2.0  # seconds before a task that failed is started again
-IDLE_S = 75  # seconds that a kept-alive connection may be silent
+IDLE_S = 600  # seconds that a kept-alive connection may be silent; a client learns of its end by a failed request
 BACKLOG = 2048
 
 
