@@ -35,7 +35,9 @@ def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
             rows = await asking.records(account.KIND, after=after, limit=PAGE)
             return [await _shown(asking, row) for row in rows]
 
-        return _json({"accounts": await core.ask(actor.tenant, work)})
+        listed = await core.ask(actor.tenant, work)
+        _seen(core, actor, account.KIND, request)
+        return _json({"accounts": listed})
 
     async def get_presence(request: Request) -> Response:
         """List what said whether it is online, 100 at a time; for the operator. `after` is the last one's `seq`."""
@@ -45,6 +47,7 @@ def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
             return await asking.records(presence.KIND, after=after, limit=PAGE)
 
         rows: list[Record] = await core.ask(actor.tenant, work)
+        _seen(core, actor, presence.KIND, request)
         return _json({"presence": [_present(row) for row in rows]})
 
     async def end_account(request: Request) -> Response:
@@ -56,6 +59,7 @@ def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
             raise BadRequest("The body has vendor and user, and nothing else.")
         if not await webhooks.end(webhooks.vendor_for(actor, body["vendor"]), body["user"]):
             raise NotFound("There is no such account.")
+        _seen(core, actor, account.KIND, request, "U")
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
     router.add_api_route("/devices/accounts", get_accounts, methods=["GET"], response_class=Response)
@@ -69,6 +73,11 @@ async def _operator(core: Core, request: Request) -> Actor:
     if not actor.is_operator or not actor.may("r", "Observation"):
         raise Forbidden("Only the operator sees how feeds come in.")
     return actor
+
+
+def _seen(core: Core, actor: Actor, kind: str, request: Request, action: str = "R") -> None:
+    """Have it audited that somebody looked at rows, or changed one: what stands in them leads to a person."""
+    core.audit(actor, action, kind, "", (), 0, str(getattr(request.state, "request_id", "")))
 
 
 async def _shown(asking: Asking, row: Record) -> dict[str, Any]:

@@ -198,6 +198,7 @@ def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
         webhooks.check(actor)
         vendor, user, tokens = _link(gate.parse(await _body(request)), core.now())
         await webhooks.link(webhooks.vendor_for(actor, vendor), user, tokens)
+        core.audit(actor, "U", account.KIND, "", (), 0, str(getattr(request.state, "request_id", "")))
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
     for path in ("/devices/webhooks/{vendor}", "/devices/webhooks/{vendor}/{key}"):

@@ -66,7 +66,7 @@ def attachment(context: Context, obx: Segment) -> Json | None:
     encoding, data = part(parts, 4), part(parts, 5)
     if encoding.upper() == "BASE64":
         data = "".join(data.split())
-        if not re.fullmatch(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", data):
+        if len(data) % 4 or not re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", data):  # 16 MiB take 13 ms: others wait for it
             context.note(obx, 5, "base64-malformed")
             return None
     elif encoding.upper() == "HEX":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -178,6 +181,13 @@ def account_of(vendor: Vendor) -> dict[str, object]:
     return found
 
 
+def audited(vendor: Vendor) -> set[tuple[str, str]]:
+    """Return what the audit chain says was done with which kind of rows."""
+    with closing(sqlite3.connect(vendor.hub.folder / "hub.db")) as store:
+        rows = [json.loads(body) for (body,) in store.execute("SELECT body FROM audit")]
+    return {(row[1][3], row[1][4]) for row in rows}
+
+
 def test_the_operator_sees_accounts_without_their_tokens_and_ends_them(vendor: Vendor) -> None:
     vendor.link()
     shown = account_of(vendor)
@@ -198,6 +208,8 @@ def test_the_operator_sees_accounts_without_their_tokens_and_ends_them(vendor: V
     assert (statuses, account_of(vendor)["state"]) == ([404, 400, 403, 204], "ended")
     vendor.notify()
     assert account_of(vendor)["waiting"] == 1
+    vendor.hub.request("GET", "/devices/presence")
+    eventually(lambda: audited(vendor) >= {("R", "device-account"), ("U", "device-account"), ("R", "device-presence")})
 
 
 def test_of_a_person_who_is_erased_no_account_is_left(vendor: Vendor) -> None:
