@@ -43,9 +43,9 @@ class Server:
 
     def __init__(self, tls: Certificates) -> None:
         self.taken: list[bytes] = []
-        self._tls, self._loop = tls, asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._tls = tls
+        self._ready, self._stopped = threading.Event(), asyncio.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.address = ""
 
     async def _take(self, raw: bytes) -> Reply:
@@ -55,15 +55,15 @@ class Server:
     def take(self, raw: bytes, fault: Fault | None) -> Awaitable[Reply]:
         return self._take(raw)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
         listener = Listener("127.0.0.1:0", lambda peer: self.take, Limits(), self._tls.context)
-        self._loop.run_until_complete(listener.start())
+        await listener.start()
         self.address = f"127.0.0.1:{listener.port}"
-        self._loop.call_soon(self._ready.set)
-        self._loop.run_forever()
-        self._loop.run_until_complete(listener.stop())
-        self._loop.close()
+        self._ready.set()
+        await self._stopped.wait()
+        await listener.stop()
+        await asyncio.sleep(0)  # a client that came and went: its connection ends a turn of the loop after it began
 
     def __enter__(self) -> Server:
         self._thread.start()
@@ -71,7 +71,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(10)
 
 
