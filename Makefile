@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install run test coverage check bench definitions clean
+.PHONY: install native run test coverage check bench definitions clean
 
 install: .venv/installed
 
@@ -11,6 +11,10 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+# Compiles the hot modules; the hub runs on them until one of their sources changes. Needs a C compiler.
+native: install
+	$(BIN)/python -m tools.native
 
 run: install
 	$(BIN)/predmp demo
@@ -28,11 +32,11 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-bench: install
+bench: native
 	$(BIN)/python -m bench
 
 definitions: install
 	$(BIN)/python -m tools.definitions
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build *.egg-info fhir_server/native/*.so fhir_server/native/manifest.json

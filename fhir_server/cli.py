@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fhir_server import native
 from fhir_server.errors import FhirError
 from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
@@ -50,7 +51,7 @@ def build_parser(*, rooms: bool = True) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="predmp", description="The hub between hospitals, devices, telemedicine vendors, patients and the DMP."
     )
-    parser.add_argument("--version", action="version", version=f"predmp {version('predmp')}")
+    parser.add_argument("--version", action="version", version=f"predmp {version('predmp')}, {native.state()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add(commands, "serve", "start the hub", run_serve, every_setting=True)
     demo = _add(commands, "demo", "start the hub and play a synthetic French day on it", run_demo, every_setting=True)

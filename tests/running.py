@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from fhir_server import native
 from tests import mongo
 
 PREDMP = Path(sys.executable).parent / "predmp"
@@ -50,7 +51,7 @@ class RunningHub:
         self.port, self.mllp_port = free_port(), free_port()
         self.flags = flags
         self.env = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != native.SWITCH},  # as a user's hub
             "PREDMP_OUTBOUND_ALLOW": "127.0.0.0/8",
             "PREDMP_ZONE": "UTC",
             **({"PREDMP_TOKEN_KEY": secrets.token_hex(32)} if engine == "memory" else {}),
