@@ -1,8 +1,8 @@
 """Triage on the way of a write: what judging a measurement costs by the chart, and by all that is stored of a day.
 
 `python -m bench.triage` measures in one process, by CPU time, in turns, the best of several rounds; the store is a
-dict, so that only triage counts. A measurement that tells nothing is what nearly all are: a calm blood pressure of one of 100
-patients, each measured every ten minutes. One that tells is low enough to be recorded as a score.
+dict, so that only triage counts. A measurement that tells nothing is what nearly all are: a calm blood pressure of
+one of 100 patients, each measured every ten minutes. One that tells is low enough to be recorded as a score.
 """
 
 from __future__ import annotations
