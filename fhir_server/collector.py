@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 GC_THRESHOLD: Final = 100_000  # objects made between two looks for cycles; those of a batch of writes are gone by then
+BULK: Final = 1_000_000  # the same in a process that only loads: what is under way, looked at each time, is no garbage
 YOUNG: Final = 8_000  # objects made since the last look at which a serving hub looks: about 10 ms
 PAUSE_S: Final = 0.5  # between two thoughts of that
 _IDLE: Final = 0.05  # share of a core below which nobody is kept waiting by a look at everything
@@ -15,11 +16,15 @@ _OFTEN_S: Final = 600.0  # between two looks at everything where there is time f
 _SELDOM_S: Final = 3_600.0  # and where there is not
 
 
-def settle() -> None:
-    """Leave alone what is there for good, and look less often: a third of a bulk load went into looking."""
+def settle(made: int = GC_THRESHOLD) -> None:
+    """Leave alone what is there for good, and look less often: a third of a bulk load went into looking.
+
+    Args:
+        made: Objects between two looks.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 50)
+    gc.set_threshold(made, 20, 50)
 
 
 async def look_briefly(pause_s: float = PAUSE_S, often_s: float = _OFTEN_S) -> None:

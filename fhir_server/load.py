@@ -22,7 +22,7 @@ from fhir_server.bulk.prepare import Prepared
 from fhir_server.bulk.texts import load_texts
 from fhir_server.bulk.upsert import Tally as Lines
 from fhir_server.bulk.upsert import Upsert
-from fhir_server.collector import settle
+from fhir_server.collector import BULK, settle
 from fhir_server.errors import FhirError
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Actor, Entry, Resource
@@ -190,7 +190,7 @@ async def load(
     if not files:
         raise SettingsError("there is no file to load there")
     async with opened(settings) as composed:
-        settle()
+        settle(BULK)
         loader = Loader(composed.hub, composed.hub.internal(settings.tenant, "load"), triage=triage)
         lines = [path for path in files if is_lines(path)]
         packages = _manifests(files, loader.tally)

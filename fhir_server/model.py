@@ -124,12 +124,41 @@ class Reply(NamedTuple):
     body: bytes
 
 
-class Change(NamedTuple):
-    """A version about to be committed, with the one before it; enrichers and matchers look at these."""
+class Change:
+    """A version about to be committed, with the one before it; enrichers and matchers look at these.
 
-    version: Version
-    resource: Resource  # of a deletion: the resource as it was
-    before: Resource | None
+    Args:
+        version: It.
+        resource: Its resource; of a deletion: the resource as it was. Or what reads it from the version's body: much
+            that is imported is asked of nobody.
+        before: The resource before it, None where there was none.
+        declared: Profiles that it and the resources inside of it declare; None where nobody looked.
+    """
+
+    __slots__ = ("_read", "_resource", "before", "declared", "version")
+
+    def __init__(
+        self,
+        version: Version,
+        resource: Resource | Callable[[bytes], Resource],
+        before: Resource | None,
+        declared: tuple[str, ...] | None = None,
+    ) -> None:
+        self.version, self.before, self.declared = version, before, declared
+        self._resource: Resource | None = None
+        self._read: Callable[[bytes], Resource] | None = None
+        if isinstance(resource, dict):
+            self._resource = resource
+        else:
+            self._read = resource
+
+    @property
+    def resource(self) -> Resource:
+        """The resource of the version; of a deletion: as it was."""
+        if self._resource is None:
+            assert self._read is not None, "one of them is given"
+            self._resource = self._read(self.version.body)
+        return self._resource
 
 
 class Record(NamedTuple):

@@ -146,7 +146,7 @@ class _One:
             place = moved(made[0])
             return Mark(msgspec.json.encode(place), place.done)
 
-        told = [_told(self.place, line) for line, _, _ in lines if not line.type]
+        told = [_told(self.place, line) for line, _ in lines if not line.type]
         self._context.write_output("OperationOutcome", told, group="error")
         tally, changes = await self._context.transact(work, mark)
         self.place = moved(tally)

@@ -38,6 +38,7 @@ class Prepared(NamedTuple):
     issues: tuple[tuple[str, str, str, str], ...] = ()
     waits: bool = False  # whether it refers to others by condition, which only the store can answer
     owners: tuple[str, ...] = ()  # of what is drafted
+    profiles: tuple[str, ...] | None = None  # what it and the resources inside of it declare; None where nobody looked
     draft: tuple[Any, ...] = ()  # what the store's drafter made, where it has one
     shared: tuple[list[Any], list[Any]] = ([], [])  # terms and values that the draft names; sent once for a block
 
@@ -111,11 +112,19 @@ def stamp(
     """
     type, id, given = key
     made = stamped(resource, id, 1, 0)
-    written, indexed = gate.write(made), index(made)
+    written, indexed, profiles = gate.write(made), index(made), _profiles(made)
     if drafter is None:
-        return Prepared(line, type, id, given, written, wire.pack(indexed), waits=waits)
+        return Prepared(line, type, id, given, written, wire.pack(indexed), waits=waits, profiles=profiles)
     draft = drafter.draft(type, indexed, written, _NO_TIME)
-    return Prepared(line, type, id, given, written, b"", (), waits, indexed.owners, draft)
+    return Prepared(line, type, id, given, written, b"", (), waits, indexed.owners, profiles, draft)
+
+
+def _profiles(resource: Resource) -> tuple[str, ...] | None:
+    """Return the profiles that a valid resource and those inside of it declare; None where they may be anywhere."""
+    if resource["resourceType"] in ("Bundle", "Parameters"):
+        return None
+    inside = [inner.get("meta", {}) for inner in resource.get("contained", ())]
+    return tuple([one for meta in (resource["meta"], *inside) for one in meta.get("profile", ()) if one is not None])
 
 
 def find_drafter(drafting: Drafting | None) -> Drafter | None:

@@ -19,7 +19,7 @@ from fhir_server.errors import Issue, Unprocessable
 from fhir_server.interactions.apply import Applied
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
-from fhir_server.model import EVERYTHING, Actor, Change, Entry, Resource
+from fhir_server.model import EVERYTHING, Actor, Change, Entry
 from fhir_server.search.values import NOTHING, Indexed
 from fhir_server.store.protocol import AuditRow, Draft, Transaction, Write
 
@@ -46,7 +46,6 @@ class Ready(NamedTuple):
 
     line: Prepared
     indexed: Indexed
-    resource: Resource  # as it will be stored, but for its version and time
 
 
 class Upsert:
@@ -70,9 +69,9 @@ class Upsert:
                 await asyncio.sleep(0)
             if line.type and not line.waits:
                 indexed = wire.unpack(line.indexed) if line.indexed else Indexed({}, line.owners)
-                made.append(Ready(line, indexed, gate.load(line.body)))
+                made.append(Ready(line, indexed))
             else:
-                made.append(Ready(line, NOTHING, {}))
+                made.append(Ready(line, NOTHING))
         return made
 
     async def write(self, tx: Transaction, lines: Sequence[Ready]) -> tuple[Tally, list[Change]]:
@@ -85,8 +84,8 @@ class Upsert:
         instant = write_instant(tx.now)
         owners: set[str] = set()
         resolved: list[Change] = []
-        await tx.look_up([(line.type, line.id) for line, _, _ in lines if line.given and not line.waits])
-        for line, indexed, resource in lines:
+        await tx.look_up([(line.type, line.id) for line, _ in lines if line.given and not line.waits])
+        for line, indexed in lines:
             if not line.type:
                 tally.refused.append((line.line, tuple(Issue(*issue) for issue in line.issues)))
                 continue
@@ -101,14 +100,13 @@ class Upsert:
                     continue
             number = 1 if current is None else current.version + 1
             body = complete(line.type, line.id, line.body, number, instant)
-            resource["meta"] |= {"versionId": str(number), "lastUpdated": instant}
             draft = Draft(line.shared, line.draft, instant if number == 1 else "") if line.draft else None
             if self._hub.registry.defines(line.type):  # who prepared it knew R4's parameters only
-                indexed, draft = self._hub.index(resource), None
+                indexed, draft = self._hub.index(gate.load(body)), None
             method = "PUT" if line.given else "POST"
             version = await tx.put(Write(line.type, line.id, number, tx.now, method, body, indexed, draft))
             before = gate.load(current.body) if current is not None and not current.is_deleted else None
-            done.changes.append(Change(version, resource, before))
+            done.changes.append(Change(version, gate.load, before, line.profiles))
             owners.update(indexed.owners)
             tally.stored[line.type] += 1
         await self._conclude(tx, done, owners)

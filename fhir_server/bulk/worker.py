@@ -8,7 +8,6 @@ however that ended. Both sides are of the same installation, so `marshal` is fit
 from __future__ import annotations
 
 import fcntl
-import gc
 import marshal
 import struct
 import sys
@@ -19,6 +18,7 @@ from typing import BinaryIO, Final
 
 from fhir_server.bulk.bundle import prepare_bundle
 from fhir_server.bulk.prepare import find_drafter, prepare
+from fhir_server.collector import BULK, settle
 from fhir_server.search.extract import Indexer
 from fhir_server.store.protocol import Drafting
 from fhir_server.validation import validate
@@ -41,9 +41,7 @@ def main() -> None:
     key = source.read(size)
     index, drafter = Indexer(zone, base_url), find_drafter(Drafting(maker, key) if maker else None)
     prepare(b'{"resourceType":"Patient"}', 1, validate, index)  # compiled before the first block comes
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
+    settle(BULK)
     sys.setswitchinterval(_SWITCH_S)
     for pipe in (source, sink):
         _widen(pipe)

@@ -77,7 +77,7 @@ class Judge:
         keep = not any(change.version.type in DEFINITIONS for change in changes)
         for change in changes:
             required = self._policy.required.get(change.version.type, ())
-            if change.version.is_deleted or not (required or declares(change.resource)):
+            if change.version.is_deleted or not (required or _declares(change)):
                 continue
             issues = await self._judged(tx, change, required, keep)
             if any(issue.code == "not-found" and issue.severity == "warning" for issue in issues):
@@ -98,12 +98,16 @@ class Judge:
             log.warning("a %s was stored that declares a profile which is not known here", type)
 
     async def _judged(self, tx: Transaction, change: Change, required: tuple[str, ...], keep: bool) -> list[Issue]:
-        unknown, resource = self._policy.unknown, change.resource
+        unknown = self._policy.unknown
         shelf = await self._library.shelf(tx, keep=keep)
+        is_free = not required and unknown != "refuse"  # nothing to check it against, and said when the first was met
+        if is_free and change.declared and all(shelf.sources.get(c, ASK) is None for c in change.declared):
+            return []
         if self._conforms(shelf.known, change, required):
             return []
-        if not required and unknown != "refuse" and all(shelf.sources.get(c, ASK) is None for c in declared(resource)):
-            return []  # nothing to check it against, and said when the first was met
+        resource = change.resource
+        if is_free and all(shelf.sources.get(c, ASK) is None for c in declared(resource)):
+            return []
         return await self.issues(tx, Task(resource, required, unknown), keep=keep)
 
     def _conforms(self, known: Known, change: Change, required: tuple[str, ...]) -> bool:
@@ -131,6 +135,10 @@ def declares(resource: Resource) -> bool:
     if "contained" in resource or resource["resourceType"] == "Bundle":
         return any(True for _ in declared(resource))
     return False
+
+
+def _declares(change: Change) -> bool:
+    return declares(change.resource) if change.declared is None else bool(change.declared)
 
 
 def declared(resource: Resource) -> Iterator[str]:
