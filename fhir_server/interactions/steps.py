@@ -59,7 +59,7 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
         if id or pairs:
             raise BadRequest("A create names only the type in its url.")
         if entry.if_none_exist:
-            step.condition = split_query("?" + entry.if_none_exist.lstrip("?"))[1]
+            step.condition = _read_if_none_exist(entry.if_none_exist, type)
     elif id:
         step.id = check_id(id)
     elif pairs:
@@ -75,6 +75,19 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
     else:
         _check_resource(step)
     return step
+
+
+def _read_if_none_exist(text: str, type: str) -> list[tuple[str, str]]:
+    """Read the condition of a create: R4 asks for the query alone, clients of HAPI send the whole url of the search.
+
+    Source: https://hl7.org/fhir/R4/http.html#ccreate
+    """
+    place, mark, query = text.partition("?")
+    if mark and "=" not in place:
+        if place.rstrip("/").rpartition("/")[2] not in ("", type):
+            raise BadRequest("The condition of a create is about another type.")
+        text = query
+    return split_query(f"?{text}")[1]
 
 
 def _read_most(step: Step, pairs: list[tuple[str, str]]) -> None:

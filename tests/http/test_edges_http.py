@@ -230,3 +230,25 @@ def test_page_links_are_valid_urls(hub: RunningHub) -> None:
     links = [link["url"] for link in hub.search("Patient?identifier=urn:link|a&_count=1")["link"]]
     assert len(links) == 2
     assert not any(set(link) & set('|"<>\\^`{} ') for link in links), links
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        pytest.param("identifier=urn:cond|{}", 200, id="the query alone, as R4 has it"),
+        pytest.param("?identifier=urn:cond|{}", 200, id="with its question mark"),
+        pytest.param("Patient?identifier=urn:cond|{}", 200, id="with the type"),
+        pytest.param(
+            "http://hub.example/fhir/Patient?identifier=urn:cond%7C{}", 200, id="the whole url, as HAPI's client"
+        ),
+        pytest.param("Observation?identifier=urn:cond|{}", 400, id="the url of another type"),
+        pytest.param("identifier=urn:cond|{}?", 201, id="a question mark in a value"),
+        pytest.param("Patient?", 400, id="no condition"),
+    ],
+)
+def test_a_condition_of_a_create_in_all_its_spellings(hub: RunningHub, condition: str, status: int) -> None:
+    mark = uuid.uuid4().hex
+    body = {**PATIENT, "identifier": [{"system": "urn:cond", "value": mark}]}
+    hub.create(body)
+    sent = hub.request("POST", "/fhir/Patient", json=body, If_None_Exist=condition.format(mark))
+    assert sent.status_code == status, sent.text
