@@ -64,6 +64,14 @@ class Writing(Asking, Protocol):
         """Take in that these `Type/id` are read or written soon: many are found in one go faster than one by one."""
         ...
 
+    def meanwhile(self, run: Callable[[Callable[[], bool]], None]) -> None:
+        """Have something done while the disk is waited for, after this transaction's work: the processor is free then.
+
+        It does not await, asks the store for nothing, and ends soon after what it is given says that the disk has
+        answered. It may be done more than once, or not at all.
+        """
+        ...
+
     async def submit(
         self, entries: Sequence[Entry], *, actor: Actor, interaction: str = "transaction", enrich: bool = True
     ) -> list[Outcome]:

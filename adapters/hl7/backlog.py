@@ -129,6 +129,10 @@ class Backlog:
         """Return the message whose turn it is."""
         return self._turns.first()
 
+    def upcoming(self, most: int) -> list[Waiting]:
+        """Return messages whose turn comes soon."""
+        return self._turns.upcoming(most)
+
     def take(self) -> Waiting:
         """Take the message whose turn it is."""
         return self._turns.take()

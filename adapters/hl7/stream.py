@@ -1,8 +1,8 @@
 """The stream of messages that come in, and how the worker gives way to it.
 
 Where more comes in than can be applied, what comes waits anyway: then storing and answering go first, and the
-worker has a tenth of the time, or half of it while urgent messages wait. Where it can keep up it works at once, so that
-a message has its effect soon.
+worker has a twentieth of the time, or half of it while urgent messages wait. Where it can keep up it works at once, so
+that a message has its effect soon.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from adapters.hl7.backlog import Backlog
 
-SHARE: Final = 9  # times as long as it worked, the worker gives way
+SHARE: Final = 19  # times as long as it worked, the worker gives way
 URGENT_SHARE: Final = 1  # the same while an urgent message waits
 LEAST_S: Final = 0.005  # that it gives way, so that what comes can be counted
 QUIET_S: Final = 0.02  # since the last message came, or was answered: then none stream in

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Final, Generic, Protocol, TypeVar
 
 MOST_IN_A_ROW: Final = 16
@@ -117,6 +118,10 @@ class Turns(Generic[T]):
             return self._lane(ahead.whose).waiting[0]
         self._clear(self._order)
         return self._order[0]
+
+    def upcoming(self, most: int) -> list[T]:
+        """Return up to so many of those whose turn comes next, unless urgent ones go ahead of them."""
+        return [*islice(self._back, most), *(one for one in islice(self._order, most) if not one.is_taken)]
 
     def take(self) -> T:
         """Take whose turn it is."""

@@ -195,6 +195,17 @@ class Worker:
             return False
         return True
 
+    def _read_ahead(self, is_waiting: Callable[[], bool]) -> None:
+        """Read messages whose turn comes soon, while the disk is waited for; what fails is read again in its turn."""
+        for one in self._backlog.upcoming(MOST):
+            if not is_waiting():
+                return
+            if one.raw and one.arrival is None:
+                try:
+                    one.arrival = read(one.channel, one.raw)
+                except Exception as error:  # a supervisor: it is told of when it is its turn
+                    log.debug("message not read ahead: %s at %s", type(error).__name__, where(error))
+
     async def _stored(self, one: Waiting) -> Record | None:
         async def find(asking: Asking) -> Record | None:
             return await asking.record(KIND, one.key)
@@ -221,6 +232,8 @@ class Worker:
                 reached = number
                 made.append(await self._settle(writing, one))
             reached = len(batch)
+            if not self._stream.is_running():
+                writing.meanwhile(self._read_ahead)
             self._worked = time.perf_counter() - started
             return made
 

@@ -118,6 +118,10 @@ class RoomTransaction(RoomView):
         parts = (reference.partition("/") for reference in references)
         await self._tx.look_up([(type, id) for type, _, id in parts])
 
+    def meanwhile(self, run: Callable[[Callable[[], bool]], None]) -> None:
+        """Have something done while the disk is waited for."""
+        self._tx.meanwhile(run)
+
     async def submit(
         self, entries: Sequence[Entry], *, actor: Actor, interaction: str = "transaction", enrich: bool = True
     ) -> list[Outcome]:

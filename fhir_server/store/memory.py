@@ -17,7 +17,7 @@ from typing import TypeVar
 from fhir_server.errors import Unavailable, VersionConflict
 from fhir_server.model import Record, Resource, Version
 from fhir_server.search.values import NOTHING, Indexed
-from fhir_server.store.protocol import AuditRow, Transaction, View, Write
+from fhir_server.store.protocol import AuditRow, Meanwhile, Transaction, View, Write
 from fhir_server.store.scan import Chained, Kept, MemoryView, State, first_broken, keep, link
 
 T = TypeVar("T")
@@ -153,6 +153,9 @@ class MemoryTransaction(MemoryView):
 
     async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
         """Do nothing: all is at hand."""
+
+    def meanwhile(self, run: Meanwhile) -> None:
+        """Do nothing: no disk is waited for."""
 
     async def put(self, write: Write) -> Version:
         """Store a version and make it the current one; raise VersionConflict unless it follows the current."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from fhir_server.model import EVERYTHING, Record, Version, Visibility
 from fhir_server.search.query import Clause, Query
@@ -175,6 +175,10 @@ class View(Protocol):
         ...
 
 
+Meanwhile: TypeAlias = Callable[[Callable[[], bool]], None]
+"""Does something that asks nothing of the store, for as long as what it is given says that the disk is waited for."""
+
+
 class Transaction(View, Protocol):
     """A view that also writes; all of it is committed, or nothing."""
 
@@ -183,6 +187,10 @@ class Transaction(View, Protocol):
 
     async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
         """Take in that these (type, id) are read soon: many are found in one go faster than one by one."""
+        ...
+
+    def meanwhile(self, run: Meanwhile) -> None:
+        """Have something done while the disk is waited for; it may be done more than once, or not at all."""
         ...
 
     async def put(self, write: Write) -> Version:

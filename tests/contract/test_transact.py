@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from fhir_server.errors import Conflict, VersionConflict
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Store, Transaction
+from fhir_server.store.sqlite import SqliteStore
 from tests.contract.small import NOW, TENANT, Maker, asked, found, history, ids, put
 
 ROW = AuditRow(NOW, "demo", "", "C", "create", "Patient/1", ("1",), 0, "TREAT", "r-1")
@@ -192,3 +194,25 @@ async def test_what_was_looked_up_as_absent_can_be_written_after_a_rollback(stor
     assert made.version == 1
     with pytest.raises(VersionConflict):
         await put(store, maker.write("Patient/1"))
+
+
+@pytest.mark.parametrize("fails", [pytest.param(False, id="what is done"), pytest.param(True, id="what fails")])
+async def test_what_is_done_while_the_disk_is_waited_for_changes_no_commit(
+    store: Store, maker: Maker, fails: bool
+) -> None:
+    said: list[bool] = []
+
+    def run(is_waiting: Callable[[], bool]) -> None:
+        said.append(is_waiting())
+        if fails:
+            raise Sentinel("x")
+
+    async def work(tx: Transaction) -> int:
+        tx.meanwhile(run)
+        return (await tx.put(maker.write("Patient/1"))).version
+
+    assert await store.transact(TENANT, work) == 1
+    assert await ids(store, asked("Patient")) == ["1"]
+    assert len(said) == (1 if isinstance(store, SqliteStore) else 0)  # its first commits are all waited for in a thread
+    (made,) = await put(store, maker.write("Patient/2"))
+    assert made.version == 1 and len(said) <= 1

@@ -167,3 +167,13 @@ def test_whatever_is_urgent_the_order_of_each_patient_is_kept(
         own = [one.number for one in order if name in one.whose]
         assert own == sorted(own)
     assert turns._lanes == {}
+
+
+def test_what_comes_soon_is_what_was_given_back_and_then_what_waits_longest() -> None:
+    turns = waiting([One(number, (str(number),), number == 4) for number in range(1, 6)])
+    back = [turns.take(), turns.take()]
+    turns.give_back(back)
+    assert [one.number for one in back] == [4, 1]
+    assert [one.number for one in turns.upcoming(9)] == [4, 1, 2, 3, 5]
+    assert [one.number for one in turns.upcoming(2)][:2] == [4, 1]
+    assert len(turns) == 5

@@ -440,3 +440,24 @@ def test_a_disk_is_low(store: str, least: int, free: int, low: bool) -> None:
     disk = Disk(store, least, timer=lambda: 5.0, free=look)
     assert [disk.is_low(), disk.is_low()] == [low, low]
     assert len(looks) <= 1, "it is not looked at for each message"
+
+
+async def test_messages_are_read_ahead_while_the_disk_is_waited_for(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = Inbox(core)
+    worker, backlog = inbox._worker, inbox._backlog
+    with monkeypatch.context() as held:
+        held.setattr(worker, "wake", lambda: None)
+        for number in range(3):
+            await inbox.receive(CHANNEL, oru(obx(value="72"), control=f"M{number}").encode())
+    looks = iter([True, True, False])
+    worker._read_ahead(lambda: next(looks))
+    assert [one.arrival is not None for one in backlog.upcoming(9)] == [True, True, False]
+    with monkeypatch.context() as broken:
+        broken.setattr("adapters.hl7.worker.read", lambda *_: 1 / 0)
+        worker._read_ahead(lambda: True)
+    assert backlog.upcoming(9)[2].arrival is None, "what fails is read in its turn"
+    worker.wake()
+    await inbox.drained()
+    assert set((await states(core)).values()) == {"applied"}

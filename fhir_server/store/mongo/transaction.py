@@ -11,7 +11,7 @@ from fhir_server.store.mongo.batch import Batch, Known
 from fhir_server.store.mongo.connection import translated
 from fhir_server.store.mongo.documents import Document, read_record
 from fhir_server.store.mongo.reading import MongoView
-from fhir_server.store.protocol import AuditRow, Write
+from fhir_server.store.protocol import AuditRow, Meanwhile, Write
 
 
 class MongoTransaction(MongoView):
@@ -52,6 +52,9 @@ class MongoTransaction(MongoView):
 
     async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
         """Do nothing yet: each is read when it is asked for."""
+
+    def meanwhile(self, run: Meanwhile) -> None:
+        """Do nothing: others run by themselves while the server is waited for."""
 
     async def _known_record(self, kind: str, key: str) -> Known:
         known = self._batch.records.get((kind, key))

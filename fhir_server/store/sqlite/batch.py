@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
+from fhir_server.store.protocol import Meanwhile
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.audit import Chain
 from fhir_server.store.sqlite.known import Known
@@ -53,6 +54,7 @@ class Batch:
         self.chain = Chain(known.head, audit_key)
         self._chain_before = self.chain.head
         self.wrote = False
+        self.meanwhile: list[Meanwhile] = []  # what units want done while the disk is waited for
         self.numbers: dict[Any, Any] = {}  # what those of drafts stand for, by tenant and block (see draft.py)
         self.replaced: set[int] = set()  # versions whose index rows wait again
         self.erased: set[int] = set()  # types something was erased of

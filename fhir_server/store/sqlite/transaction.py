@@ -9,7 +9,7 @@ from fhir_server.errors import VersionConflict
 from fhir_server.model import EVERYTHING, Record, Resource, Version, Visibility
 from fhir_server.search.query import Clause, Query
 from fhir_server.search.values import Indexed
-from fhir_server.store.protocol import AuditRow, Found, HistoryQuery, Write
+from fhir_server.store.protocol import AuditRow, Found, HistoryQuery, Meanwhile, Write
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.batch import Batch
 from fhir_server.store.sqlite.body import write_row
@@ -91,6 +91,10 @@ class SqliteTransaction:
             for found in self._snapshot.read_many(type, ids):
                 overlay[number, type, found.id] = found
                 self._batch.known.bytes += len(found.body)
+
+    def meanwhile(self, run: Meanwhile) -> None:
+        """Have something done on the event loop while the thread waits for the disk."""
+        self._batch.meanwhile.append(run)
 
     async def vread(self, type: str, id: str, version: int) -> Version | None:
         """Return that version, or None."""

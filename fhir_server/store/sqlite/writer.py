@@ -20,7 +20,7 @@ import apsw
 from fhir_server.errors import Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
-from fhir_server.store.protocol import AuditRow
+from fhir_server.store.protocol import AuditRow, Meanwhile
 from fhir_server.store.sqlite import audit
 from fhir_server.store.sqlite import connection as connections
 from fhir_server.store.sqlite.batch import Batch, Repeat
@@ -92,6 +92,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending = self._failed = False
+        self._committing = False  # whether the thread waits for the disk
         self._stuck = False  # whether audit rows could not be written
         self._slowest = 1.0  # of the last commits, in seconds; the first are waited for in the thread
         self._erased = known.has_erased(self._connection)  # whether the WAL may hold what was erased
@@ -237,7 +238,11 @@ class Writer:
         else:
             batch.finish()
         if batch.wrote and not self._is_quick(units):
-            await self._loop.run_in_executor(self._thread, self._commit)
+            self._committing = True
+            commit = self._loop.run_in_executor(self._thread, self._commit)
+            for run in batch.meanwhile:
+                self._use(run)
+            await commit
         else:
             self._commit()
         if batch.erased:
@@ -259,9 +264,22 @@ class Writer:
         """Whether to wait for the disk here: one unit, nobody behind it, and the last commits were quick."""
         return len(units) == 1 and not self._units and self._slowest <= _QUICK_S
 
+    def _use(self, run: Meanwhile) -> None:
+        """Use the time until the disk answers."""
+        try:
+            run(self._is_committing)
+        except Exception as error:  # a supervisor: the commit has nothing to do with it
+            _log.error("what was to be done meanwhile failed: %s", type(error).__name__)
+
+    def _is_committing(self) -> bool:
+        return self._committing
+
     def _commit(self) -> None:
         began = time.perf_counter()
-        self._connection.execute("COMMIT")
+        try:
+            self._connection.execute("COMMIT")
+        finally:
+            self._committing = False
         self._slowest = max(time.perf_counter() - began, self._slowest * _FORGETTING)
 
     async def _perform(self, batch: Batch, unit: Unit) -> None:
