@@ -55,6 +55,15 @@ def test_a_transfer_replaces_the_place_and_leaves_the_people() -> None:
     assert after["period"] == before["period"]
 
 
+def test_a_cancelled_transfer_leaves_the_place_that_the_patient_is_in_after_all() -> None:
+    first, _ = made(adt(stay=pv1("V1^^^X&1.2.3.4&ISO", f3="CARD^1")))
+    moved, _ = made(adt("A02", stay=pv1("V1^^^X&1.2.3.4&ISO", f3="CHIR^2", f6="CARD^1")), first)
+    assert [item["location"]["display"] for item in moved["location"]] == ["CHIR 2", "CARD 1"]
+    for prior in ("CHIR^2", ""):
+        after, _ = made(adt("A12", stay=pv1("V1^^^X&1.2.3.4&ISO", f3="CARD^1", f6=prior)), moved)
+        assert [(item["location"]["display"], item["status"]) for item in after["location"]] == [("CARD 1", "active")]
+
+
 def test_a_planned_stay_has_a_planned_place() -> None:
     found, _ = made(adt("A04", stay=pv1(f2="P")))
     assert (found["status"], found["class"]["code"], found["location"][0]["status"]) == ("planned", "PRENC", "planned")

@@ -157,6 +157,7 @@ USED: Final = frozenset({1} | {row.field for row in PV1_TO_ENCOUNTER})
 STATUS: Final = "status"
 STATUS_ROW: Final = Row(2, STATUS, _class, "ours: the event tells it, see `status`")
 END_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 45)
+PRIOR_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 6)
 ACCOUNT_ROW: Final = whole(18, "account", "ours: PID-18, the account that the guide makes, is named here")
 NUMBER_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 19)
 

@@ -85,6 +85,10 @@ def read_visit(context: Context, segments: list[Segment], pid: Segment, what: Ki
         stated.append(Stated(pv1_map.NUMBER_ROW, [{"system": key[0], "value": key[1]}]))
     stated += pv1_map.account(context, pid)
     stated += _ending(context, segments, pv1, what.trigger)
+    if what.trigger == "A12":  # PV1-3 is where the patient is after all; PV1-6 names the place that was none
+        stated.append(Stated(pv1_map.PRIOR_ROW, None))
+        if pv1.is_valued(6):
+            context.note(pv1, 6, "place-cancelled")
     if said := pv1_map.status(what.trigger, pv1.text(2), ended=pv1.is_valued(45)):
         stated.append(Stated(pv1_map.STATUS_ROW, said))
     for pv2 in (one for one in segments if one.name == "PV2"):
