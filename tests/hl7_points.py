@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,20 @@ def one() -> str:
     return uuid.uuid4().hex[:10].upper()
 
 
+CHANNELS: Mapping[str, Mapping[str, object]] = {
+    "latin": {"senders": ["LATIN"], "charset": "iso8859-15"},
+    "small": {"senders": ["SMALL"], "max_message": 600},
+    "applied": {"senders": ["APPLIED"], "ack_when": "applied"},
+    "plain": {"senders": ["PLAIN|CHU TEST"], "enhanced": False},
+}
+
+
+def channel(name: str, keys: Mapping[str, object]) -> str:
+    """Return a channel as the TOML file has it; TOML writes these values as JSON does."""
+    lines = (f"{key} = {json.dumps(value)}\n" for key, value in {"name": name, **keys}.items())
+    return f"[[channel]]\n{''.join(lines)}"
+
+
 class Configured:
     """A hub with channels, a folder, and little patience."""
 
@@ -26,32 +41,8 @@ class Configured:
         self.folder, self.port = folder / "in", free_port()
         self.folder.mkdir()
         file = folder / "channels.toml"
-        file.write_text(
-            f"""
-            [[channel]]
-            name = "numbered"
-            bind = "127.0.0.1:{self.port}"
-            sequence = true
-            batch = "batch"
-            test = true
-            [[channel]]
-            name = "latin"
-            senders = ["LATIN"]
-            charset = "iso8859-15"
-            [[channel]]
-            name = "small"
-            senders = ["SMALL"]
-            max_message = 600
-            [[channel]]
-            name = "applied"
-            senders = ["APPLIED"]
-            ack_when = "applied"
-            [[channel]]
-            name = "plain"
-            senders = ["PLAIN|CHU TEST"]
-            enhanced = false
-            """
-        )
+        own: dict[str, object] = {"bind": f"127.0.0.1:{self.port}", "sequence": True, "batch": "batch", "test": True}
+        file.write_text("".join(channel(name, keys) for name, keys in {"numbered": own, **CHANNELS}.items()))
         flags = ("--hl7-channels", str(file), "--hl7-folder", str(self.folder), "--mllp-stall", "1")
         self.hub = RunningHub(*flags)
 
