@@ -246,12 +246,16 @@ def _split(fhir: FhirApp, web: FastAPI, settled: Sequence[Settled] = ()) -> Call
         settled: Say what a request awaits to see what rooms have taken in.
     """
 
+    below = FHIR + "/"
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         path = scope.get("path", "")
-        for ask in settled:
-            if not path.startswith(FEEDS) and (waiting := ask()) is not None:
-                await waiting
-        if scope["type"] == "http" and (path == FHIR or path.startswith(FHIR + "/")):
+        is_fhir = scope["type"] == "http" and (path.startswith(below) or path == FHIR)
+        if is_fhir or not path.startswith(FEEDS):
+            for ask in settled:
+                if (waiting := ask()) is not None:
+                    await waiting
+        if is_fhir:
             await fhir(scope, receive, send)
             return
         try:

@@ -66,7 +66,10 @@ class Actor:
 
     def may(self, action: str, type: str) -> bool:
         """Whether some scope allows `action` (one of c r u d s) on `type`."""
-        return any(action in s.actions and s.type in ("*", type) for s in self.scopes)
+        for scope in self.scopes:
+            if action in scope.actions and (scope.type == "*" or scope.type == type):
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class SettledStore:
 
     def __init__(self, store: Store, terminology: Terminology, index: Index) -> None:
         self._store, self._terminology, self._index = store, terminology, index
+        self.audit_soon = store.audit_soon  # asked for by every read
 
     def __getattr__(self, name: str) -> Any:
         """Return what the store itself has."""
@@ -58,12 +59,12 @@ class SettledStore:
         """Run `work` in a transaction and return its result once it is durable."""
 
         def settled(tx: Transaction) -> Awaitable[T]:
-            return work(cast(Transaction, SettledView(tx, self._terminology, self._index)))
+            return work(cast(Transaction, _SettledTransaction(tx, self._terminology, self._index)))
 
         return await self._store.transact(tenant, settled)
 
 
-class _Held(AbstractAsyncContextManager[View]):
+class _Held:
     """The context of a view."""
 
     __slots__ = ("_context", "_index", "_terminology")
@@ -81,11 +82,11 @@ class _Held(AbstractAsyncContextManager[View]):
 
 
 class SettledView:
-    """A `store.protocol.View`, or a Transaction, whose searches are settled first."""
+    """A `store.protocol.View` whose searches are settled first."""
 
     def __init__(self, view: View, terminology: Terminology, index: Index) -> None:
         self._view, self._terminology, self._index = view, terminology, index
-        self.tenant, self.read = view.tenant, view.read
+        self.tenant, self.read, self.epoch = view.tenant, view.read, view.epoch
 
     def __getattr__(self, name: str) -> Any:
         """Return what the view itself has."""
@@ -121,6 +122,14 @@ class SettledView:
                     "parameters, such as patient, code or date."
                 )
         return made
+
+
+class _SettledTransaction(SettledView):
+    """A transaction whose searches are settled first; what every write asks for is looked up once."""
+
+    def __init__(self, tx: Transaction, terminology: Terminology, index: Index) -> None:
+        super().__init__(tx, terminology, index)
+        self.now, self.put, self.audit = tx.now, tx.put, tx.audit
 
 
 class _Settling:

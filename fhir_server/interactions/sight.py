@@ -66,8 +66,13 @@ class Sight:
 
 def _types(actor: Actor) -> frozenset[str] | None:
     """Return the types that the scopes let the actor read; None for all."""
-    readable = {s.type for s in actor.scopes if "r" in s.actions or "s" in s.actions}
-    return None if "*" in readable else frozenset(readable)
+    readable = []
+    for scope in actor.scopes:
+        if "r" in scope.actions or "s" in scope.actions:
+            if scope.type == "*":
+                return None
+            readable.append(scope.type)
+    return frozenset(readable)
 
 
 def intersect(one: Visibility, other: Visibility) -> Visibility:

@@ -59,15 +59,15 @@ class Tokens:
 
     def read(self, authorization: str) -> Actor:
         """Return the actor of an Authorization header; raise Unauthorized, which says nothing of why."""
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
-            raise _refused("A bearer token is needed.")
-        known = self._known.get(token)
+        known = self._known.get(authorization)
         if known is None:
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
+                raise _refused("A bearer token is needed.")
             known = self._verify(token)
             if len(self._known) >= _CACHE:
                 self._known.clear()
-            self._known[token] = known
+            self._known[authorization] = known
         if known[1] <= self._clock() // 1_000_000:
             raise _refused("The token is not valid.")
         return known[0]

@@ -6,8 +6,8 @@ import asyncio
 import contextvars
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -140,23 +140,24 @@ class SqliteStore:
 
     # --- work ----------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def view(self, tenant: str) -> AsyncIterator[View]:
+    def view(self, tenant: str) -> AbstractAsyncContextManager[View]:
         """A consistent state, held until the context is left; never waits for a writer."""
         if self._readers is None:
             raise Unavailable("The store is closed.")
-        with self._readers.snapshot(tenant) as view:
-            yield view
+        return self._readers.snapshot(tenant)
 
     async def transact(self, tenant: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction and return its result once it is durable."""
         writer = self._open_writer()
-        async with self._room:
+        await self._room.acquire()
+        try:
             loop = asyncio.get_running_loop()
             unit = Unit(tenant, work, loop.create_future(), contextvars.copy_context())
             writer.submit(unit)
             result: T = await unit.future
             return result
+        finally:
+            self._room.release()
 
     def audit_soon(self, tenant: str, row: AuditRow) -> None:
         """Append to the audit chain with the next commit, without waiting; raise Unavailable when it cannot."""

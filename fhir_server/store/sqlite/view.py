@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from types import TracebackType
 from typing import Final, TypeVar
 
 import apsw
@@ -14,7 +15,7 @@ from fhir_server.errors import Unavailable
 from fhir_server.model import EVERYTHING, Record, Resource, Version, Visibility
 from fhir_server.search.query import Clause, Query
 from fhir_server.search.values import Indexed
-from fhir_server.store.protocol import AuditRow, Found, HistoryQuery
+from fhir_server.store.protocol import AuditRow, Found, HistoryQuery, View
 from fhir_server.store.sqlite.connection import connect
 from fhir_server.store.sqlite.find.history import History
 from fhir_server.store.sqlite.find.search import Search, Tenant
@@ -60,9 +61,10 @@ class Readers:
 
     def take(self) -> Session:
         """Return a connection that nobody uses."""
-        with suppress(IndexError):  # several threads take
+        try:
             return self._idle.pop()
-        return Session(connect(self._path, vfs=self._vfs), self.timer, self.hash, tables=True)
+        except IndexError:  # several threads take
+            return Session(connect(self._path, vfs=self._vfs), self.timer, self.hash, tables=True)
 
     def give(self, session: Session) -> None:
         """Take a connection back."""
@@ -80,19 +82,9 @@ class Readers:
                 self._tenants[name] = found
         return found
 
-    @contextmanager
-    def snapshot(self, tenant: str) -> Iterator[SqliteView]:
+    def snapshot(self, tenant: str) -> Snap:
         """Hold one state until the context is left."""
-        session = self.take()
-        try:
-            session.connection.execute("BEGIN")
-            yield SqliteView(self, session, tenant)
-        except apsw.Error as error:
-            raise Unavailable("The store cannot be read.") from error
-        finally:
-            if session.connection.in_transaction:
-                session.connection.execute("COMMIT")
-            self.give(session)
+        return Snap(self, tenant)
 
     async def ask(self, question: Callable[[apsw.Connection], T]) -> T:
         """Answer a question in a thread, in one snapshot."""
@@ -115,6 +107,41 @@ class Readers:
         await asyncio.get_running_loop().run_in_executor(None, self.threads.shutdown)
         while self._idle:
             self._idle.pop().connection.close()
+
+
+class Snap:
+    """The context of a view."""
+
+    def __init__(self, readers: Readers, tenant: str) -> None:
+        self._readers, self._tenant = readers, tenant
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> View:
+        """Take a connection and begin; raise Unavailable where the engine does not."""
+        session = self._session = self._readers.take()
+        try:
+            session.connection.execute("BEGIN")
+            return SqliteView(self._readers, session, self._tenant)
+        except BaseException as error:
+            self._end(error)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the state; raise Unavailable where the engine failed."""
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        session, self._session = self._session, None
+        assert session is not None, "it was begun"
+        try:
+            if session.connection.in_transaction:
+                session.connection.execute("COMMIT")
+        finally:
+            self._readers.give(session)
+        if isinstance(error, apsw.Error):
+            raise Unavailable("The store cannot be read.") from error
 
 
 class SqliteView:
