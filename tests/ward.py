@@ -29,7 +29,7 @@ class Ward:
         self.held: dict[str, Resource] = {}
         self.charts: dict[str, Record] = {}
         self.triage = Triage("https://hub.example/fhir", PARIS)
-        self.asked = 0
+        self.queries: list[str] = []
         self.put("Patient", {"id": "p", "birthDate": "1951-04-23", "gender": "male"})
 
     def put(self, type: str, resource: Resource) -> Resource:
@@ -63,6 +63,11 @@ class Ward:
             type, _, id = target.partition("/")
             self.put(type, {**_linked(entry.resource, links), "id": id})
 
+    @property
+    def asked(self) -> int:
+        """How many searches there were."""
+        return len(self.queries)
+
     def all(self, type: str, **like: str) -> list[Resource]:
         """Return what is held of a type, with these texts in these elements."""
         found = [held for held in self.held.values() if held["resourceType"] == type]
@@ -81,7 +86,7 @@ class Ward:
         self.charts.pop(key, None)
 
     async def find(self, query: str) -> list[Resource]:
-        self.asked += 1
+        self.queries.append(query)
         type, _, text = query.partition("?")
         pairs = parse_qsl(text, strict_parsing=True)
         found = [held for held in self.all(type) if all(_matches(held, *pair) for pair in pairs)]

@@ -14,23 +14,42 @@ NAMESPACE: Final = UUID("6d0c2f0e-6f0b-5b0e-9a51-3f5d0a7b1c44")  # of urn:uuid l
 
 
 class Author:
-    """Who writes scores and alerts in one transaction; `entries` makes it where it is not there yet."""
+    """Who writes scores and alerts in one transaction; `entries` makes it where it is not there yet.
 
-    def __init__(self, writing: Writing) -> None:
+    Args:
+        writing: The transaction.
+        known: Tenant -> reference of the Device as it was found before. A search costs a hundred reads, and has all
+            that waits to be written go first; so the one that is known is read.
+    """
+
+    def __init__(self, writing: Writing, known: dict[str, str]) -> None:
         self.writing = writing
         self.entries: list[Entry] = []
+        self._known = known
         self._reference = ""
 
     async def reference(self) -> str:
         """Return the reference of the engine's Device; asked of the store once."""
         if not self._reference:
-            query = f"identifier={DEVICE}%7C{alert.ENGINE}"
-            found = await self.writing.find(f"Device?{query}&_count=1&_total=none")
-            self._reference = f"Device/{found[0]['id']}" if found else link(self.writing, alert.ENGINE)
-            if not found:
-                made = Entry("POST", "Device", alert.engine_device(), self._reference, if_none_exist=query)
-                self.entries.append(made)
+            known = self._known.get(self.writing.tenant, "")
+            self._reference = known if known and await self._is_there(known) else await self._found()
         return self._reference
+
+    async def _is_there(self, reference: str) -> bool:
+        held = await self.writing.resource(reference) or {}
+        return any(
+            one.get("system") == DEVICE and one.get("value") == alert.ENGINE for one in held.get("identifier", ())
+        )
+
+    async def _found(self) -> str:
+        query = f"identifier={DEVICE}%7C{alert.ENGINE}"
+        found = await self.writing.find(f"Device?{query}&_count=1&_total=none")
+        if found:
+            reference = self._known[self.writing.tenant] = f"Device/{found[0]['id']}"
+            return reference
+        made = link(self.writing, alert.ENGINE)
+        self.entries.append(Entry("POST", "Device", alert.engine_device(), made, if_none_exist=query))
+        return made
 
 
 def link(writing: Writing, *what: object) -> str:

@@ -48,10 +48,11 @@ class Triage:
     def __init__(self, base_url: str, zone: tzinfo, rules: Sequence[Rule] = RULES) -> None:
         self.base_url, self.zone, self.rules = base_url, zone, rules
         self._shelf = chart.Shelf()
+        self._devices: dict[str, str] = {}  # the engine's own, by tenant
 
     async def run(self, writing: Writing, changes: Sequence[Change]) -> Sequence[Entry]:
         """Return what joins the transaction: scores, alerts, and the end of closed alerts' Flags."""
-        author = Author(writing)
+        author = Author(writing, self._devices)
         entries: list[Entry] = []
         for patient, measured in self._measured(changes).items():
             entries += await self._supervised(author, patient, measured)

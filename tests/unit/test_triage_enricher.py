@@ -287,6 +287,28 @@ async def test_a_failing_rule_leaves_the_measurement_and_tells_a_person_once(cap
     assert "a name" not in caplog.text
 
 
+async def test_the_engines_device_is_searched_for_until_it_is_known_and_again_when_it_is_gone() -> None:
+    ward = Ward()
+    await ward.write(*grave())
+    await ward.write(*grave(after(1)))
+    (device,) = ward.all("Device")
+    queries = await _asked(ward, *grave(after(2)))
+    assert not [query for query in queries if query.startswith("Device?")]
+    assert scores(ward)[-1]["device"] == {"reference": f"Device/{device['id']}"}
+    del ward.held[f"Device/{device['id']}"]
+    queries = await _asked(ward, *grave(after(3)))
+    assert len([query for query in queries if query.startswith("Device?")]) == 1
+    (made,) = ward.all("Device")
+    assert scores(ward)[-1]["device"] == {"reference": f"Device/{made['id']}"}
+
+
+async def _asked(ward: Ward, *resources: Resource) -> list[str]:
+    """Write and return what was searched for."""
+    ward.queries.clear()
+    await ward.write(*resources)
+    return ward.queries
+
+
 async def test_a_store_that_does_not_answer_refuses_the_write() -> None:
     class Silent(Ward):
         async def find(self, query: str) -> list[Resource]:
