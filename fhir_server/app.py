@@ -245,7 +245,6 @@ def _split(fhir: FhirApp, web: FastAPI, settled: Sequence[Settled] = ()) -> Call
         web: All else.
         settled: Say what a request awaits to see what rooms have taken in.
     """
-
     below = FHIR + "/"
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
