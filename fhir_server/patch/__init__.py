@@ -1,4 +1,4 @@
-"""PATCH: JSON Patch, JSON Merge Patch and FHIRPath Patch as pure functions on resources."""
+"""PATCH: JSON Patch, JSON Merge Patch, XML Patch and FHIRPath Patch as pure functions on resources."""
 
 from fhir_server.patch.document import MEDIA_TYPES, Patch, read
 from fhir_server.patch.narrative import settled

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from fhir_server import gate
 from fhir_server.errors import UnsupportedMediaType
 from fhir_server.model import Resource
-from fhir_server.patch import fhirpath_patch, json_patch, merge_patch
+from fhir_server.patch import fhirpath_patch, json_patch, merge_patch, xml_patch
 
 Patch: TypeAlias = Callable[[Resource], Resource]
 
@@ -20,7 +20,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Patch]]] = {
     "application/merge-patch+json": merge_patch.read,
     "application/fhir+json": fhirpath_patch.read,
 }
-MEDIA_TYPES: Final = tuple(_READERS)
+MEDIA_TYPES: Final = (*_READERS, xml_patch.MEDIA_TYPE)
 
 
 def _read_by_shape(document: Any) -> Patch:
@@ -35,9 +35,9 @@ def read(media_type: str, body: bytes) -> Patch:
     """Read a patch document.
 
     Args:
-        media_type: With or without parameters; of JSON Patch, JSON Merge Patch or FHIR JSON (Parameters); plain
-            `application/json` is read by its shape.
-        body: UTF-8 JSON.
+        media_type: With or without parameters; of JSON Patch, JSON Merge Patch, XML Patch or FHIR JSON (Parameters);
+            plain `application/json` is read by its shape.
+        body: JSON or XML, in UTF-8.
 
     Returns:
         A function that gives a patched copy and never changes its input. It raises Unprocessable where the patch
@@ -50,12 +50,14 @@ def read(media_type: str, body: bytes) -> Patch:
     kind, _, parameters = media_type.partition(";")
     bare = kind.strip().lower()
     reader = _read_by_shape if bare == "application/json" else _READERS.get(bare)
-    if reader is None:
-        error = UnsupportedMediaType("A patch is a JSON Patch, a JSON Merge Patch, or FHIR JSON with Parameters.")
+    if reader is None and bare != xml_patch.MEDIA_TYPE:
+        error = UnsupportedMediaType(
+            "A patch is a JSON Patch, a JSON Merge Patch, an XML Patch, or FHIR JSON or XML with Parameters."
+        )
         error.headers["Accept-Patch"] = ", ".join(MEDIA_TYPES)
         raise error
     for parameter in parameters.lower().split(";"):
         name, _, value = parameter.strip().partition("=")
         if name == "charset" and value.strip('" ') not in ("utf-8", "utf8"):
             raise UnsupportedMediaType("A patch is UTF-8.")
-    return reader(gate.parse(body))
+    return xml_patch.read(body) if reader is None else reader(gate.parse(body))
