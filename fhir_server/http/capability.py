@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from fhir_server import profiles
 from fhir_server.definitions import FHIR_VERSION, resource_types
+from fhir_server.http.message import XML
 from fhir_server.http.routes import ROUTES
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
@@ -54,7 +55,7 @@ def capability_statement(hub: Hub, settings: Settings) -> Resource:
         "implementation": {"description": "Pre-DMP hub", "url": hub.base_url},
         "fhirVersion": FHIR_VERSION,
         "format": list(_FORMATS),
-        "patchFormat": list(MEDIA_TYPES),
+        "patchFormat": [*MEDIA_TYPES, XML],
         "rest": [{name: value for name, value in rest.items() if value != []}],
     }
 

@@ -149,3 +149,27 @@ def test_a_transaction_with_a_patch_that_fails_writes_nothing(hub: RunningHub) -
     assert answer.status_code == 422
     assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[1]"]
     assert hub.search(f"Patient?identifier=urn:x|{value}&_total=accurate")["total"] == 0
+
+
+def test_an_xml_patch_changes_a_resource_alone_by_condition_and_in_a_bundle(hub: RunningHub) -> None:
+    kind, mark = "application/xml-patch+xml", uuid.uuid4().hex
+
+    def document(family: str) -> bytes:
+        change = f'<replace sel="f:Patient/f:name/f:family/@value">{family}</replace>'
+        return f'<diff xmlns:f="http://hl7.org/fhir">{change}</diff>'.encode()
+
+    id = hub.create({**patient(), "identifier": [{"system": "urn:mark", "value": mark}]})["id"]
+    alone = hub.request("PATCH", f"/fhir/Patient/{id}", content=document("Un"), Content_Type=kind)
+    assert (alone.status_code, alone.json()["name"][0]["family"]) == (200, "Un")
+    url = f"Patient?identifier=urn:mark|{mark}"
+    found = hub.request("PATCH", f"/fhir/{url}", content=document("Deux"), Content_Type=kind, If_Match='W/"2"')
+    assert (found.status_code, found.headers["etag"]) == (200, 'W/"3"')
+    binary = {"resourceType": "Binary", "contentType": kind, "data": base64.b64encode(document("Trois")).decode()}
+    entry = {"request": {"method": "PATCH", "url": f"Patient/{id}"}, "resource": binary}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    assert hub.request("POST", "/fhir", json=bundle).status_code == 200
+    assert hub.request("GET", f"/fhir/Patient/{id}").json()["name"][0]["family"] == "Trois"
+    stale = hub.request("PATCH", f"/fhir/Patient/{id}", content=document("Non"), Content_Type=kind, If_Match='W/"1"')
+    assert stale.status_code == 412
+    wrong = hub.request("PATCH", f"/fhir/Patient/{id}", content=b"<diff/", Content_Type=kind)
+    assert code(wrong) == (400, "structure")
