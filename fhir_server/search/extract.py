@@ -77,13 +77,9 @@ class Indexer:
 
     def __call__(self, resource: Resource) -> Indexed:
         """Return all values and the owners; never raises on what the parser gate lets through."""
-        type = resource.get("resourceType")
-        plan = self._plans.get(type) if isinstance(type, str) else None
+        plan = self._plan(resource)
         if plan is None:
-            if type not in resource_types():
-                return NOTHING
-            plans = self._plans
-            plan = plans[type] = self._make(type)
+            return NOTHING
         found: Found = {}
         plan.walk(resource, found)
         for rest in plan.rest:
@@ -102,10 +98,9 @@ class Indexer:
             resource: As `__call__` takes it.
             body: The same, as `gate.write` gives it.
         """
-        type = resource.get("resourceType")
-        plan = self._plans.get(type) if isinstance(type, str) else None
-        if plan is not None and plan.uniform and isinstance(type, str):
-            filled = self._patterns.find(type, body)
+        plan = self._plan(resource)
+        if plan is not None and plan.uniform:
+            filled = self._patterns.find(resource["resourceType"], body)
             if filled is not None:
                 return Indexed({}, filled.owners, filled)
         return self(resource)
@@ -125,6 +120,15 @@ class Indexer:
         return tuple(dict.fromkeys(found.get(parameter.code, ())))
 
     # --- plans --------------------------------------------------------------------------------------------
+
+    def _plan(self, resource: Resource) -> _Plan | None:
+        """Return the plan of a resource's type, None where it is none of R4's."""
+        type = resource.get("resourceType")
+        plan = self._plans.get(type) if isinstance(type, str) else None
+        if plan is None and type in resource_types():
+            plans = self._plans
+            plan = plans[type] = self._make(type)
+        return plan
 
     def _make(self, type: str) -> _Plan:
         root = Branch()

@@ -37,21 +37,22 @@ from fhir_server.search.values import (
     Token,
     Value,
 )
-from fhir_server.search.words import content_of
+from fhir_server.search.words import content_of, folded
 
 Index: TypeAlias = Callable[[Resource], Indexed]
 V = TypeVar("V")
 
 # What varies is a value behind a colon. The first group is part of the skeleton and tells the kind: a reference has
 # its type there, a time the first digit of its year, a day the first two, an id or an identifier's value a quote, a
-# number nothing. Inside a string no quote without a backslash stands before a colon.
+# number nothing. Inside a string no quote without a backslash stands before a colon. What a reference shows varies
+# with it, and is not indexed.
 _VARYING: Final = re.compile(
     rb':("[A-Z][A-Za-z]{1,63}/(?=[A-Za-z0-9\-.]{1,64}"[,}])'
     rb'|"1(?=9\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+\-]\d\d:\d\d)"[,}])'
     rb'|"2(?=0\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+\-]\d\d:\d\d)"[,}])'
     rb'|"(?:19|20)(?=\d\d-\d\d-\d\d"[,}])'
     rb'|"(?:(?<="id":")|(?<="value":"))(?=[\w ./:\-+^|#]{1,64}"[,}])'
-    rb'|(?<=[A-Za-z]":)(?=-?\d{1,15}(?:\.\d{1,15})?[,}]))([^",}]*)',
+    rb'|(?<=[A-Za-z]":)(?=-?\d{1,15}(?:\.\d{1,15})?[,}]))([^",}]*(?:","display":"[^"\\]{1,200}(?="))?)',
     re.ASCII,
 )
 _split: Final = _VARYING.split
@@ -59,12 +60,14 @@ _split: Final = _VARYING.split
 _FILTERS: Final = frozenset({"system", "url", "type", "use", "code"})
 """What a parameter may filter by (`telecom.where(system='phone')`) without telling resources of one skeleton apart."""
 
+_SHOWN: Final = '","display":"'
 _MOST: Final = 1_000  # patterns kept, some kB each
-_MOST_SEEN: Final = 20_000  # skeletons that came once
+_ENOUGH: Final = 3  # times that a skeleton came before it is learned, which costs as much as indexing some dozens
+_MOST_SEEN: Final = 20_000  # skeletons whose times are counted
 _MOST_VARYING: Final = 200  # of a resource
-_LONGEST: Final = 20_000  # bytes of a body; longer ones seldom have the skeleton of another
-_TRIES: Final = 256  # after which it is judged whether a type's skeletons come again
-_HITS: Final = 64  # of them that are worth the looking
+_LONGEST: Final = 6_000  # bytes of a body; the skeletons of longer ones seldom come again
+_TRIES: Final = 128  # after which it is judged whether a type's skeletons come again
+_HITS: Final = 32  # of them that are worth the looking
 _PAUSE: Final = 4_096  # resources of a type that are not looked at when they do not
 
 _Slot: TypeAlias = tuple[str, int]  # a mark, by the first place where it stands
@@ -96,7 +99,7 @@ class Patterns:
     def __init__(self, index: Index, zone: tzinfo) -> None:
         self._index, self._zone = index, zone
         self._known: dict[bytes, Pattern | None] = {}  # by skeleton
-        self._seen: set[int] = set()  # hashes of skeletons that came once
+        self._seen: dict[int, int] = {}  # by hash of a skeleton: how often it came before it was learned
         self._luck: dict[str, list[int]] = {}  # by type: tries, hits, how many more are not looked at
 
     def find(self, type: str, body: bytes) -> Filled | None:
@@ -106,6 +109,8 @@ class Patterns:
             type: Of the resource.
             body: As `gate.write` gives it.
         """
+        if len(body) > _LONGEST:
+            return None
         luck = self._luck.get(type)
         if luck is None:
             luck = self._luck[type] = [0, 0, 0]
@@ -126,22 +131,25 @@ class Patterns:
         pattern = self._known.get(skeleton)
         if pattern is None:
             if skeleton not in self._known:
-                pattern = self._meet(skeleton, parts, varying)
+                pattern = self._meet(skeleton, parts, varying, luck)
             if pattern is None:
                 return None
         luck[1] += 1
         return _fill(pattern, varying, self._zone)
 
-    def _meet(self, skeleton: bytes, parts: list[bytes], varying: list[bytes]) -> Pattern | None:
-        """Note a skeleton; learn its pattern when it comes for the second time."""
-        if len(skeleton) > _LONGEST or len(varying) > _MOST_VARYING or b'"data":' in skeleton:
+    def _meet(self, skeleton: bytes, parts: list[bytes], varying: list[bytes], luck: list[int]) -> Pattern | None:
+        """Note a skeleton; learn its pattern when it came often enough."""
+        if len(varying) > _MOST_VARYING or b'"data":' in skeleton:
             return None  # what is below `data` are no words
         mark = hash(skeleton)
-        if mark not in self._seen:
+        times = self._seen.get(mark, 0)
+        if times < _ENOUGH:
             if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()
-            self._seen.add(mark)
+            self._seen[mark] = times + 1
+            luck[1] += times > 0
             return None
+        del self._seen[mark]
         if len(self._known) >= _MOST:
             del self._known[next(iter(self._known))]
         made = self._known[skeleton] = self._learn(parts, varying)
@@ -149,10 +157,13 @@ class Patterns:
 
     def _learn(self, parts: list[bytes], varying: list[bytes]) -> Pattern | None:
         kinds = parts[1::2]
+        shown = [b'"' in one for one in varying]
+        if any(is_shown and not kind.endswith(b"/") for is_shown, kind in zip(shown, kinds, strict=True)):
+            return None
         first = [varying.index(one) for one in varying]
         if any(kinds[at] != kinds[first[at]] and _is_date(kinds[at]) for at in range(len(kinds))):
             return None  # the same text, but not the same date
-        samples = [_sample(parts, first, way, self._zone) for way in (_OLD, _NEW)]
+        samples = [_sample(parts, first, shown, way, self._zone) for way in (_OLD, _NEW)]
         resources = [gate.load(sample.body) for sample in samples]
         if _ends_early(resources[0]):
             return None
@@ -160,7 +171,7 @@ class Patterns:
         symbols = [_symbols(one, sample) for one, sample in zip(found, samples, strict=True)]
         if symbols[0] is None or symbols[0] != symbols[1]:
             return None
-        return _pattern(parts, found[0], samples[0])
+        return _pattern(parts, shown, found[0], samples[0])
 
 
 # --- samples ----------------------------------------------------------------------------------------------------
@@ -183,7 +194,7 @@ def _is_date(kind: bytes) -> bool:
     return kind[1:2].isdigit()
 
 
-def _sample(parts: list[bytes], first: list[int], way: _Way, zone: tzinfo) -> _Sample:
+def _sample(parts: list[bytes], first: list[int], shown: list[bool], way: _Way, zone: tzinfo) -> _Sample:
     made, lows, highs = [parts[0]], dict[int, _Slot](), dict[int, _Slot]()
     numbers, texts = dict[Decimal, _Slot](), dict[str, _Slot]()
     for at, place in enumerate(first):
@@ -197,6 +208,7 @@ def _sample(parts: list[bytes], first: list[int], way: _Way, zone: tzinfo) -> _S
         elif kind:
             text = way.text(place)
             texts[text] = slot
+            text += _SHOWN + way.text(len(first) + at) if shown[at] else ""
         else:
             text = way.number(place)
             numbers[Decimal(text)] = slot
@@ -266,11 +278,12 @@ def _refuse(texts: Iterable[str | None], sample: _Sample) -> None:
 # --- patterns ---------------------------------------------------------------------------------------------------
 
 
-def _pattern(parts: list[bytes], indexed: Indexed, sample: _Sample) -> Pattern:
+def _pattern(parts: list[bytes], shown: list[bool], indexed: Indexed, sample: _Sample) -> Pattern:
     """Return the pattern of a sample that was found to be usable."""
     kinds = parts[1::2]
     strings = [(at, kind[1:].decode()) for at, kind in enumerate(kinds) if kind]
     place = {at: number for number, (at, _) in enumerate(strings)}
+    named = tuple([shown[at] for at, _ in strings]) if any(shown) else ()
     periods: dict[Period, Ends] = {}
     numbers, texts = dict[Decimal, int](), dict[str, int]()
     fixed: set[Any] = set()
@@ -305,6 +318,7 @@ def _pattern(parts: list[bytes], indexed: Indexed, sample: _Sample) -> Pattern:
         owners=tuple([(order.get(owner, -1), owner) for owner in indexed.owners]),
         fixed=frozenset(fixed),
         strings=tuple(strings),
+        named=named,
         words=content_of(b"".join([parts[0], *bare])),
     )
 
@@ -340,13 +354,21 @@ def _fill(pattern: Pattern, varying: list[bytes], zone: tzinfo) -> Filled | None
         return None
     numbers = [Decimal(varying[at].decode()) for at in pattern.numbers]
     chosen = [varying[at].decode() for at in pattern.texts]
+    said = " ".join(texts)
+    if pattern.named or '"' in said:
+        if [_SHOWN in text for text in texts] != list(pattern.named):
+            return None
+        chosen = [text.partition(_SHOWN)[0] for text in chosen]
+        if len(set(chosen)) < len(chosen):
+            return None
+        said = folded(said.replace(_SHOWN, " "))
     if len(set(periods)) < len(periods) or len(set(numbers)) < len(numbers):
         return None
     fixed = pattern.fixed
     if not (fixed.isdisjoint(periods) and fixed.isdisjoint(numbers) and fixed.isdisjoint(chosen)):
         return None
     owners = tuple([chosen[at] if at >= 0 else owner for at, owner in pattern.owners])
-    return Filled(pattern, periods, numbers, chosen, owners, f"{pattern.words} {' '.join(texts)}")
+    return Filled(pattern, periods, numbers, chosen, owners, f"{pattern.words} {said}")
 
 
 def _period(ends: Ends, texts: list[str], zone: tzinfo) -> Period:

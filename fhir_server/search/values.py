@@ -124,6 +124,7 @@ class Pattern:
     owners: tuple[tuple[int, str], ...]  # place among the texts, or -1 and the id
     fixed: frozenset[Any]  # dates, numbers, codes and ids that do not vary
     strings: tuple[tuple[int, str], ...]  # varying strings: their places, and how they begin
+    named: tuple[bool, ...]  # which of them are references that show something; empty where none does
     words: str  # of what does not vary
 
 

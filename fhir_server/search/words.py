@@ -186,13 +186,22 @@ def text_of(code: str, resource: Any) -> str:
 
 
 def content_of(body: bytes) -> str:
-    """Return the words of a stored body as `_content` means them, for an index that takes no note of case.
+    """Return the words of a stored body as `_content` means them, for an index that takes no note of case and order.
 
-    Most bodies are plain: their strings are what stands in quotes and is no key.
+    Most bodies are plain: their strings are what stands in quotes and is no key. What is said again is left out.
     """
-    if not body.isascii() or any(mark in body for mark in _ODD):
-        return text_of("_content", gate.load(body))
-    return b" ".join(_STRINGS.findall(body)).decode()
+    if _is_plain(body):
+        return b" ".join(dict.fromkeys(_STRINGS.findall(body))).decode()
+    return " ".join(dict.fromkeys(text_of("_content", gate.load(body)).split(" ")))
+
+
+def whole_content_of(body: bytes) -> str:
+    """Return them with all that is said again, in order."""
+    return b" ".join(_STRINGS.findall(body)).decode() if _is_plain(body) else text_of("_content", gate.load(body))
+
+
+def _is_plain(body: bytes) -> bool:
+    return body.isascii() and not any(mark in body for mark in _ODD)
 
 
 def as_query(question: Words) -> tuple[str, bool]:

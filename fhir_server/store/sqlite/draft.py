@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fhir_server.model import Version
 from fhir_server.search.values import Indexed, Period, Reference
-from fhir_server.search.words import content_of, folded
+from fhir_server.search.words import content_of, folded, whole_content_of
 from fhir_server.store.protocol import Draft
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.measures import width_class
@@ -90,7 +90,7 @@ class SqliteDrafter:
                 patients.append((together, patient))
         rows = timeline(type, indexed, 0, patients, term_of, maker.hash) if patients and type in TIMELINES else []
         shape = maker.shape(k, indexed, term_of)
-        return tuple(_Sent(numbers, dates, rows, shape, *_parted(content_of(body), instant)))
+        return tuple(_Sent(numbers, dates, rows, shape, *_parted(whole_content_of(body), instant)))
 
 
 def _parted(words: str, instant: str) -> tuple[tuple[str, str] | None, bool]:
