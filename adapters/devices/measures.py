@@ -108,7 +108,7 @@ QUANTITIES: Final = (
         "8310-5 8328-7", "Cel", "15", "46", 2, "Température axillaire", "Axillary temperature", 188452, jump="2",
         source=PHD,
     ),
-    _row("29463-7", "kg", "0.2", "700", 3, "Poids", "Body weight", 188736),
+    _row("29463-7", "kg", "0.2", "700", 3, "Poids", "Body weight", 188736, jump="5"),
     _row("8302-2", "cm", "20", "280", 1, "Taille", "Body height", 188740),
     _row("39156-5", "kg/m2", "5", "200", 1, "Indice de masse corporelle", "Body mass index", 188752),
     _row("61006-3", "%", "0", "100", 2, "Indice de perfusion", "Perfusion index", 150448, **_ECG),

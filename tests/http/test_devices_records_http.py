@@ -182,13 +182,24 @@ def test_many_devices_in_one_body_and_as_lines(hub: RunningHub) -> None:
     assert bad.status_code == 400 and "Line 3" in bad.text
 
 
-def test_a_jump_no_body_makes_is_stored_and_told(hub: RunningHub) -> None:
+@pytest.mark.parametrize(
+    ("code", "unit", "values"),
+    [
+        pytest.param("59408-5", "%", (97, 55), id="a saturation"),
+        pytest.param("29463-7", "kg", (82, 61), id="a weight: another person stood on the scale"),
+    ],
+)
+def test_a_jump_no_body_makes_is_stored_and_told(
+    hub: RunningHub, code: str, unit: str, values: tuple[int, int]
+) -> None:
     bed = Bedside(hub)
-    spo2 = {"code": "59408-5", "unit": "%"}
-    readings = [{**spo2, "value": 97, "at": ago(60)}, {**spo2, "value": 55, "at": ago(50)}]
+    readings = [
+        {"code": code, "unit": unit, "value": value, "at": ago(before)}
+        for value, before in zip(values, (60, 50), strict=True)
+    ]
     bed.send(*readings)
     bed.send(*readings)
-    assert len(bed.found(f"Observation?patient={bed.patient}&code=59408-5")) == 2
+    assert len(bed.found(f"Observation?patient={bed.patient}&code={code}")) == 2
     (issue,) = bed.found(f"DetectedIssue?patient={bed.patient}")
     assert issue["code"]["coding"][0]["code"] == "artefact"
     (task,) = bed.found(f"Task?patient={bed.patient}&code=urn:predmp:triage:family|artefact")
