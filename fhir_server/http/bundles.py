@@ -9,6 +9,7 @@ import asyncio
 import binascii
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ from fhir_server.errors import BadRequest, FhirError, Malformed, TooCostly
 from fhir_server.http.handlers import written
 from fhir_server.http.message import Request, Response
 from fhir_server.interactions.core import Hub
-from fhir_server.interactions.instant import write_instant
+from fhir_server.interactions.instant import http_date, write_instant
 from fhir_server.model import Entry, Outcome, Resource
 from fhir_server.outcome import to_outcome
 
@@ -32,7 +33,7 @@ async def bundle(hub: Hub, request: Request, serve: Serve) -> Response:
     resource = request.resource()
     if resource["resourceType"] != "Bundle":
         raise BadRequest("Only a Bundle is posted to the base.")
-    entries = _entries(resource)
+    entries = _entries(resource, f"{hub.base_url}/")
     if resource.get("type") == "batch":
         return await _batch(hub, request, entries, serve)
     if resource.get("type") == "transaction":
@@ -40,7 +41,8 @@ async def bundle(hub: Hub, request: Request, serve: Serve) -> Response:
     raise BadRequest("A Bundle posted to the base is a batch or a transaction.", expression="Bundle.type")
 
 
-def _entries(resource: Resource) -> list[dict[str, Any]]:
+def _entries(resource: Resource, base: str) -> list[dict[str, Any]]:
+    """Return the entries, their urls below the base made relative, as R4 has them."""
     entries = resource.get("entry", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise Malformed("Bundle.entry is a list of objects.", expression="Bundle.entry")
@@ -49,10 +51,11 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
     for number, entry in enumerate(entries):
         asked = entry.get("request")
         place = f"Bundle.entry[{number}].request"
-        if not isinstance(asked, dict) or not all(isinstance(value, str) for value in asked.values()):
+        if not isinstance(asked, dict) or not all(isinstance(asked.get(name, ""), str) for name in _ASKED):
             raise BadRequest("The entry says no request.", expression=place)
         if not asked.get("method") or not asked.get("url"):
             raise BadRequest("A request has a method and a url.", expression=place)
+        asked["url"] = asked["url"].removeprefix(base)
         if not isinstance(entry.get("resource", {}), dict):
             raise Malformed("A resource is a JSON object.", expression=f"Bundle.entry[{number}].resource")
     return entries
@@ -137,7 +140,10 @@ def _request(outer: Request, entry: dict[str, Any]) -> Request:
     asked = entry["request"]
     path, _, query = asked["url"].lstrip("/").partition("?")
     headers = {name: outer.headers[name] for name in ("prefer", "accept") if name in outer.headers}
-    headers["content-type"] = "application/fhir+json"
+    if not path.endswith("_search"):  # whose parameters stand in its url
+        headers["content-type"] = "application/fhir+json"
+    if since := asked.get("ifModifiedSince"):
+        headers["if-modified-since"] = _http_date(since)
     given = (("if-match", "ifMatch"), ("if-none-match", "ifNoneMatch"), ("if-none-exist", "ifNoneExist"))
     headers |= {header: asked[name] for header, name in given if name in asked}
     body = gate.write(entry["resource"]) if "resource" in entry else b""
@@ -145,6 +151,14 @@ def _request(outer: Request, entry: dict[str, Any]) -> Request:
         headers["content-type"], body = _patch(entry, "")
     segments = tuple(unquote(part) for part in path.split("/") if part)
     return Request(asked["method"], segments, query, headers, body, outer.id, outer.signed_in)
+
+
+def _http_date(instant: str) -> str:
+    """Return an instant as HTTP writes dates; what is none is left as it is, and ignored as HTTP has it."""
+    try:
+        return http_date(int(datetime.fromisoformat(instant).timestamp()) * 1_000_000)
+    except (ValueError, OverflowError):
+        return instant
 
 
 def _outcome(hub: Hub, wanted: str, outcome: Outcome) -> bytes:
@@ -167,6 +181,7 @@ def _response(response: Response, outcome: Outcome | None = None, *, is_told: bo
     return head + b'"response":' + gate.write(about) + b"}"
 
 
+_ASKED = ("method", "url", "ifMatch", "ifNoneMatch", "ifModifiedSince", "ifNoneExist")
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _REASONS = {200: " OK", 201: " Created", 204: " No Content", 304: " Not Modified"}
 

@@ -252,3 +252,25 @@ def test_a_condition_of_a_create_in_all_its_spellings(hub: RunningHub, condition
     hub.create(body)
     sent = hub.request("POST", "/fhir/Patient", json=body, If_None_Exist=condition.format(mark))
     assert sent.status_code == status, sent.text
+
+
+def test_entries_of_a_batch_as_clients_write_them(hub: RunningHub) -> None:
+    made = hub.create(PATIENT)
+    id, then = made["id"], made["meta"]["lastUpdated"]
+    base = hub.search("Patient?_count=0")["link"][0]["url"].partition("/Patient")[0]
+    asked: dict[str, dict[str, Any]] = {
+        "304": {"method": "GET", "url": f"Patient/{id}", "ifModifiedSince": then},
+        "200": {"method": "GET", "url": f"Patient/{id}", "ifModifiedSince": "2020-01-01T00:00:00Z"},
+        "200 whole url": {"method": "GET", "url": f"{base}/Patient/{id}"},
+        "200 search": {"method": "POST", "url": f"Patient/_search?_id={id}"},
+        "200 extension": {"method": "GET", "url": f"Patient/{id}", "extension": [{"url": "urn:x", "valueCode": "y"}]},
+        "400": {"method": "GET", "url": f"Patient/{id}?nonsense=1"},
+    }
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": one} for one in asked.values()]}
+    answer = hub.request("POST", "/fhir", json=batch)
+    assert answer.status_code == 200, answer.text
+    found = [entry["response"]["status"][:3] for entry in answer.json()["entry"]]
+    assert found == [name[:3] for name in asked]
+    entry = {"resource": {**PATIENT, "id": id}, "request": {"method": "PUT", "url": f"{base}/Patient/{id}"}}
+    transaction = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    assert hub.request("POST", "/fhir", json=transaction).status_code == 200
