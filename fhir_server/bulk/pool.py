@@ -26,8 +26,12 @@ _LIMIT: Final = 268_435_456  # bytes of an answer
 
 
 def worker_count() -> int:
-    """Return how many workers are fit: a processor for each, but one for the process that writes."""
-    return max(1, min((os.cpu_count() or 1) - 1, 8))
+    """Return how many workers are fit: a processor for each, but one for the process that writes.
+
+    On two processors there are two all the same: one alone has more to do for a resource than the process that writes.
+    """
+    count = os.cpu_count() or 1
+    return min(max(count - 1, min(count, 2)), 8)
 
 
 class _Worker:

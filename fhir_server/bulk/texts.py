@@ -31,7 +31,7 @@ from fhir_server.sources import Source, read_ahead
 from fhir_server.store.protocol import Transaction
 
 _WORTH: Final = 300_000  # bytes of files, packed or not, that are worth starting workers for
-_AHEAD: Final = 4  # texts that are prepared while one is written, for each worker
+_AHEAD: Final = 6  # texts that are prepared while one is written
 _BYTES_AHEAD: Final = 16_000_000  # of such texts
 _LARGEST: Final = 64_000_000  # bytes of a Bundle that a worker takes
 _HEAD: Final = 4_096  # bytes in which a Bundle says that it is a transaction; one that does not is done step by step
