@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/search.html#contained
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -56,13 +56,22 @@ async def search(view: View, query: Query, see: Visibility, index: Index, types:
     _check(query)
     page: list[Version] = []
     places: list[tuple[int, int]] = []
-    start, total = _start(query.after), 0
-    async for container, number, found in _found(view, query, see, index, types):
-        total += 1
-        place = (container.seq, number)
-        if (start is None or _comes_after(place, start)) and len(page) <= query.count:
-            page.append(container if query.contained_type == "container" else _own(container, found))
-            places.append(place)
+    start, total, read = _start(query.after), 0, 0
+    asked: Query | None = _containers(query, types)
+    while asked is not None:
+        found = await view.search(asked, see=see)
+        read += len(found.versions)
+        if read > MOST_READ:
+            raise TooCostly(
+                f"More than {MOST_READ:,} resources contain one of this type; search them by their own type."
+            )
+        for container, number, resource in _found(found.versions, query, index):
+            total += 1
+            place = (container.seq, number)
+            if (start is None or _comes_after(place, start)) and len(page) <= query.count:
+                page.append(container if query.contained_type == "container" else _own(container, resource))
+                places.append(place)
+        asked = None if found.after is None else replace(asked, after=found.after)
     more = len(page) > query.count
     after = (_PHASE, *places[query.count - 1]) if more and query.count else None
     return Page(page[: query.count], after, total)
@@ -107,29 +116,20 @@ def _follows(clause: Clause) -> bool:
             return clause.is_full_text or clause.is_open
 
 
-async def _found(
-    view: View, query: Query, see: Visibility, index: Index, types: frozenset[str]
-) -> AsyncIterator[tuple[Version, int, Resource]]:
-    """Yield (container, place, contained resource); a container once where containers are asked for."""
+def _containers(query: Query, types: frozenset[str]) -> Query:
+    """Return the search of what contains resources of the types asked for."""
     asks = tuple(Ask(Token(None, type)) for type in query.types)
-    asked = Query(tuple(sorted(types)), (Match(CONTAINS, asks),), count=_PAGE, total="none")
-    read = 0
-    while True:
-        page = await view.search(asked, see=see)
-        read += len(page.versions)
-        if read > MOST_READ:
-            raise TooCostly(
-                f"More than {MOST_READ:,} resources contain one of this type; search them by their own type."
-            )
-        for container in page.versions:
-            for number, resource in enumerate(gate.load(container.body).get("contained", ())):
-                if resource.get("resourceType") in query.types and _holds(query, resource, index):
-                    yield container, number, resource
-                    if query.contained_type == "container":
-                        break
-        if page.after is None:
-            return
-        asked = replace(asked, after=page.after)
+    return Query(tuple(sorted(types)), (Match(CONTAINS, asks),), count=_PAGE, total="none")
+
+
+def _found(containers: Sequence[Version], query: Query, index: Index) -> Iterator[tuple[Version, int, Resource]]:
+    """Yield (container, place, contained resource); a container once where containers are asked for."""
+    for container in containers:
+        for number, resource in enumerate(gate.load(container.body).get("contained", ())):
+            if resource.get("resourceType") in query.types and _holds(query, resource, index):
+                yield container, number, resource
+                if query.contained_type == "container":
+                    break
 
 
 def _holds(query: Query, resource: Resource, index: Index) -> bool:

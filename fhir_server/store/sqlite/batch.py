@@ -83,7 +83,7 @@ class Batch:
         if self._saved:
             self.connection.execute("ROLLBACK TO unit; RELEASE unit").fetchall()
             self.chain.head = self._chain_before
-        for mapping, key, before in reversed(self._journal):
+        for mapping, key, before in self._journal[::-1]:
             if before is _ABSENT:
                 mapping.pop(key, None)
             else:
