@@ -55,10 +55,10 @@ async def followed(author: Author, evaluation: Evaluation, patient: str, score: 
 
 def cause_of(evaluation: Evaluation, patient: str, score: str, now: int) -> Cause | None:
     """Return why an alert is due; None where the rank is too low for one."""
-    reached, family, line = evaluation.score.rank, evaluation.rule.family, words.line(evaluation)
+    reached, family = evaluation.score.rank, evaluation.rule.family
     if reached is None or reached.place > ALERTING:
         return None
-    age = now - evaluation.at
+    line, age = words.line(evaluation), now - evaluation.at
     if age > HISTORY:
         reached, family = rank("4"), f"{family}-history"
     if age > LATE:
