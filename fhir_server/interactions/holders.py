@@ -8,6 +8,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#contained
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -26,6 +27,7 @@ from fhir_server.store.visibility import is_visible
 
 MOST_HOLDERS: Final = 5_000  # resources that hold a match, of one chain
 _PAGE: Final = 200
+_TURN: Final = 10  # resources read before others have their turn
 _MARK: Final = "...contained..."  # begins the id by which what is contained stands in an index
 _ROUNDS: Final = 6  # of reading what contained resources refer to: deeper than any chain
 
@@ -66,7 +68,9 @@ class Holders:
                     f"More than {MOST_READ:,} resources, or {MOST_HOLDERS:,} that match, contain what the chain "
                     f"'{chain.parameter.code}' leads to. Narrow the search by parameters beside it, such as patient."
                 )
-            for version in page.versions:
+            for number, version in enumerate(page.versions):
+                if not number % _TURN:
+                    await asyncio.sleep(0)  # others are served meanwhile
                 if await self._holds(chain, version):
                     found.append(version)
             if page.after is None:
