@@ -65,23 +65,19 @@ def _sql(table: str, rows: int) -> str:
     head, width, tail = TABLES.get(table) or _COUNTS[table]
     values = ",".join(["(" + ",".join("?" * width) + ")"] * rows)
     if head.startswith("DELETE"):
-        return f"{head} (SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL)"  # noqa: S608 - names of ours
-    if rows == 1:
-        return f"{head} VALUES {values} {tail}"
-    # Padding rows are NULL, so that few different statements are enough.
-    return f"{head} SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL {tail}"  # noqa: S608
+        return f"{head} (VALUES {values})"
+    return f"{head} VALUES {values} {tail}"
 
 
 def insert(connection: apsw.Connection, table: str, rows: list[tuple[Any, ...]]) -> int:
-    """Write rows (or delete those they name) and return how many changed."""
-    before = connection.total_changes()
-    for start in range(0, len(rows), _MOST_ROWS):
-        part = rows[start : start + _MOST_ROWS]
-        size = 1
-        while size < len(part):
-            size *= 2
-        width = len(part[0])
-        values = list(chain.from_iterable(part))
-        values += [None] * ((size - len(part)) * width)
-        connection.execute(_sql(table, size), values)
+    """Write rows (or delete those they name) and return how many changed.
+
+    They go out by powers of two, so that few different statements are enough.
+    """
+    before, start, left = connection.total_changes(), 0, len(rows)
+    while left:
+        size = min(1 << (left.bit_length() - 1), _MOST_ROWS)
+        part = rows[start : start + size]
+        connection.execute(_sql(table, size), list(chain.from_iterable(part)))
+        start, left = start + size, left - size
     return connection.total_changes() - before
