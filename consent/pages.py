@@ -28,7 +28,8 @@ from fhir_server.interface import Asking, Core
 from fhir_server.model import Actor
 
 PATH: Final = "/consent"
-LINES: Final = 50  # of the journal, on the page
+LINES: Final = 50  # of the journal, on one page
+MOST_PAGES: Final = 200  # of the journal
 FOUND: Final = 10  # people and organisations of one search
 
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
@@ -132,7 +133,9 @@ class ConsentPages:
     async def _record(self, request: Request, actor: Actor, patient: str) -> Response:
         reader, now = self._reader(request, actor), self._core.now()
         await self._core.read(f"Patient/{patient}", actor=actor)  # authorised and audited like any other look
-        lines = await self._core.journal(patient, actor=actor, limit=LINES)
+        page = _page_of(request.query_params.get("page", ""))
+        found = await self._core.journal(patient, actor=actor, limit=page * LINES + 1)
+        lines = found[(page - 1) * LINES : page * LINES]
 
         async def work(asking: Asking) -> tuple[Overview | None, list[Any]]:
             return await reader.overview(asking, patient, now), await reader.accesses(asking, lines, patient)
@@ -147,6 +150,10 @@ class ConsentPages:
             actor=actor,
             overview=overview,
             accesses=accesses,
+            is_first=page == 1,
+            next=page + 1 if len(found) > page * LINES and page < MOST_PAGES else 0,
+            first=f"{self._back(actor, patient)}#journal",
+            older=f"{PATH}?{urlencode({**self._named(actor, patient), 'page': page + 1})}#journal",
             own=not actor.is_operator,
             may_decide=actor.may("c", "Consent") and actor.may("u", "Consent"),
             sought=sought,
@@ -239,12 +246,22 @@ class ConsentPages:
         return Reader(self._guard, say, own=not actor.is_operator)
 
     def _back(self, actor: Actor, patient: str) -> str:
-        return f"{PATH}?{urlencode({'patient': patient})}" if actor.is_operator else PATH
+        named = self._named(actor, patient)
+        return f"{PATH}?{urlencode(named)}" if named else PATH
+
+    def _named(self, actor: Actor, patient: str) -> dict[str, str]:
+        """Return what names the record in an address; the patient's own page needs nothing."""
+        return {"patient": patient} if actor.is_operator else {}
 
     def _link(self, actor: Actor, patient: str) -> Any:
         """Return a function that writes the address of a confirmation page."""
-        fixed = {"patient": patient} if actor.is_operator else {}
+        fixed = self._named(actor, patient)
         return lambda **fields: f"{PATH}/confirm?{urlencode({**fixed, **fields})}"
+
+
+def _page_of(text: str) -> int:
+    """Return which page of the journal is asked for; the first where that is no number."""
+    return min(max(int(text), 1), MOST_PAGES) if text.isascii() and text.isdigit() and len(text) < 6 else 1
 
 
 def _escaped(text: str) -> str:

@@ -229,6 +229,21 @@ def test_the_page_says_who_looked(hub: RunningHub, scene: Scene, client: httpx.C
     assert "a lu : mesures et résultats" in journal and "soins" in journal
 
 
+def test_older_accesses_are_on_the_pages_that_follow(hub: RunningHub, scene: Scene, client: httpx.Client) -> None:
+    for _ in range(60):
+        assert sees(hub, scene, "doctor")
+    sign_in(client, scene.tokens["patient"])
+    end, first = time.monotonic() + 20, ""
+    while "Accès plus anciens" not in first:  # reads reach the audit with the next commit, not at once
+        assert time.monotonic() < end
+        first = client.get("/consent").text
+    older = client.get("/consent?page=2").text
+    assert ("Première page" in first, "Première page" in older) == (False, True)
+    assert 0 < older.partition("Qui a regardé le dossier")[2].count("<tr><td>") <= 50
+    for odd in ("0", "-1", "x", "99999999", "200"):
+        assert client.get(f"/consent?page={odd}").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("who", "fields", "status"),
     [
