@@ -7,140 +7,18 @@ holds, and the rows of the audit chain, which name no more than ids).
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from fhir_server import gate
-from fhir_server.errors import Conflict, NotFound
-from fhir_server.identity.references import anonymised
+from fhir_server.errors import Conflict
+from fhir_server.identity.record import PAGE, Found, find, is_held, without
 from fhir_server.interactions.body import stamped
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Erasure
-from fhir_server.model import Actor, Resource, Version
+from fhir_server.model import Actor
 from fhir_server.profiles.library import move_mark
-from fhir_server.store.protocol import AuditRow, HistoryQuery, Transaction, View, Write
-
-PAGE: Final = 500  # versions read, and resources erased in one transaction
-_SHORTEST: Final = 4  # characters of an identifier that is looked for in rooms' rows
-
-
-@dataclass(slots=True)
-class Found:
-    """What there is to erase, or what is left of it."""
-
-    versions: dict[str, int] = field(default_factory=dict)  # by type
-    hashes: dict[str, list[str]] = field(default_factory=dict)  # of bodies, by type
-    references: dict[str, None] = field(default_factory=dict)  # in the order in which they go
-    identifiers: set[str] = field(default_factory=set)
-    held: dict[str, bool] = field(default_factory=dict)  # whether the newest body is under a legal hold
-    shared: dict[str, None] = field(default_factory=dict)  # resources of others, a version of which names the patient
-
-    def add(self, version: Version, hold: tuple[str, str]) -> None:
-        """Note one version of what goes; the newest first."""
-        self.versions[version.type] = self.versions.get(version.type, 0) + 1
-        self.hashes.setdefault(version.type, []).append(hashlib.sha256(version.body).hexdigest())
-        self.references[version.reference] = None
-        if version.body:
-            resource = gate.load(version.body)
-            values = [item.get("value", "") for item in _items(resource.get("identifier"))]
-            self.identifiers.update(value for value in values if len(value) >= _SHORTEST)
-            self.held.setdefault(version.reference, is_held(resource, hold))
-
-    def holds(self) -> list[str]:
-        """Return the references of what a legal hold keeps."""
-        return [reference for reference, held in self.held.items() if held]
-
-    def digests(self) -> dict[str, str]:
-        """Return one hash for each type: of the sorted hashes of its bodies."""
-        return {
-            type: hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
-            for type, hashes in sorted(self.hashes.items())
-        }
-
-
-def _items(value: Any) -> list[dict[str, Any]]:
-    items = value if isinstance(value, list) else [value]
-    return [item for item in items if isinstance(item, dict)]
-
-
-def is_held(resource: Resource, hold: tuple[str, str]) -> bool:
-    """Whether a resource is labelled as under a legal hold."""
-    labels = resource.get("meta", {}).get("security", ())
-    return any((label.get("system"), label.get("code")) == hold for label in labels)
-
-
-async def find(view: View, type: str, id: str, hold: tuple[str, str], base_url: str) -> Found:
-    """Return what erasing a resource removes: of a Patient all that belongs to nobody else.
-
-    For a Patient every version that is stored is looked at: one that was replaced may name the patient, too.
-
-    Raises:
-        NotFound: There never was such a resource.
-    """
-    found = Found()
-    if await view.read(type, id) is None:
-        raise NotFound("There is no such resource.")
-    if type == "Patient":
-        await _Record(view, found, hold, id, base_url).collect()
-    async for version in _versions(view, HistoryQuery(type, id, count=PAGE, total=False)):
-        found.add(version, hold)
-    own = f"{type}/{id}"
-    found.references.pop(own, None)
-    found.references[own] = None  # itself last
-    return found
-
-
-class _Record:
-    """Finds what belongs to a patient alone, and what of others names the patient."""
-
-    def __init__(self, view: View, found: Found, hold: tuple[str, str], patient: str, base_url: str) -> None:
-        self._view, self._found, self._hold, self._patient, self._base_url = view, found, hold, patient, base_url
-        self._named = re.compile(rb"Patient/%b(?![A-Za-z0-9.-])" % re.escape(patient.encode()))
-
-    async def collect(self) -> None:
-        """Look at every version, the newest first."""
-        itself, found = f"Patient/{self._patient}", self._found
-        async for version in _versions(self._view, HistoryQuery(count=PAGE, total=False)):
-            if version.reference == itself or version.reference in found.shared:
-                continue
-            if version.reference not in found.references:
-                if not self._is_named(version):
-                    continue
-                if not await self._is_own(version):
-                    await self._share(version)
-                    continue
-            found.add(version, self._hold)
-
-    def _is_named(self, version: Version) -> bool:
-        if self._patient in version.owners:
-            return True
-        if self._named.search(version.body) is None:
-            return False
-        resource = gate.load(version.body)
-        return anonymised(resource, f"Patient/{self._patient}", self._base_url) != resource
-
-    async def _is_own(self, version: Version) -> bool:
-        """Whether the resource belongs to the patient alone now; one that was corrected is another patient's."""
-        newest = await self._view.read(version.type, version.id)
-        return newest is not None and newest.owners == (self._patient,)
-
-    async def _share(self, version: Version) -> None:
-        newest = await self._view.read(version.type, version.id)
-        self._found.shared[version.reference] = None
-        if newest is not None and newest.body and is_held(gate.load(newest.body), self._hold):
-            self._found.held[version.reference] = True
-
-
-async def _versions(view: View, query: HistoryQuery) -> AsyncIterator[Version]:
-    while True:
-        versions, _ = await view.history(query)
-        for version in versions:
-            yield version
-        if len(versions) < query.count:
-            return
-        query = replace(query, before_seq=versions[-1].seq)
+from fhir_server.store.protocol import AuditRow, Transaction, Write
 
 
 class Eraser:
@@ -157,7 +35,7 @@ class Eraser:
     async def look(self, tenant: str, type: str, id: str) -> tuple[Found, list[tuple[str, str]]]:
         """Return what there is to erase, and the rows of rooms that hold some of it."""
         async with self._hub.store.view(tenant) as view:
-            found = await find(view, type, id, self._hold, self._hub.base_url)
+            found = await find(view, type, id, self._hold, base_url=self._hub.base_url, index=self._hub.index)
         return found, await self._rows(tenant, type, id, found)
 
     async def erase(self, actor: Actor, type: str, id: str, reason: str, request_id: str) -> dict[str, Any]:
@@ -221,7 +99,7 @@ class Eraser:
                 if current is None:
                     continue
                 resource = gate.load(current.body) if current.body else {}
-                made = anonymised(resource, f"Patient/{patient}", self._hub.base_url)
+                made = without(resource, patient, self._hub.base_url, self._hub.index)
                 if made != resource:
                     complete = stamped(made, id, current.version + 1, tx.now)
                     body, indexed = gate.write(complete), self._hub.index(complete)

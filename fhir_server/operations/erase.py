@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from fhir_server import gate
 from fhir_server.errors import BadParameter, Forbidden
-from fhir_server.identity.erasure import Eraser, Found
+from fhir_server.identity.erasure import Eraser
+from fhir_server.identity.record import Found
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
 from fhir_server.interactions.steps import forbidden

@@ -179,6 +179,28 @@ def test_what_named_the_person_once_or_in_an_extension_names_them_no_more(hub: R
     assert not person.is_in_the_file()
 
 
+def test_documents_and_files_of_the_record_go_along(hub: RunningHub) -> None:
+    person = Person(hub)
+    about = {"reference": f"Patient/{person.id}", "display": person.mark}
+    itself = hub.request("GET", f"/fhir/Patient/{person.id}").json()
+    other = {"resourceType": "Patient", "id": "other", "name": [{"family": "Other"}]}
+    full = "http://hub.example/fhir/Patient"
+    entries = [{"fullUrl": f"{full}/{person.id}", "resource": itself}, {"fullUrl": f"{full}/other", "resource": other}]
+    alone = hub.create({"resourceType": "Bundle", "type": "collection", "entry": entries[:1]})["id"]
+    both = hub.create({"resourceType": "Bundle", "type": "collection", "entry": entries})["id"]
+    files = [hub.create({"resourceType": "Binary", "contentType": "text/plain", "data": "eA=="})["id"] for _ in "ab"]
+    for name, id in zip((about, {"reference": "Patient/other"}), files, strict=True):
+        attachments = [{"attachment": {"url": f"Binary/{one}"}} for one in {id, files[1]}]
+        hub.create({"resourceType": "DocumentReference", "status": "current", "subject": name, "content": attachments})
+    assert person.erase().status_code == 200
+    assert hub.request("GET", f"/fhir/Bundle/{alone}").status_code == 404
+    kept = hub.request("GET", f"/fhir/Bundle/{both}").json()
+    assert [entry["resource"]["id"] for entry in kept["entry"]] == ["other"]
+    read = [hub.request("GET", f"/fhir/Binary/{id}", Accept="application/fhir+json").status_code for id in files]
+    assert read == [404, 200], "one file is another patient's too"
+    assert not person.is_in_the_file()
+
+
 def test_the_operator_erases_any_resource(hub: RunningHub) -> None:
     id = hub.create({"resourceType": "Practitioner", "name": [{"family": "x"}]})["id"]
     assert hub.request("POST", f"/fhir/Practitioner/{id}/$erase").status_code == 200
