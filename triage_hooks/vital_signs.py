@@ -69,7 +69,7 @@ def _patient_in(reference: str, base_url: str) -> str:
 class Carried(NamedTuple):
     """An input that an Observation carries: where, and under which code."""
 
-    part: Mapping[str, Any]  # the Observation itself, or a component of it
+    part: Resource  # the Observation itself, or a component of it
     input: Input
     code: str
 
@@ -77,21 +77,24 @@ class Carried(NamedTuple):
 def carried(observation: Resource) -> list[Carried]:
     """Return what an Observation carries of the rules' inputs, by its code and its components'; quick."""
     found: list[Carried] = []
-    components = observation.get("component")
-    for part in (observation, *components) if components else (observation,):
-        code = part.get("code")
-        codings: Sequence[Mapping[str, Any]] = code.get("coding", ()) if code else ()
-        if len(codings) == 1:  # as nearly always
-            coding = codings[0]
-            text = coding.get("code", "")
-            if text in _NAMED and (one := _NAMED[text].get(coding.get("system", ""))):
-                found.append(Carried(part, one, text))
-        elif codings:
+    parts: list[Resource] = [observation]
+    components: list[Resource] | None = observation.get("component")
+    if components:
+        parts += components
+    for part in parts:
+        code: Resource | None = part.get("code")
+        codings: list[Resource] | None = code.get("coding") if code else None
+        if not codings:
+            continue
+        coding = codings[0]
+        if len(codings) > 1:  # as seldom
             found += _several(part, codings)
+        elif (text := coding.get("code")) in _NAMED and (one := _NAMED[text].get(coding.get("system", ""))):
+            found.append(Carried(part, one, text))
     return found
 
 
-def _several(part: Mapping[str, Any], codings: Sequence[Mapping[str, Any]]) -> list[Carried]:
+def _several(part: Resource, codings: list[Resource]) -> list[Carried]:
     """Return the inputs that codings mean, each once, under the first code that says so."""
     found: dict[str, Carried] = {}
     for coding in codings:
@@ -162,7 +165,7 @@ def _other_times(observation: Resource) -> Iterable[Any]:
     yield observation.get("issued")
 
 
-def _value(item: Input, code: str, part: Mapping[str, Any]) -> tuple[Value | Bound | None, str]:
+def _value(item: Input, code: str, part: Resource) -> tuple[Value | Bound | None, str]:
     if item.name == "on_oxygen":
         return _oxygen(code, part)
     if item.name == "consciousness":
@@ -170,8 +173,8 @@ def _value(item: Input, code: str, part: Mapping[str, Any]) -> tuple[Value | Bou
     return _number(item, item.unit, part)
 
 
-def _number(item: Input, unit: str, part: Mapping[str, Any]) -> tuple[Decimal | Bound | None, str]:
-    quantity = part.get("valueQuantity")
+def _number(item: Input, unit: str, part: Resource) -> tuple[Decimal | Bound | None, str]:
+    quantity: Resource | None = part.get("valueQuantity")
     if not quantity or "value" not in quantity:
         return None, "absent" if part.get("dataAbsentReason") or not _has_value(part) else "unreadable"
     code = quantity.get("code", "")
@@ -184,11 +187,11 @@ def _number(item: Input, unit: str, part: Mapping[str, Any]) -> tuple[Decimal | 
     return (Bound(comparator, value) if comparator else value), ""
 
 
-def _has_value(part: Mapping[str, Any]) -> bool:
+def _has_value(part: Resource) -> bool:
     return any(key.startswith("value") for key in part)
 
 
-def _oxygen(code: str, part: Mapping[str, Any]) -> tuple[bool | None, str]:
+def _oxygen(code: str, part: Resource) -> tuple[bool | None, str]:
     if code in (OXYGEN_FLOW, OXYGEN_CONCENTRATION):
         value, problem = _number(INPUTS["on_oxygen"], "L/min" if code == OXYGEN_FLOW else "%", part)
         if isinstance(value, Bound):  # "< 1 L/min" says neither yes nor no
@@ -199,13 +202,13 @@ def _oxygen(code: str, part: Mapping[str, Any]) -> tuple[bool | None, str]:
     return _coded(YES_NO, part)
 
 
-def _consciousness(part: Mapping[str, Any]) -> tuple[str | None, str]:
+def _consciousness(part: Resource) -> tuple[str | None, str]:
     if part.get("valueString") in tuple("ACVPU"):
         return part["valueString"], ""
     return _coded(CONSCIOUSNESS, part)
 
 
-def _coded(table: Mapping[tuple[str, str], Any], part: Mapping[str, Any]) -> tuple[Any, str]:
+def _coded(table: Mapping[tuple[str, str], Any], part: Resource) -> tuple[Any, str]:
     """Return what the codings mean; codings that contradict each other mean nothing."""
     codings = part.get("valueCodeableConcept", {}).get("coding", ())
     pairs = ((item.get("system", ""), item.get("code", "")) for item in codings)
