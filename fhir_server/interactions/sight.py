@@ -86,7 +86,7 @@ def intersect(one: Visibility, other: Visibility) -> Visibility:
         return Visibility(one.patients, one.partial, one.types, expires)
     whole = one.patients & other.patients
     partial: dict[str, Callable[[Resource], bool]] = {}
-    for patient in (one.patients | one.partial.keys()) & (other.patients | other.partial.keys()):
+    for patient in {*one.patients, *one.partial} & {*other.patients, *other.partial}:
         if patient not in whole:
             partial[patient] = _both(one.partial, other.partial, patient)
     return Visibility(whole, partial, one.types, expires)
