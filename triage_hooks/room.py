@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 
-from fhir_server.interface import Command, Core, Enricher, Eraser, Listener, Room
+from fhir_server.interface import Command, Core, Enricher, Eraser, Listener, Room, Writing
 from fhir_server.model import Change
 from triage_hooks import chart, state
 from triage_hooks.alert import FAMILIES
@@ -41,6 +41,32 @@ class Counts:
         return {f'triage_alerts_opened_total{{family="{name}"}}': count for name, count in self._opened.items()}
 
 
+class Merges:
+    """Removes the charts of Patients that become one, or two again: their measurements change hands without triage.
+
+    Told after each commit. The next measurement makes the chart anew, of all that is then the Patient's.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def listen(self, tenant: str, changes: Sequence[Change]) -> None:
+        """Look for Patients whose links to others changed."""
+        moved = [
+            change.version.id
+            for change in changes
+            if change.before is not None and change.before.get("link") != change.resource.get("link")
+        ]
+        if not moved:
+            return
+
+        async def drop(writing: Writing) -> None:
+            for patient in moved:
+                await writing.drop_record(chart.KIND, patient)
+
+        await self._core.transact(tenant, drop)
+
+
 def open(core: Core, settings: Any) -> Room:
     """Return what this room hands in; `settings.zone` is the zone of dates that have none."""
     zone, counts = ZoneInfo(settings.zone), Counts()
@@ -54,7 +80,10 @@ def open(core: Core, settings: Any) -> Room:
         checks=(state.CHECK,),
         enrichers=(Enricher(triage.types, triage.run),),
         calm=calm(RULES),
-        listeners=(Listener(frozenset({"Task"}), counts.listen),),
+        listeners=(
+            Listener(frozenset({"Task"}), counts.listen),
+            Listener(frozenset({"Patient"}), Merges(core).listen),
+        ),
         templates=Path(__file__).parent / "templates",
         menu=((PATH, "Liste de travail", "Worklist"),),
         metrics=counts.metrics,

@@ -129,6 +129,34 @@ def test_news2_subscores_give_the_published_result(hub: RunningHub) -> None:
     assert wrong == []
 
 
+def used(hub: RunningHub, patient: str) -> list[int]:
+    """Return of how many measurements each score of a patient is made."""
+    return [len(score["derivedFrom"]) for score in found(hub, f"Observation?patient={patient}&code={SCORE}%7Cnews2")]
+
+
+def test_after_a_merge_the_measurements_of_both_count(hub: RunningHub) -> None:
+    source, target = new_patient(hub, gender="male"), new_patient(hub, gender="male")
+    measure(hub, source, {"resp_rate": 16})
+    measure(hub, target, {"pulse": 72})
+    both = {"source": source, "target": target}
+    parts = [{"name": f"{role}-patient", "valueReference": {"reference": f"Patient/{id}"}} for role, id in both.items()]
+    body = json.dumps({"resourceType": "Parameters", "parameter": parts}).encode()
+    assert hub.request("POST", "/fhir/Patient/$merge", content=body).status_code == 200
+    measure(hub, target, {"temperature": Decimal("36.8")})
+    assert used(hub, target) == [3]
+
+
+def test_what_was_erased_is_in_no_later_score(hub: RunningHub) -> None:
+    patient = new_patient(hub, gender="male")
+    measure(hub, patient, {"resp_rate": 16, "pulse": 72})
+    (erased,) = found(hub, f"Observation?patient={patient}&code=8867-4")
+    assert hub.request("POST", f"/fhir/Observation/{erased['id']}/$erase").status_code == 200
+    measure(hub, patient, {"temperature": Decimal("36.8")})
+    assert used(hub, patient) == []
+    measure(hub, patient, {"spo2": 97})
+    assert used(hub, patient) == [3]
+
+
 def test_the_measurement_is_never_seen_without_its_alert(hub: RunningHub) -> None:
     patient = new_patient(hub)
     seen: list[tuple[int, int]] = []
