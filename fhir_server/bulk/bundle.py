@@ -73,7 +73,7 @@ def prepare_bundle(
     body: bytes,
     known: Mapping[str, str],
     validate: Callable[[Resource], list[Issue]],
-    index: Callable[[Resource], Indexed],
+    index: Callable[..., Indexed],
     drafter: Drafter | None = None,
 ) -> list[Prepared]:
     """Prepare a transaction; empty where it must be done step by step, whatever the reason.
@@ -82,7 +82,7 @@ def prepare_bundle(
         body: The Bundle.
         known: Conditional reference -> `Type/id`, as found before.
         validate: Resource -> issues.
-        index: Resource -> index values.
+        index: Resource, and its body for a drafter, -> index values.
         drafter: Does the store's part, where it can be done here.
 
     Returns:

@@ -126,7 +126,7 @@ class Pool:
     def __init__(
         self,
         validate: Callable[[Resource], list[Issue]],
-        index: Callable[[Resource], Indexed],
+        index: Callable[..., Indexed],
         *,
         zone: str,
         base_url: str,

@@ -47,7 +47,7 @@ def prepare(
     body: bytes,
     line: int,
     validate: Callable[[Resource], list[Issue]],
-    index: Callable[[Resource], Indexed],
+    index: Callable[..., Indexed],
     drafter: Drafter | None = None,
 ) -> list[Prepared]:
     """Prepare each line of a block that is not blank.
@@ -56,7 +56,7 @@ def prepare(
         body: Whole lines.
         line: Number of the first.
         validate: Resource -> issues.
-        index: Resource -> index values.
+        index: Resource, and its body for a drafter, -> index values.
         drafter: Does the store's part, where it can be done here.
     """
     return [
@@ -70,7 +70,7 @@ def _prepare(
     text: bytes,
     line: int,
     validate: Callable[[Resource], list[Issue]],
-    index: Callable[[Resource], Indexed],
+    index: Callable[..., Indexed],
     drafter: Drafter | None,
 ) -> Prepared:
     try:
@@ -95,7 +95,7 @@ def stamp(
     line: int,
     key: tuple[str, str, bool],
     resource: Resource,
-    index: Callable[[Resource], Indexed],
+    index: Callable[..., Indexed],
     drafter: Drafter | None,
     *,
     waits: bool = False,
@@ -106,13 +106,14 @@ def stamp(
         line: Its number.
         key: Type, id, and whether the id was given.
         resource: As it came; not changed.
-        index: Resource -> index values.
+        index: Resource, and its body for a drafter, -> index values.
         drafter: Does the store's part, where it can be done here.
         waits: Whether it refers to others by condition.
     """
     type, id, given = key
     made = stamped(resource, id, 1, 0)
-    written, indexed, profiles = gate.write(made), index(made), _profiles(made)
+    written, profiles = gate.write(made), _profiles(made)
+    indexed = index(made) if drafter is None else index(made, written)  # by a pattern, which drafters take
     if drafter is None:
         return Prepared(line, type, id, given, written, wire.pack(indexed), waits=waits, profiles=profiles)
     draft = drafter.draft(type, indexed, written, _NO_TIME)

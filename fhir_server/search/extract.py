@@ -75,8 +75,10 @@ class Indexer:
         self._plans = {}  # not emptied: a plan that is being made goes into the old one
         self._patterns = Patterns(self, self._zone)
 
-    def __call__(self, resource: Resource) -> Indexed:
-        """Return all values and the owners; never raises on what the parser gate lets through."""
+    def __call__(self, resource: Resource, body: bytes = b"") -> Indexed:
+        """Return all values and the owners, or with a body what `written` does; never raises on what is a resource."""
+        if body:
+            return self.written(resource, body)
         plan = self._plan(resource)
         if plan is None:
             return NOTHING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import lzma
 import random
 from collections.abc import Callable
@@ -94,7 +95,7 @@ def _vary(key: str, item: Any, chance: random.Random) -> Any:
         return chance.choice(plain if chance.random() < 0.97 else odd)
 
     if isinstance(item, (int, Decimal)) and not isinstance(item, bool):
-        return gate.load(choose(NUMBERS, ODD_NUMBERS).encode())
+        return json.loads(choose(NUMBERS, ODD_NUMBERS), parse_float=gate.number)
     if not isinstance(item, str):
         return vary(item, chance)
     if len(item) > 15 and item[10:11] == "T" and item[:4].isdigit():

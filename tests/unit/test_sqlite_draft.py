@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 import pytest
 
+from bench.payload import observation
 from fhir_server import gate
 from fhir_server.bulk.prepare import Prepared, complete, find_drafter, prepare
 from fhir_server.errors import VersionConflict
@@ -44,7 +45,12 @@ def lines() -> list[bytes]:
         "id": "odd",
         "code": {"text": f"{write_instant(0)} and 1970 01 01t00 00 00 000000z"},
     }
-    return [*every, gate.write(odd)]
+    return [*every, gate.write(odd), *alike()]
+
+
+def alike() -> list[bytes]:
+    """Return resources that differ in ids, dates, numbers and references alone, so that patterns make their drafts."""
+    return [gate.write({**gate.load(observation(number)), "id": f"alike-{number}"}) for number in range(120)]
 
 
 def prepared(store: SqliteStore) -> Iterator[Prepared]:
@@ -102,6 +108,7 @@ async def test_drafted_rows_are_those_the_store_makes(tmp_path: Path) -> None:
             await store.checkpoint()
             found[drafted, number] = rows(tmp_path / f"{drafted}.db")
         await store.close()
+    assert all(INDEX(gate.load(one.body), one.body).filled for one in every if one.id.startswith("alike"))
     assert found[True, 1] == found[False, 1]
     assert found[True, 2] == found[False, 2]
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fhir_server.model import Version
-from fhir_server.search.values import Indexed, Period, Reference
+from fhir_server.search.values import Filled, Indexed, Period, Reference
 from fhir_server.search.words import content_of, folded, whole_content_of
 from fhir_server.store.protocol import Draft
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.measures import width_class
-from fhir_server.store.sqlite.rows import TIMELINES, Made, RowMaker, Rows, grouped, timeline
+from fhir_server.store.sqlite.rows import TIMELINES, Made, RowMaker, Rows, TermOf, grouped, timeline
+from fhir_server.store.sqlite.templates import find
 from fhir_server.store.sqlite.terms import hasher
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class _Sent(NamedTuple):
     """What is sent of one resource; terms and values by the numbers of the drafter."""
 
     values: list[int]  # places in what `take` returns
-    dates: list[tuple[int, int, int]]  # t, lo, w: too many to be shared
+    dates: list[tuple[int, Any, Any]]  # t, lo, w of what is too various to be shared
     timeline: list[tuple[int, int, int, int, int]]
     shape: int
     words: tuple[str, str] | None  # before and after the instant; None where it does not stand there just once
@@ -47,7 +48,7 @@ class SqliteDrafter:
         self._numbers: dict[TermName, int] = {}
         self._types: dict[str, int] = {}
         self._maker = RowMaker(hasher(key))
-        self._values: dict[tuple[int, type, Any, str], int] = {}  # of the block
+        self._values: dict[tuple[Any, ...], int] = {}  # of the block
         self._made: list[Made] = []
 
     def take(self) -> list[Any]:
@@ -71,8 +72,10 @@ class SqliteDrafter:
             return self._number((type, kind, params, system))
 
         k, maker, values = self._types.setdefault(type, len(self._types)), self._maker, self._values
+        if indexed.filled is not None:
+            return self._filled(k, type, indexed.filled, instant, term_of)
         numbers: list[int] = []
-        dates: list[tuple[int, int, int]] = []
+        dates: list[tuple[int, Any, Any]] = []
         patients: list[tuple[str, int]] = []
         for (kind, value), params in grouped(indexed).items():
             together = maker.together(params)
@@ -83,14 +86,33 @@ class SqliteDrafter:
             key = (k, kind, value, together)
             number = values.get(key)
             if number is None:
-                number = values[key] = len(self._made)
-                self._made.append(maker.made(key, term_of))
+                number = self._add(key, maker.made(key, term_of))
             numbers.append(number)
             if kind is Reference and (patient := self._made[number].patient):
                 patients.append((together, patient))
         rows = timeline(type, indexed, 0, patients, term_of, maker.hash) if patients and type in TIMELINES else []
         shape = maker.shape(k, indexed, term_of)
         return tuple(_Sent(numbers, dates, rows, shape, *_parted(whole_content_of(body), instant)))
+
+    def _filled(self, k: int, type: str, filled: Filled, instant: str, term_of: TermOf) -> tuple[Any, ...]:
+        """Return the draft of a resource by its pattern: what does not vary is one value of the block."""
+        template = find(self._maker, k, type, filled.pattern, term_of)
+        own = template.own(filled, term_of, self._maker.hash)
+        alike = self._values.get((k, filled.pattern))
+        if alike is None:
+            made = Made(tuple(template.token), tuple(template.span), tuple(template.text))
+            alike = self._add((k, filled.pattern), made)
+        numbers = [alike]
+        for row in own.token:
+            number = self._values.get(row)
+            numbers.append(self._add(row, Made((row,))) if number is None else number)
+        rows = [(*row, 0) for row in own.timeline]
+        return tuple(_Sent(numbers, own.span, rows, template.shape, *_parted(filled.content, instant)))
+
+    def _add(self, key: tuple[Any, ...], made: Made) -> int:
+        number = self._values[key] = len(self._made)
+        self._made.append(made)
+        return number
 
 
 def _parted(words: str, instant: str) -> tuple[tuple[str, str] | None, bool]:

@@ -38,14 +38,22 @@ class _Charted(NamedTuple):
     lo: int
 
 
+class Own(NamedTuple):
+    """The rows of what varies in a resource, without the seq."""
+
+    token: list[tuple[int, int, Any]]  # t, c, and `lo` of its fact
+    span: list[tuple[int, Any, Any]]  # t, lo, w
+    timeline: list[tuple[int, int, int, int]]  # t, p, c, lo
+
+
 @dataclass(slots=True)
 class Template:
     """The rows of one pattern in resources of one type and tenant, without the seq."""
 
+    k: int
     shape: int
-    token: list[tuple[int, int]]  # t, c
+    token: list[tuple[int, int, Any]] = field(default_factory=list)  # t, c, and `lo` of its fact
     span: list[tuple[int, Any, Any]] = field(default_factory=list)  # t, lo, w
-    fact: list[tuple[int, Any, Any]] = field(default_factory=list)  # t, lo, w
     texts: list[_Text] = field(default_factory=list)
     numbers: list[tuple[int, int, Any]] = field(default_factory=list)  # t, place, w
     periods: list[tuple[str, int]] = field(default_factory=list)  # params, place
@@ -53,33 +61,24 @@ class Template:
     dated: dict[tuple[str, str], int] = field(default_factory=dict)  # terms of dates, by params and class of width
     text: list[tuple[int, str, int]] = field(default_factory=list)  # t, text, c: stored with the first resource
 
-    def rows(self, filled: Filled, seq: int, at: int, term_of: TermOf, hash_text: HashText) -> Rows:
-        """Return the rows of one version, as `RowMaker.build` does of its values.
+    def own(self, filled: Filled, term_of: TermOf, hash_text: HashText) -> Own:
+        """Return the rows of what varies in a resource.
 
         Args:
             filled: Of the template's pattern.
-            seq: Of the version.
-            at: Its time.
             term_of: Gives the number of a term, making it where it is new.
             hash_text: The store's hash.
         """
-        token = [(t, c, seq) for t, c in self.token]
-        span = [(t, lo, seq, w) for t, lo, w in self.span]
-        fact = [(seq, t, lo, w) for t, lo, w in self.fact]
-        texts, periods = filled.texts, filled.periods
+        texts, periods, numbers = filled.texts, filled.periods, filled.numbers
         hashes = [hash_text(text) for text in texts]
+        token: list[tuple[int, int, Any]] = []
         for t, place, kind in self.texts:
             if kind is None:
-                c: int = hashes[place]
-                fact.append((seq, t, texts[place], 0))
+                token.append((t, hashes[place], texts[place]))
             else:
                 c = hash_text(coded(kind, texts[place]))
-                fact.append((seq, t, c, 0))
-            token.append((t, c, seq))
-        for t, place, upper in self.numbers:
-            lo = encode(filled.numbers[place])
-            span.append((t, lo, seq, upper))
-            fact.append((seq, t, lo, upper))
+                token.append((t, c, c))
+        span: list[tuple[int, Any, Any]] = [(t, encode(numbers[place]), upper) for t, place, upper in self.numbers]
         dated = self.dated
         for params, place in self.periods:
             period = periods[place]
@@ -87,27 +86,37 @@ class Template:
             t = dated.get((params, system), 0)
             if not t:
                 t = dated[params, system] = term_of(terms.DATE, params, system)
-            start = period.lo
-            span.append((t, start, seq, w))
-            fact.append((seq, t, start, w))
-        t = dated.get(_WRITTEN, 0)
-        if not t:
-            t = dated[_WRITTEN] = term_of(terms.DATE, *_WRITTEN)
-        span.append((t, at, seq, 1))
-        fact.append((seq, t, at, 1))
+            span.append((t, period.lo, w))
         charted = [
-            (
-                t,
-                p if patient < 0 else hashes[patient],
-                c,
-                lo if place < 0 else periods[place].lo,
-                seq,
-            )
+            (t, p if patient < 0 else hashes[patient], c, lo if place < 0 else periods[place].lo)
             for t, patient, p, c, place, lo in self.timeline
         ]
-        text = self.text
-        self.text = []
-        return Rows(token, span, fact, charted, text, self.shape)
+        return Own(token, span, charted)
+
+    def rows(self, own: Own, seq: int, at: int, term_of: TermOf) -> Rows:
+        """Return the rows of one version, as `RowMaker.build` does of its values, and `k`'s among them.
+
+        Args:
+            own: The rows of what varies.
+            seq: Of the version.
+            at: Its time.
+            term_of: Gives the number of a term, making it where it is new.
+        """
+        every = self.token + own.token
+        spans = self.span + own.span
+        token = [(t, c, seq) for t, c, _ in every]
+        token += (self.k, 0, seq), (self.shape, 0, seq)
+        fact = [(seq, t, lo, 0) for t, _, lo in every]
+        fact += [(seq, t, lo, w) for t, lo, w in spans]
+        span = [(t, lo, seq, w) for t, lo, w in spans]
+        text, self.text = self.text, []
+        made = Rows(token, span, fact, [(*row, seq) for row in own.timeline], text, self.shape)
+        t = self.dated.get(_WRITTEN, 0)
+        if not t:
+            t = self.dated[_WRITTEN] = term_of(terms.DATE, *_WRITTEN)
+        made.span.append((t, at, seq, 1))
+        made.fact.append((seq, t, at, 1))
+        return made
 
 
 def fill(maker: RowMaker, k: int, type: str, filled: Filled, seq: int, at: int, term_of: TermOf) -> Rows:
@@ -122,19 +131,25 @@ def fill(maker: RowMaker, k: int, type: str, filled: Filled, seq: int, at: int, 
         at: Its time.
         term_of: Gives the number of a term, making it where it is new.
     """
-    templates, key = maker.templates, (k, filled.pattern)
+    template = find(maker, k, type, filled.pattern, term_of)
+    return template.rows(template.own(filled, term_of, maker.hash), seq, at, term_of)
+
+
+def find(maker: RowMaker, k: int, type: str, pattern: Pattern, term_of: TermOf) -> Template:
+    """Return the template of a pattern, made where it is new."""
+    templates, key = maker.templates, (k, pattern)
     template = templates.get(key)
     if template is None:
         if len(templates) >= _MOST:
             del templates[next(iter(templates))]
-        template = templates[key] = _make(maker, k, type, filled.pattern, term_of)
-    return template.rows(filled, seq, at, term_of, maker.hash)
+        template = templates[key] = _make(maker, k, type, pattern, term_of)
+    return template
 
 
 def _make(maker: RowMaker, k: int, type: str, pattern: Pattern, term_of: TermOf) -> Template:
     sample = pattern.sample
     shape = maker.shape(k, sample, term_of)
-    made = Template(shape, [(shape, 0), (k, 0)])
+    made = Template(k, shape)
     patients: list[tuple[str, int]] = []
     named: list[tuple[int, int]] = []  # places and hashes of those
     for (kind, value), params in grouped(sample).items():
@@ -145,7 +160,7 @@ def _make(maker: RowMaker, k: int, type: str, pattern: Pattern, term_of: TermOf)
                 made.periods.append((together, place))
             else:
                 system, w = width_class(value)
-                _add_span(made, (term_of(terms.DATE, together, system), value.lo, w))
+                made.span.append((term_of(terms.DATE, together, system), value.lo, w))
             continue
         found = maker.made((k, kind, value, together), term_of)
         made.text += found.text
@@ -154,7 +169,7 @@ def _make(maker: RowMaker, k: int, type: str, pattern: Pattern, term_of: TermOf)
         for span in found.span:
             place = _number(pattern, value)
             if place is None:
-                _add_span(made, span)
+                made.span.append(span)
             else:
                 made.numbers.append((span[0], place, span[2]))
         if found.patient:
@@ -172,11 +187,6 @@ def _make(maker: RowMaker, k: int, type: str, pattern: Pattern, term_of: TermOf)
     return made
 
 
-def _add_span(made: Template, row: tuple[int, Any, Any]) -> None:
-    made.span.append(row)
-    made.fact.append(row)
-
-
 def _add_token(made: Template, pattern: Pattern, value: Value, row: tuple[int, int, Any], hash_text: HashText) -> None:
     """Add a row of a value that may be a mark: with its text, its hash, or only what does not vary."""
     t, c, fact = row
@@ -190,8 +200,7 @@ def _add_token(made: Template, pattern: Pattern, value: Value, row: tuple[int, i
         if kind is not None and c == hash_text(coded(kind, mark)):
             made.texts.append(_Text(t, place, kind))
             return
-    made.token.append((t, c))
-    made.fact.append((t, fact, 0))
+    made.token.append(row)
 
 
 def _number(pattern: Pattern, value: Any) -> int | None:
