@@ -130,10 +130,10 @@ class RowMaker:
         for (kind, value), params in grouped(indexed).items():
             together = together_of(tuple(params)) or self.together(params)
             if kind is Period:  # there are too many to remember
-                system, w = width_class(value)
-                t, lo = term_of(terms.DATE, together, system), value.lo
-                rows.span.append((t, lo, seq, w))
-                rows.fact.append((seq, t, lo, w))
+                system, width = width_class(value)
+                dated, start = term_of(terms.DATE, together, system), value.lo
+                rows.span.append((dated, start, seq, width))
+                rows.fact.append((seq, dated, start, width))
                 continue
             key = (k, kind, value, together)
             made = self._made.get(key)
