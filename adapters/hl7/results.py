@@ -66,7 +66,8 @@ def read_order(context: Context, group: Group, patient: tuple[str, str], message
     made = Report(None, segment=obr)
     specimens = requesting.read_specimens(context, ordered, key, whose)
     made.further += specimens
-    forms = _documents(context, ordered, key, made)
+    forms, beside = documents_of(context, ordered, key, has_report=obr is not None)
+    made.further += beside
     section = obr.text(24) if obr is not None else ""
     results = results_of(context, ordered, key, observed, section, specimens)
     made.observations, made.rows = [one.observation for one in results], [one.obx for one in results]
@@ -87,17 +88,31 @@ def _reference(resource: Json) -> Json:
     return {"reference": f"{resource['resourceType']}/{resource['id']}"}
 
 
-def _documents(context: Context, ordered: Ordered, key: tuple[str, ...], made: Report) -> list[Json]:
-    """Take the documents out of the results of an order; return them as the report holds them."""
-    forms = []
-    for told in [one for one in ordered.results if one.segment.text(2) in values.ATTACHED]:
-        ordered.results.remove(told)
-        context.take(told.segment, obx_map.USED)
-        found = attachments.attached(context, told, key, has_report=ordered.obr is not None)
-        if found is not None:
-            forms.append(found.attachment)
-            made.further += found.beside
-    return forms
+def documents_of(
+    context: Context, ordered: Ordered, key: tuple[str, ...], *, has_report: bool
+) -> tuple[list[Json], list[Wanted]]:
+    """Take the documents (ED, RP) out of what came with an order, or of what an event or a vaccination tells.
+
+    Args:
+        context: Where problems are noted and segments taken.
+        ordered: What came; afterwards it holds no documents.
+        key: What tells it from others.
+        has_report: Whether there is a report that can hold them.
+
+    Returns:
+        The documents as a report holds them, and what is stored beside.
+    """
+    forms: list[Json] = []
+    beside: list[Wanted] = []
+    for rows in (ordered.results, *(sample.results for sample in ordered.samples)):
+        for told in [one for one in rows if one.segment.text(2) in values.ATTACHED]:
+            rows.remove(told)
+            context.take(told.segment, obx_map.USED)
+            found = attachments.attached(context, told, key, has_report=has_report)
+            if found is not None:
+                forms.append(found.attachment)
+                beside += found.beside
+    return forms, beside
 
 
 def results_of(
@@ -150,7 +165,9 @@ def _result(context: Context, told: Told, observed: str, section: str) -> Result
         for line in told.lines:
             context.take(line, obx_map.USED)
         made.pop("dataAbsentReason", None)
-        made["valueString"] = "\n".join("\n".join(line.texts(5)) for line in (told.segment, *told.lines))
+        text = "\n".join("\n".join(line.texts(5)) for line in (told.segment, *told.lines))
+        made.pop("valueString", None)
+        made.update(values.text_value(context, told.segment, text))
     return Result(told.segment, made)
 
 

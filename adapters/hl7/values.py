@@ -171,6 +171,9 @@ CONVERTERS: Final[dict[str, Converter]] = {
 }  # fmt: skip
 """OBX-2 -> how a repetition of OBX-5 is read."""
 
+LONGEST: Final = 1024 * 1024
+"""Characters of a string. Source: https://hl7.org/fhir/R4/datatypes.html#string"""
+
 TEXTS: Final = frozenset({"ST", "TX", "FT"})
 ATTACHED: Final = frozenset({"ED", "RP"})
 
@@ -220,4 +223,12 @@ def _text(context: Context, obx: Segment, kind: str) -> Json:
     if kind not in TEXTS and kind not in CONVERTERS:
         context.note(obx, 2, "value-type-as-text", kind)
     text = "\n".join(obx.texts(5)) if kind in TEXTS else readable(obx)
-    return {"valueString": text} if text.strip() else absent(obx)
+    return text_value(context, obx, text) if text.strip() else absent(obx)
+
+
+def text_value(context: Context, obx: Segment, text: str) -> Json:
+    """Return a text as value[x]; one that is longer than a string of FHIR is told, and left in the message."""
+    if len(text) <= LONGEST:
+        return {"valueString": text}
+    context.note(obx, 5, "text-too-long")
+    return {"dataAbsentReason": {"coding": [{"system": ABSENT, "code": "unsupported"}]}}

@@ -20,7 +20,7 @@ RPPS = {"system": "urn:oid:1.2.250.1.71.4.2.1", "value": "10001"}
 async def made(*segments: str, trigger: str = "A01", stay: str = "", **more: str) -> dict[str, list[Resource]]:
     """Return what one message stores, by type, each found to be valid."""
     types = ("Patient", "Encounter", "RelatedPerson", "AllergyIntolerance", "Condition", "Coverage", "Procedure",
-             "CareTeam", "Consent", "Observation", "Provenance")  # fmt: skip
+             "CareTeam", "Consent", "Observation", "Provenance", "DocumentReference", "Binary")  # fmt: skip
     async with hub() as core:
         await take(core, event(trigger, 5, *segments, stay=stay or pv1("V1"), **more))
         found = {type: await find(core, type) for type in types}
@@ -126,6 +126,25 @@ async def test_what_an_admission_measures_is_an_observation_of_the_stay() -> Non
     assert observation["effectiveDateTime"] == "2026-11-20T08:05:00+01:00"
     assert observation["encounter"] == {"reference": f"Encounter/{stay['id']}"}
     assert [note["text"] for note in observation["note"]] == ["A jeun"]
+
+
+@pytest.mark.parametrize(
+    ("data", "apart"), [pytest.param("JVBERi0x", 0, id="short"), pytest.param("JVBERi0x" * 200_000, 1, id="long")]
+)
+async def test_a_document_of_an_admission_is_a_document_of_the_stay(data: str, apart: int) -> None:
+    scan = segment("OBX", f1="1", f2="ED", f3="PDF^Lettre^L", f5=f"^application^pdf^Base64^{data}", f11="F")
+    found = await made(scan)
+    (document,), (stay,) = found["DocumentReference"], found["Encounter"]
+    assert (len(found["Observation"]), len(found["Binary"])) == (0, apart)
+    assert document["content"][0]["attachment"]["contentType"] == "application/pdf"
+    assert document["context"]["encounter"] == [{"reference": f"Encounter/{stay['id']}"}]
+
+
+async def test_a_text_that_fhir_has_no_string_for_is_told_and_the_rest_is_taken() -> None:
+    found = await made(segment("OBX", f1="1", f2="TX", f3="REP^Note^L", f5="x" * 1_100_000, f11="F"))
+    (observation,), (patient,) = found["Observation"], found["Patient"]
+    assert observation["dataAbsentReason"]["coding"][0]["code"] == "unsupported"
+    assert patient["name"]
 
 
 async def test_account_and_episode_are_named() -> None:

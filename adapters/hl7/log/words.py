@@ -126,6 +126,9 @@ RULES: Final = {
     "status-without-counterpart": Words("statut sans équivalent FHIR", "status without a counterpart in FHIR"),
     "status-from-results": Words("statut déduit des résultats", "status taken from the results"),
     "time-ambiguous": Words("heure double (changement d’heure)", "time that comes twice (clock change)"),
+    "text-too-long": Words(
+        "texte plus long qu’un Mo : gardé dans le message seul", "text over 1 MB: kept in the message alone"
+    ),
     "time-malformed": Words("date illisible", "time cannot be read"),
     "time-precision-added": Words("heure complétée", "time completed"),
     "too-many-segments": Words(

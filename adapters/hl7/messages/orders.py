@@ -15,7 +15,7 @@ from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.messages.about import named, only_patient, told_parts, visit_of
 from adapters.hl7.position import Ordered, arrange
-from adapters.hl7.results import results_of
+from adapters.hl7.results import documents_of, results_of
 from adapters.hl7.tokens import Segment
 from adapters.hl7.wanted import Wanted
 
@@ -75,13 +75,14 @@ def _read_order(context: Context, ordered: Ordered, person: Person, message: str
     request = requesting.read_request(context, ordered, numbers, whose, message)
     key = (*whose, "order", request.resource["id"])
     specimens = requesting.read_specimens(context, ordered, key, whose)
+    _, documents = documents_of(context, ordered, key, has_report=False)
     told = results_of(context, ordered, key, "", obx_map.ANSWERS, specimens)
     if specimens:
         request.resource["specimen"] = [_reference(one.resource) for one in specimens]
     if told:
         given = request.resource.get("supportingInfo", [])
         request.resource["supportingInfo"] = [*given, *(_reference(one.observation) for one in told)]
-    return [*specimens, *(Wanted(one.observation, one.obx) for one in told), request]
+    return [*specimens, *documents, *(Wanted(one.observation, one.obx) for one in told), request]
 
 
 def _reference(resource: dict[str, object]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.maps.rows import Stated, state
 from adapters.hl7.position import arrange
-from adapters.hl7.results import results_of
+from adapters.hl7.results import documents_of, results_of
 from adapters.hl7.tokens import Segment
 
 MOST: Final = 500
@@ -122,8 +122,11 @@ def _observations(context: Context, person: Person, segments: Sequence[Segment])
     if not any(one.name == "OBX" for one in rows):
         return []
     when = recorded(context, segments)
-    found = results_of(context, arrange(rows), (context.tenant, *person.key, "ADT"), when.text, obx_map.ANSWERS)
-    return [Wanted(observation, obx, in_order=True) for obx, observation in found]
+    ordered, key = arrange(rows), (context.tenant, *person.key, "ADT")
+    _, documents = documents_of(context, ordered, key, has_report=False)
+    found = results_of(context, ordered, key, when.text, obx_map.ANSWERS)
+    told = [replace(one, in_order=True) for one in documents]
+    return [*told, *(Wanted(observation, obx, in_order=True) for obx, observation in found)]
 
 
 def _once(found: Sequence[tuple[Json | None, Segment]]) -> list[tuple[Json, Segment]]:

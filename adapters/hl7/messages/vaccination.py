@@ -17,7 +17,7 @@ from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.maps import rxa as rxa_map
 from adapters.hl7.messages.about import named, only_patient, told_parts, visit_of
 from adapters.hl7.position import arrange
-from adapters.hl7.results import results_of
+from adapters.hl7.results import documents_of, results_of
 from adapters.hl7.tokens import Segment
 from adapters.hl7.wanted import Wanted
 
@@ -82,7 +82,7 @@ def _read_order(context: Context, segments: Sequence[Segment], whose: tuple[str,
 def _told(context: Context, segments: Sequence[Segment], key: tuple[str, ...], immunization: str = "") -> list[Wanted]:
     """Return the OBX as Observations, parts of their vaccination where they follow one."""
     ordered = arrange(segments)
-    made = []
+    _, made = documents_of(context, ordered, key, has_report=False)
     for obx, one in results_of(context, ordered, key, "", obx_map.ANSWERS):
         whole = {**one, "partOf": [{"reference": f"Immunization/{immunization}"}]} if immunization else one
         made.append(Wanted(whole, obx))
