@@ -80,6 +80,7 @@ class Inbox:
         self._headers = Headers()
         self._home = core.tenants()[0]
         self._tenants = {self._home}
+        self._found: dict[tuple[str, str, str], tuple[Channel, Channel]] = {}  # channels of messages found in the store
         self._urgency = Urgency(lambda: core.calm)
         self._intake = Intake(core, self._stored, self._room, is_low)
         self._backlog = Backlog(most, lambda: self._intake.has_urgent)
@@ -207,14 +208,23 @@ class Inbox:
 
     def _add_found(self, tenant: str, record: Record) -> None:
         body = gate.load(record.body)
-        channel = self._channels(tenant, body["channel"])
-        # As it was read when it came, whatever its sender did not say.
-        channel = replace(channel, tenant=tenant, charset=body["charset"])
+        channel = self._read_as(self._channels(tenant, body["channel"]), tenant, body["charset"])
         at = int(datetime.fromisoformat(body["received"]).timestamp() * 1_000_000)
         raw = raw_of(body)
         glance = self._look(channel, raw, body.get("raw"), body["type"], body["charset"])
         sender = "|".join([*record.key.split("|")[:3], ""])  # as `Header.form` names it
         self._await_turn(Waiting(record.key, channel, b"", at), glance, sender)
+
+    def _read_as(self, channel: Channel, tenant: str, charset: str) -> Channel:
+        """Return the channel of a message as it was read when it came, whatever its sender did not say.
+
+        Messages that were read alike have one channel, so that what it remembers serves all of them.
+        """
+        place = (tenant, channel.name, charset)
+        known = self._found.get(place)
+        if known is None or known[0] is not channel:
+            known = self._found[place] = (channel, replace(channel, tenant=tenant, charset=charset))
+        return known[1]
 
     async def _read_holds(self, tenant: str) -> None:
         lanes = self._worker.lanes

@@ -135,3 +135,23 @@ def test_a_segment_of_very_many_fields_is_accounted_for_like_any_other() -> None
     assert arrival.used["OBX"] == [1, 2, 3, 5, 6, 11]
     assert "OBX-211" in arrival.unused
     assert isinstance(arrival.draft.context if arrival.draft else None, Context)
+
+
+async def test_messages_that_a_process_left_behind_share_what_their_channel_remembers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with hub() as core:
+        first = Inbox(core)
+        with monkeypatch.context() as held:
+            held.setattr(first._worker, "wake", lambda: None)
+            for number in range(3):
+                await first.receive(CHANNEL, results(obx(), control=f"L{number}").encode())
+        second = Inbox(core, channels=lambda tenant, name: CHANNEL)
+        with monkeypatch.context() as held:
+            held.setattr(second._worker, "wake", lambda: None)
+            await second.start()
+        found = [one.channel for one in second._backlog.upcoming(9)]
+        assert len(found) == 3 and all(one is found[0] for one in found)
+        second._worker.wake()
+        await second.drained()
+        assert second.counts == {("AA", "applied"): 3}
