@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_server.search.dates import EARLIEST, LATEST, read, read_period, read_timing, span
+from fhir_server.search.dates import EARLIEST, LATEST, instant, read, read_period, read_timing, span
 from fhir_server.search.values import Period
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -68,6 +68,23 @@ def test_moments_are_those_of_datetime(at: datetime, zone: timezone) -> None:
     text = at.isoformat(timespec="microseconds") + moment.strftime("%z")[:3] + ":" + moment.strftime("%z")[3:5]
     lo = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     assert span(text, PARIS) == Period(lo, lo + 1)
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2099, 12, 31)),
+    st.sampled_from(["", ".1", ".120", ".123456", ".123456789"]),
+    st.sampled_from(["Z", "+00:00", "+01:00", "-09:30", "+14:00", "+14:59", "-14:59"]),
+)
+def test_an_instant_is_the_span_of_its_text(at: datetime, fraction: str, zone: str) -> None:
+    text = f"{at:%Y-%m-%dT%H:%M:%S}{fraction}{zone}"
+    assert instant(text) == span(text, PARIS)
+
+
+@pytest.mark.parametrize("text", ["2024-02-30T00:00:00Z", "2024-02-01T24:00:00Z", "2024-02-01T00:00:00+15:00"])
+def test_no_instant_is_refused_as_no_span_is(text: str) -> None:
+    for read_text in (instant, lambda given: span(given, PARIS)):
+        with pytest.raises(ValueError):
+            read_text(text)
 
 
 @given(st.dates())
