@@ -55,7 +55,8 @@ class Channels:
 
     def named(self, tenant: str, name: str) -> Channel:
         """Return the channel of a name: the one of a stored message."""
-        return self.complete(replace(self.table.named(name), tenant=tenant))
+        channel = self.table.named(name)
+        return self.complete(channel if channel.tenant == tenant else replace(channel, tenant=tenant))
 
     async def load(self) -> None:
         """Read what the resources of all tenants say."""

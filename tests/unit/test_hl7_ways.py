@@ -98,6 +98,9 @@ async def test_a_channel_is_made_once_until_what_it_knows_changes() -> None:
     async with ways() as made:
         usual = made.channels.table.named(MLLP)
         assert made.channels.complete(usual) is made.channels.complete(usual)
+        stored = made.channels.named("default", MLLP)
+        assert made.channels.named("default", MLLP) is stored, "what it remembers serves the next stored message too"
+        assert made.channels.named("other", MLLP).tenant == "other"
 
 
 async def test_certificates_are_renewed_when_their_files_change_and_are_good(
