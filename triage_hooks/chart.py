@@ -98,7 +98,7 @@ class Chart(NamedTuple):
 
 
 def read(body: bytes) -> Chart | None:
-    """Return the chart of a row's body; None where it has another form."""
+    """Return the chart of a row's body; None where it has another form, or inputs that no rule has any more."""
     held = gate.load(body)
     if held.get("form") != FORM:
         return None
@@ -106,9 +106,11 @@ def read(body: bytes) -> Chart | None:
     lanes: dict[str, Lane] = {}
     for reading in found:
         lanes[reading.input] = _inserted(lanes.get(reading.input), reading)
-    newest = _newest(lanes)
+    newest, cuts = _newest(lanes), held.get("cuts", {})
+    if not WINDOWS.keys() >= {*lanes, *cuts}:
+        return None
     floor = held.get("floor", newest - SPAN)  # earlier rows do not say what they forgot as too old
-    return Chart(lanes, newest, floor, held.get("cuts", {}))
+    return Chart(lanes, newest, floor, cuts)
 
 
 def _reaches(name: str, readings: Sequence[Reading], cut: int, at: int) -> bool:

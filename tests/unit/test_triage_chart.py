@@ -44,8 +44,16 @@ def test_the_row_gives_the_chart_back(rows: list[tuple[str, int, object]]) -> No
     assert chart.read(held.write()) == held
 
 
-def test_a_row_of_another_form_is_no_chart() -> None:
-    assert chart.read(b'{"form":0}') is None
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"form":0}', id="another form"),
+        pytest.param(b'{"form":1,"floor":0,"readings":[["gait",1,"#1","Observation/1",""]]}', id="an input of no rule"),
+        pytest.param(b'{"form":1,"floor":0,"cuts":{"gait":1},"readings":[]}', id="what was left out of such an input"),
+    ],
+)
+def test_another_row_is_no_chart(body: bytes) -> None:
+    assert chart.read(body) is None
 
 
 @given(READINGS, st.integers(0, 200))
