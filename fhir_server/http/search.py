@@ -5,6 +5,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#search and https://hl7.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
@@ -17,6 +18,9 @@ from fhir_server.interactions.includes import MOST_INCLUDED
 from fhir_server.interactions.searching import Results
 
 FORM = "application/x-www-form-urlencoded"
+_PLAIN = re.compile(
+    r"[A-Za-z0-9_.\-~:,|/=&]*"
+)  # what is written into a link as it is, and the one sign that most ask by
 
 
 async def search_type(hub: Hub, request: Request) -> Response:
@@ -70,7 +74,12 @@ async def _search(hub: Hub, request: Request, types: str, pairs: list[tuple[str,
 
 def link(base: str, pairs: Sequence[tuple[str, str]]) -> str:
     """Return a link of a Bundle."""
-    return f"{base}?{urlencode(pairs, safe=':,/')}" if pairs else base
+    if not pairs:
+        return base
+    text = "&".join([f"{name}={value}" for name, value in pairs])
+    if _PLAIN.fullmatch(text) and text.count("=") == len(pairs) and text.count("&") == len(pairs) - 1:
+        return f"{base}?{text.replace('|', '%7C')}"
+    return f"{base}?{urlencode(pairs, safe=':,/')}"
 
 
 def _notes(results: Results) -> list[Issue]:

@@ -28,22 +28,24 @@ def searchset(
     notes: Sequence[Issue],
 ) -> bytes:
     """Return a searchset Bundle; `notes` become one entry of mode outcome."""
-    entries = [_entry(base, version, _body(version, query), b"match") for version in matches]
-    entries += [_entry(base, version, _body(version, query), b"include") for version in included]
+    entries = _entries(base, matches, query, b"match")
+    if included:
+        entries += _entries(base, included, query, b"include")
     if notes:
         entries.append(b'{"resource":' + gate.write(outcome(notes)) + b',"search":{"mode":"outcome"}}')
     return _bundle("searchset", total, links, entries)
 
 
-def _body(version: Version, query: Query) -> bytes:
-    if query.summary in ("false", "count") and not query.elements:
-        return version.body
-    return gate.write(subset(gate.load(version.body), query.summary, query.elements))
-
-
-def _entry(base: str, version: Version, body: bytes, mode: bytes) -> bytes:
-    url = f"{base}/{version.type}/{version.id}".encode()
-    return b'{"fullUrl":"' + url + b'","resource":' + body + b',"search":{"mode":"' + mode + b'"}}'
+def _entries(base: str, versions: Sequence[Version], query: Query, mode: bytes) -> list[bytes]:
+    is_whole = query.summary in ("false", "count") and not query.elements
+    head, end = b'{"fullUrl":"' + base.encode() + b"/", b',"search":{"mode":"' + mode + b'"}}'
+    made = []
+    for version in versions:
+        body = version.body
+        if not is_whole:
+            body = gate.write(subset(gate.load(body), query.summary, query.elements))
+        made.append(head + version.reference.encode() + b'","resource":' + body + end)
+    return made
 
 
 def _bundle(type: str, total: int | None, links: Sequence[tuple[str, str]], entries: Sequence[bytes]) -> bytes:
