@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 GC_THRESHOLD: Final = 100_000  # objects made between two looks for cycles; those of a batch of writes are gone by then
-BULK: Final = 4_000_000  # the same in a process that only loads: each look meets what is under way, hardly garbage
+BULK: Final = 1_000_000  # the same in a process that only loads: each look meets what is under way, hardly garbage
 YOUNG: Final = 8_000  # objects made since the last look at which a serving hub looks: about 10 ms
 PAUSE_S: Final = 0.5  # between two thoughts of that
 _IDLE: Final = 0.05  # share of a core below which nobody is kept waiting by a look at everything

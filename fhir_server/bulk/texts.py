@@ -32,7 +32,7 @@ from fhir_server.store.protocol import Transaction
 
 _WORTH: Final = 300_000  # bytes of files, packed or not, that are worth starting workers for
 _AHEAD: Final = 6  # texts that are prepared while one is written
-_BYTES_AHEAD: Final = 16_000_000  # of such texts
+_BYTES_AHEAD: Final = 6_000_000  # of such texts; prepared, they take some times that
 _LARGEST: Final = 64_000_000  # bytes of a Bundle that a worker takes
 _HEAD: Final = 4_096  # bytes in which a Bundle says that it is a transaction; one that does not is done step by step
 
