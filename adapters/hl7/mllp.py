@@ -18,7 +18,7 @@ from adapters.hl7.connection import Answered as Answered
 from adapters.hl7.connection import Connection, Limits, Take
 from adapters.hl7.framing import END as END
 from adapters.hl7.framing import VT as VT
-from adapters.hl7.handshake import ServerContext
+from adapters.hl7.handshake import Handshakes, ServerContext
 from fhir_server.errors import Unavailable
 
 log = logging.getLogger("predmp.hl7")
@@ -53,6 +53,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self.open: set[Connection] = set()
         self._peers: Counter[str] = Counter()
+        self._handshakes = Handshakes(limits.handshake_s, self._has_room, self._handshake_failed)
         self.begun = 0  # bytes of frames that have not ended
         self.counts: Counter[str] = Counter()  # connections, and how those ended that ended badly
 
@@ -82,7 +83,7 @@ class Listener:
     async def _serve(self, context: ssl.SSLContext | None) -> None:
         assert self._socket is not None
         if isinstance(context, ServerContext):
-            context.told = self._handshake_failed
+            context.handshakes = self._handshakes
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self),
             sock=self._socket.dup(),
@@ -90,6 +91,9 @@ class Listener:
             backlog=256,
             ssl_handshake_timeout=self.limits.handshake_s if context else None,
         )
+
+    def _has_room(self, handshakes: int) -> bool:
+        return len(self.open) + handshakes < self.limits.connections
 
     def _handshake_failed(self, reason: str) -> None:
         self.counts["handshake"] += 1

@@ -17,6 +17,7 @@ from adapters.hl7.channels import Peer
 from adapters.hl7.connection import HangUp, Limits, Take
 from adapters.hl7.faults import Fault
 from adapters.hl7.framing import END, VT, whole
+from adapters.hl7.handshake import Handshakes
 from adapters.hl7.mllp import Listener
 from adapters.hl7.tls import Certificates
 from fhir_server.errors import Unavailable
@@ -344,6 +345,41 @@ async def test_a_handshake_that_fails_is_told_and_counted(
         await hang_up(writer)
         assert listener.counts["handshake"] == bool(reason)
     assert reason in caplog.text
+
+
+async def test_connections_whose_handshake_is_not_over_count_like_the_others(
+    certificates: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    context = ssl.create_default_context(cafile=str(certificates["ca"]))
+    files = Certificates(str(certificates["server"]))
+    async with Listening(limits=Limits(connections=2, handshake_s=0.5), tls=files.context) as listener:
+        address = ("127.0.0.1", listener.port)
+        idle = [await asyncio.open_connection(*address) for _ in range(2)]
+        reader, writer = await asyncio.open_connection(*address)
+        assert await reader.read() == b""
+        await hang_up(writer)
+        assert "too many connections" in caplog.text
+        for its_reader, its_writer in idle:
+            assert await its_reader.read() == b""  # it took too long
+            await hang_up(its_writer)
+        both = [await asyncio.open_connection(*address, ssl=context, server_hostname="localhost") for _ in range(2)]
+        for _, its_writer in both:
+            await hang_up(its_writer)
+
+
+def test_a_handshake_counts_until_it_is_over_or_took_too_long() -> None:
+    now = [0.0]
+    made = Handshakes(10.0, lambda others: others < 2, clock=lambda: now[0])
+    first, second = made.begin(), made.begin()
+    assert (bool(first), bool(second), made.begin()) == (True, True, 0)
+    made.end(first)
+    made.end(first)
+    now[0] = 5.0
+    assert made.begin() and len(made) == 2
+    now[0] = 10.0
+    assert len(made) == 1
+    now[0] = 15.0
+    assert len(made) == 0
 
 
 def test_when_certificates_end_is_known(certificates: dict[str, Path]) -> None:
