@@ -162,7 +162,7 @@ async def _put(versions: list[Version], index: Indexer, tx: Transaction) -> None
         if version.version > 1 and await tx.read(version.type, version.id) is None:
             # What came before was forgotten: its numbers are used up and forgotten here too.
             for n in range(1, version.version):
-                await tx.put(replace(write, version=n, method="PUT", body=b"{}", indexed=NOTHING))
+                await tx.put(write._replace(version=n, method="PUT", body=b"{}", indexed=NOTHING))
             await tx.put(write)
             await tx.forget(version.type, version.id)
         else:

@@ -19,8 +19,7 @@ from fhir_server.search.values import Indexed
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """A version to store, complete: the store gives it only its place in the order (`seq`)."""
 
     type: str
