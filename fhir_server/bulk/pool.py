@@ -93,6 +93,7 @@ class _Worker:
                 shared = (self._terms, values)
                 self._asked.popleft().set_result([Prepared._make((*row, shared)) for row in rows])
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.InvalidStateError):
+            self.is_ready = False
             for future in self._asked:
                 if not future.done():
                     future.set_exception(_lost())
@@ -171,6 +172,9 @@ class Pool:
         Args:
             body: The Bundle.
             known: Conditional reference -> `Type/id`.
+
+        Raises:
+            Unavailable: The worker ended; the future may say so too.
         """
         worker = min((worker for worker in self._workers if worker.is_ready), key=lambda worker: worker.load)
         return await worker.ask(marshal.dumps((body, dict(known))), BUNDLE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -182,7 +183,8 @@ class TextImport:
         file.open += 1
         prepared = None
         if answers is not None and self._is_for_worker(source):
-            prepared = await self._pool.bundle(source.body, answers)
+            with suppress(Unavailable):  # without workers it goes step by step
+                prepared = await self._pool.bundle(source.body, answers)
         under_way.append(_Text(file, number, source, answers or {}, prepared))
         most = _AHEAD if self._pool.is_ready else 0  # what is not handed to a worker now never will be
         while len(under_way) > most or sum(len(text.source.body) for text in under_way) > _BYTES_AHEAD:
@@ -200,7 +202,10 @@ class TextImport:
 
     async def _finish(self, text: _Text, turns: Turns) -> None:
         """Write a text, as soon as the one before it is written."""
-        lines = await text.prepared if text.prepared is not None else []
+        lines: list[Prepared] = []
+        if text.prepared is not None:
+            with suppress(Unavailable):
+                lines = await text.prepared
         await turns.take(self._write(text, lines))
 
     async def _write(self, text: _Text, lines: Sequence[Prepared]) -> None:

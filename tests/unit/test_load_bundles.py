@@ -153,6 +153,15 @@ async def test_an_answer_that_no_longer_holds_is_asked_again(tmp_path: Path, mon
         assert one["managingOrganization"]["reference"] not in before.values()
 
 
+async def test_a_load_goes_on_when_its_worker_ended(tmp_path: Path) -> None:
+    async with hub_at(tmp_path, workers=True) as (_, importing, loader):
+        for worker in importing._pool._workers:
+            worker._process.kill()
+        await importing.load([write(tmp_path, "h.json", HOSPITAL), write(tmp_path, "r.json", RECORD)])
+    assert (loader.tally.failed, sum(loader.tally.stored.values())) == ([], 5)
+    assert loader.steps == ["h.json", "r.json"]
+
+
 async def test_what_nothing_answers_is_told_once(tmp_path: Path) -> None:
     async with hub_at(tmp_path, workers=True) as (_, importing, loader):
         await importing.load([write(tmp_path, "r.json", RECORD), write(tmp_path, "s.json", RECORD)])
