@@ -23,6 +23,8 @@ from fhir_server.errors import Unavailable
 
 log = logging.getLogger("predmp.hl7")
 
+QUIET_S = 1.0  # seconds in which one reason of failed handshakes is logged once: strangers fill no disk
+
 Admit = Callable[[Peer], Take | None]
 """Says who takes the messages of a connection; None refuses it."""
 
@@ -54,6 +56,7 @@ class Listener:
         self.open: set[Connection] = set()
         self._peers: Counter[str] = Counter()
         self._handshakes = Handshakes(limits.handshake_s, self._has_room, self._handshake_failed)
+        self._told = ("", 0.0)  # why a handshake failed, and when that was logged
         self.begun = 0  # bytes of frames that have not ended
         self.counts: Counter[str] = Counter()  # connections, and how those ended that ended badly
 
@@ -97,7 +100,10 @@ class Listener:
 
     def _handshake_failed(self, reason: str) -> None:
         self.counts["handshake"] += 1
-        log.warning("a TLS connection was refused: %s", reason)
+        now = asyncio.get_running_loop().time()
+        if reason != self._told[0] or now - self._told[1] >= QUIET_S:
+            log.warning("a TLS connection was refused: %s", reason)
+            self._told = (reason, now)
 
     async def reload(self) -> None:
         """Read the certificates again: for new connections; those that are open stay.

@@ -333,17 +333,24 @@ async def test_a_message_over_the_limit_is_told_over_tls_too(
     ],
 )
 async def test_a_handshake_that_fails_is_told_and_counted(
-    certificates: dict[str, Path], caplog: pytest.LogCaptureFixture, first: bytes, reason: str
+    certificates: dict[str, Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    first: bytes,
+    reason: str,
 ) -> None:
+    monkeypatch.setattr("adapters.hl7.mllp.QUIET_S", 1e9)
     files = Certificates(str(certificates["server"]), "", str(certificates["ca"]))
     async with Listening(tls=files.context) as listener:
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-        writer.write(first)
-        if not first:
-            writer.write_eof()
-        await reader.read()
-        await hang_up(writer)
-        assert listener.counts["handshake"] == bool(reason)
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+            writer.write(first)
+            if not first:
+                writer.write_eof()
+            await reader.read()
+            await hang_up(writer)
+        assert listener.counts["handshake"] == 3 * bool(reason)
+    assert caplog.text.count("a TLS connection was refused") == bool(reason)
     assert reason in caplog.text
 
 
