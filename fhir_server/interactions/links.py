@@ -49,6 +49,7 @@ def _replaced(value: Any, links: Mapping[str, str], unknown: set[str]) -> Any:
     Only what changes is copied. Each of some hundred values is looked at, so the common ones are told apart first.
     """
     made: Any = None
+    target: Any  # a text or what is inside: compiled, a name has the type of what it is given first
     for name, item in value.items() if value.__class__ is dict else enumerate(value):
         kind = item.__class__
         if kind is str:
