@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install native run test coverage check bench definitions clean
+.PHONY: install run test coverage check bench definitions clean
 
 install: .venv/installed
 
@@ -11,10 +11,6 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
-
-# Compiles the hot modules; the hub runs on them until one of their sources changes. Needs a C compiler.
-native: install
-	$(BIN)/python -m tools.native
 
 run: install
 	$(BIN)/predmp demo
@@ -32,11 +28,11 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-bench: native
+bench: install
 	$(BIN)/python -m bench
 
 definitions: install
 	$(BIN)/python -m tools.definitions
 
 clean:
-	rm -rf .venv build *.egg-info fhir_server/native/*.so fhir_server/native/manifest.json
+	rm -rf .venv build *.egg-info

@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fhir_server import native
 from fhir_server.errors import FhirError
 from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
@@ -51,7 +50,7 @@ def build_parser(*, rooms: bool = True) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="predmp", description="The hub between hospitals, devices, telemedicine vendors, patients and the DMP."
     )
-    parser.add_argument("--version", action="version", version=f"predmp {version('predmp')}, {native.state()}")
+    parser.add_argument("--version", action="version", version=f"predmp {version('predmp')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add(commands, "serve", "start the hub", run_serve, every_setting=True)
     demo = _add(commands, "demo", "start the hub and play a synthetic French day on it", run_demo, every_setting=True)

@@ -17,11 +17,17 @@ import msgspec
 
 from fhir_server.errors import Malformed
 from fhir_server.model import Resource
-from fhir_server.written import Written as Written
 
 MAX_DEPTH = 64  # objects and lists inside each other
 MAX_NUMBER = 60  # characters of a number
 MAX_EXPONENT = 1000
+
+
+class Written(Decimal):
+    """A decimal whose text Python would write otherwise (`1.0e2`, `-0`)."""
+
+    __slots__ = ("text",)
+    text: str
 
 
 def number(text: str) -> Decimal:

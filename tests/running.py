@@ -18,7 +18,6 @@ from typing import Any
 
 import httpx
 
-from fhir_server import native
 from tests import mongo
 
 PREDMP = Path(sys.executable).parent / "predmp"
@@ -51,7 +50,7 @@ class RunningHub:
         self.port, self.mllp_port = free_port(), free_port()
         self.flags = flags
         self.env = {
-            **{name: value for name, value in os.environ.items() if name != native.SWITCH},  # as a user's hub
+            **os.environ,
             "PREDMP_OUTBOUND_ALLOW": "127.0.0.0/8",
             "PREDMP_ZONE": "UTC",
             **({"PREDMP_TOKEN_KEY": secrets.token_hex(32)} if engine == "memory" else {}),

@@ -43,7 +43,7 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     "room",
     ["fhir_server", "fhir_server/definitions", "fhir_server/validation", "fhir_server/fhirpath", "fhir_server/ucum", "fhir_server/indexing", "fhir_server/search",
      "fhir_server/store", "fhir_server/terminology", "fhir_server/interactions", "fhir_server/http", "fhir_server/security",
-     "fhir_server/subscriptions", "fhir_server/pages", "fhir_server/profiles", "fhir_server/xmlformat", "fhir_server/patch", "fhir_server/jobs", "fhir_server/bulk", "fhir_server/graphql", "fhir_server/operations", "fhir_server/identity", "fhir_server/native", "adapters", "adapters/hl7", "adapters/devices", "adapters/dmp",
+     "fhir_server/subscriptions", "fhir_server/pages", "fhir_server/profiles", "fhir_server/xmlformat", "fhir_server/patch", "fhir_server/jobs", "fhir_server/bulk", "fhir_server/graphql", "fhir_server/operations", "fhir_server/identity", "adapters", "adapters/hl7", "adapters/devices", "adapters/dmp",
      "triage_hooks", "consent", "conformance", "bench", "tests", "tools"],
 )  # fmt: skip
 def test_every_room_says_what_it_is_for(room: str) -> None:
