@@ -31,7 +31,7 @@ _DATA: Final = frozenset({"data", "resourceType", "div"})  # base64, what every 
 
 
 _ODD: Final = (b"\\", b"&", b"<", b'"data":', b'"div":')
-"""Escapes, entities, narratives and base64, like letters beyond ASCII: what is to be read as `text_of` does."""
+"""Escapes, entities, narratives and base64: what is to be read as `text_of` does."""
 _STRINGS: Final = re.compile(rb'"resourceType":"[A-Za-z]+"|"[A-Za-z_]+":|"([^"]*)"')
 """What stands in quotes; its group has the strings, and is empty for keys and what every resource says."""
 
@@ -68,7 +68,8 @@ def folded(text: str) -> str:
     """Return the words of a text without case and accents, parted by single spaces."""
     if text.isascii():
         return " ".join(_WORD.findall(text.lower()))
-    plain = _MARKED.sub(_run, text).casefold().translate(LETTERS)
+    plain = _MARKED.sub(_run, text)
+    plain = plain.lower() if plain.isascii() else plain.casefold().translate(LETTERS)
     return " ".join(_WORD.findall(plain))
 
 
@@ -191,17 +192,25 @@ def content_of(body: bytes) -> str:
     Most bodies are plain: their strings are what stands in quotes and is no key. What is said again is left out.
     """
     if _is_plain(body):
-        return b" ".join(dict.fromkeys(_STRINGS.findall(body))).decode()
-    return " ".join(dict.fromkeys(text_of("_content", gate.load(body)).split(" ")))
+        said = b" ".join(dict.fromkeys(_STRINGS.findall(body)))
+        if said.isascii():
+            return said.decode()
+        text = folded(said.decode())
+    else:
+        text = text_of("_content", gate.load(body))
+    return " ".join(dict.fromkeys(text.split(" ")))
 
 
 def whole_content_of(body: bytes) -> str:
     """Return them with all that is said again, in order."""
-    return b" ".join(_STRINGS.findall(body)).decode() if _is_plain(body) else text_of("_content", gate.load(body))
+    if not _is_plain(body):
+        return text_of("_content", gate.load(body))
+    said = b" ".join(_STRINGS.findall(body)).decode()
+    return said if said.isascii() else folded(said)
 
 
 def _is_plain(body: bytes) -> bool:
-    return body.isascii() and not any(mark in body for mark in _ODD)
+    return not any(mark in body for mark in _ODD)
 
 
 def as_query(question: Words) -> tuple[str, bool]:
