@@ -19,6 +19,7 @@ import httpx
 
 from tests.running import free_port
 
+_PAINTED = "return performance.getEntriesByType('paint').length"  # before its first paint a page takes no keys
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key under which the protocol names an element
 
 
@@ -148,6 +149,7 @@ class Browser:
 
     def keys(self, *keys: str) -> None:
         """Press keys one after the other, wherever the focus is."""
+        self.wait(lambda: self.script(_PAINTED))
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
