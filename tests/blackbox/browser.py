@@ -19,7 +19,6 @@ import httpx
 
 from tests.running import free_port
 
-_PAINTED = "return performance.getEntriesByType('paint').length"  # before its first paint a page takes no keys
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key under which the protocol names an element
 
 
@@ -149,17 +148,21 @@ class Browser:
 
     def keys(self, *keys: str) -> None:
         """Press keys one after the other, wherever the focus is."""
-        self.wait(lambda: self.script(_PAINTED))
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
     @property
     def focused(self) -> str:
-        """The id or text of the element that has the focus; "" where none has."""
+        """The id or visible text of the element that has the focus; "" where none has."""
         element = f"/element/{self._call('GET', '/element/active')[ELEMENT]}"
         if self._call("GET", f"{element}/name") == "body":
             return ""
-        return str(self._call("GET", f"{element}/attribute/id") or self._call("GET", f"{element}/text"))
+        if id := self._call("GET", f"{element}/attribute/id"):
+            return str(id)
+        end = time.monotonic() + 2
+        while not (text := self._call("GET", f"{element}/text")) and time.monotonic() < end:
+            time.sleep(0.02)  # what is shown for having the focus comes with the next frame
+        return str(text)
 
     def script(self, code: str) -> Any:
         """Run a script in the page and return what it returns."""
