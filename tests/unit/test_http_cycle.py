@@ -16,37 +16,11 @@ from uvicorn.server import ServerState
 from fhir_server.http.answer import WHOLE, answer, whole_lines
 from fhir_server.http.message import Response
 from fhir_server.http.protocol import Protocol, split_url
+from tests.wire import Transport
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 GET = b"GET /fhir/%b HTTP/1.1\r\nhost: x\r\n\r\n"
 DATE = b"date: Mon, 23 Nov 2026 12:00:00 GMT\r\n"
-
-
-class Transport:
-    """The wire: notes what is written."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.closed = False
-
-    def get_extra_info(self, name: str, default: object = None) -> Any:
-        return {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)}.get(name, default)
-
-    def write(self, data: bytes) -> None:
-        assert not self.closed
-        self.written.append(data)
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
 
 
 def connected(app: App, keep_alive: int = 75) -> tuple[Protocol, Transport, ServerState]:

@@ -9,26 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.http.protocol import Joining
+from tests.wire import Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
-
-
-class Transport:
-    """Notes what it is asked for."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        assert not self.closed
-        self.pieces.append(data)
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
 
 
 @pytest.mark.parametrize(
@@ -47,9 +30,9 @@ async def test_what_is_written(writes: list[bytes], at_once: list[bytes], later:
     joining = Joining(transport, asyncio.get_running_loop())
     for data in writes:
         joining.write(data)
-    assert transport.pieces == at_once
+    assert transport.written == at_once
     await asyncio.sleep(0)
-    assert transport.pieces == at_once + later
+    assert transport.written == at_once + later
 
 
 async def test_closing_writes_what_was_kept_first() -> None:
@@ -58,9 +41,9 @@ async def test_closing_writes_what_was_kept_first() -> None:
     joining.write(HEAD)
     assert not joining.is_closing()
     joining.close()
-    assert (transport.pieces, joining.is_closing()) == ([HEAD], True)
+    assert (transport.written, joining.is_closing()) == ([HEAD], True)
     await asyncio.sleep(0)
-    assert transport.pieces == [HEAD]
+    assert transport.written == [HEAD]
 
 
 @given(st.lists(st.sampled_from([HEAD, b"", b"body", b"HTTP/1.1 in a body", None]), max_size=12))
@@ -74,6 +57,6 @@ def test_the_bytes_are_those_that_were_written(writes: list[bytes | None]) -> No
             else:
                 joining.write(data)
         await asyncio.sleep(0)
-        return transport.pieces
+        return transport.written
 
     assert b"".join(asyncio.run(run())) == b"".join(data for data in writes if data)
