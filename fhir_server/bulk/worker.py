@@ -25,9 +25,7 @@ from fhir_server.store.protocol import Drafting
 from fhir_server.validation import validate
 
 HEAD: Final = struct.Struct("<IQ")  # bytes of the body, number of its first line
-BUNDLE: Final = (
-    2**64 - 1
-)  # in the place of that number: the body is a Bundle with answers to its conditions, by `marshal`
+BUNDLE: Final = 2**64 - 1  # in the place of that number: the body is, by `marshal`, a Bundle and its answers
 SIZE: Final = struct.Struct("<I")
 _NICE: Final = 5  # whoever writes, and whoever is served by that process, goes first
 _PIPE: Final = 1_048_576  # bytes

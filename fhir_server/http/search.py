@@ -18,9 +18,7 @@ from fhir_server.interactions.includes import MOST_INCLUDED
 from fhir_server.interactions.searching import Results
 
 FORM = "application/x-www-form-urlencoded"
-_PLAIN = re.compile(
-    r"[A-Za-z0-9_.\-~:,|/=&]*"
-)  # what is written into a link as it is, and the one sign that most ask by
+_PLAIN = re.compile(r"[A-Za-z0-9_.\-~:,|/=&]*")  # written into a link as it is, but for the bar of tokens
 
 
 async def search_type(hub: Hub, request: Request) -> Response:
