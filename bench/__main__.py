@@ -34,17 +34,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def on_core(number: int) -> Callable[[], None]:
-    """Return what puts a process on one core, where there are several."""
-    cores = sorted(os.sched_getaffinity(0))
-    return lambda: os.sched_setaffinity(0, {cores[number % len(cores)]})
+CORES = sorted(os.sched_getaffinity(0))  # before this process takes one of them
+SERVER, CLIENTS = CORES[0], CORES[-1]
+"""Cores: one for the server under measurement, another one for who asks it, where there are two."""
+
+
+def on_core(core: int) -> Callable[[], None]:
+    """Return what puts a process on one core."""
+    return lambda: os.sched_setaffinity(0, {core})
 
 
 @contextlib.contextmanager
 def running(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[int]:
     """Run a server until the block ends; it answers on `port` when the block begins. Give its process id."""
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})}, preexec_fn=on_core(0)
+        command, stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})}, preexec_fn=on_core(SERVER)
     )
     try:
         end = time.monotonic() + 20
@@ -245,7 +249,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=2_000, help="HL7 v2 messages whose effect is waited for")
     parser.add_argument("--only", choices=("http", "mllp"), help="only these scenarios")
     args = parser.parse_args()
-    on_core(1)()
+    on_core(CLIENTS)()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         floor_port, port, mllp, echo_port = (free_port() for _ in range(4))
         store = f"sqlite:///{folder}/hub.db"

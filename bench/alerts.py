@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from bench import feed
-from bench.__main__ import HERE, free_port, on_core, running
+from bench.__main__ import CLIENTS, HERE, free_port, on_core, running
 from bench.generator import http_request, read_answer
 
 SYSTEM = "urn:bench:device"
@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--warm", type=float, default=2, help="seconds of measurements before, which nobody counts")
     parser.add_argument("--ways", nargs="+", choices=("http", "mllp"), default=("http", "mllp"), help="ways in")
     args = parser.parse_args()
-    on_core(1)()
+    on_core(CLIENTS)()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         port, mllp = free_port(), free_port()
         store = f"sqlite:///{folder}/hub.db"

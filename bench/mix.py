@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bench.__main__ import HERE, free_port, on_core, running
+from bench.__main__ import CLIENTS, HERE, free_port, on_core, running
 from bench.copies import write_copies
 from bench.generator import http_request, read_answer
 
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a run")
     parser.add_argument("--seed", type=int, default=1, help="of the draws")
     args = parser.parse_args()
-    on_core(1)()
+    on_core(CLIENTS)()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         store, port = args.store or f"sqlite:///{folder}/hub.db", free_port()
         if args.folder is not None and args.copies:
