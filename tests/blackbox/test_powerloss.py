@@ -97,7 +97,6 @@ async def lost(cut: Cut, path: Path) -> list[str]:
 def busy_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoint all the time, so that power is lost in the middle of it too."""
     monkeypatch.setattr(keeper, "PAGES", 40)
-    monkeypatch.setattr(keeper, "MOST_PAGES", 120)
 
 
 async def test_power_loss_at_any_point_loses_nothing_acknowledged(tmp_path: Path, log: Log, busy_keeper: None) -> None:

@@ -1,4 +1,9 @@
-"""The keeper copies the WAL into the file, in its own thread, so that no commit waits for it."""
+"""The keeper copies the WAL into the file, in its own thread, so that hardly a commit waits for it.
+
+While commits go on a copy never reaches the WAL's end, and only a WAL that was copied to its end begins anew. So
+there are two copies: a long one beside the commits, and a short one of what they wrote meanwhile, which the writer
+waits for. To copy again and again until the end is met by luck would copy the pages that each commit changes as often.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +18,7 @@ from fhir_server.store.sqlite.connection import BUSY_MS
 
 _log = logging.getLogger(__name__)
 
-PAGES: Final = 4_000  # of the WAL (16 MB) at which the keeper is called
-MOST_PAGES: Final = 16_000  # at which the writer waits for it
+PAGES: Final = 4_000  # of the WAL (16 MB) that are copied at a time
 _EMPTY_MS: Final = 200  # how long emptying the WAL waits for readers, while writers wait for it
 
 
@@ -30,14 +34,23 @@ class Keeper:
         self._lock = Lock()
         self.failed = False  # whether the disk failed: what it holds is then not known
         self._called, self._ending = Event(), False
+        self._done = 0  # pages of the WAL at the last short copy; a reader may have kept the WAL from beginning anew
+        self._is_copying = self._was_copied = False  # at length, beside the commits
         self._thread = Thread(target=self._run, name="sqlite-keeper", daemon=True)
         self._thread.start()
 
     def call(self, pages: int) -> bool:
-        """Say how long the WAL is; return whether it is so long that the writer should wait for a checkpoint."""
-        if PAGES <= pages < MOST_PAGES:
+        """Say how long the WAL is; return whether the writer is to wait for a checkpoint now, which is a short one."""
+        if pages < self._done:
+            self._done = 0  # it has begun anew
+        if pages - self._done < PAGES or self._is_copying:
+            return False
+        if not self._was_copied:
+            self._is_copying = True
             self._called.set()
-        return pages >= MOST_PAGES
+            return False
+        self._was_copied, self._done = False, pages
+        return True
 
     def empty(self) -> bool:
         """Copy all into the file and empty the WAL; return False where readers or writers were in the way."""
@@ -79,6 +92,7 @@ class Keeper:
             if self._ending:
                 return
             self.checkpoint()
+            self._was_copied, self._is_copying = True, False
 
     def close(self, *, healthy: bool) -> None:
         """End the thread and close the connection; where the disk is healthy, empty and remove the WAL."""
