@@ -26,17 +26,19 @@ from bench.payload import observation, oru
 
 HERE = Path(sys.executable).parent
 
+CORES = sorted(os.sched_getaffinity(0))  # before this process takes one of them
+SERVER, CLIENTS = CORES[0], CORES[-1]
+"""Cores: one for the server under measurement, another one for who asks it, where there are two."""
+
+WARM_UP = 200
+"""Messages that a fresh hub applies before it is measured."""
+
 
 def free_port() -> int:
     """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-CORES = sorted(os.sched_getaffinity(0))  # before this process takes one of them
-SERVER, CLIENTS = CORES[0], CORES[-1]
-"""Cores: one for the server under measurement, another one for who asks it, where there are two."""
 
 
 def on_core(core: int) -> Callable[[], None]:
@@ -187,7 +189,8 @@ async def measure(floor: Target, ours: Target, echo: Target, folder: str, args: 
 async def measure_messages(echo: Target, folder: str, args: argparse.Namespace) -> None:
     """Measure HL7 v2: stored and acknowledged, beside the echo; then applied.
 
-    Each round has a hub of its own, which ends with it: else what waits would be applied while the echo runs.
+    Each round has a hub of its own, which ends with it: else what waits would be applied while the echo runs. It has
+    applied some messages before, as the servers of the other scenarios have stored resources.
     """
     ours = Target("hub", 0, 0, "", "")
     for sockets in args.clients:
@@ -196,6 +199,7 @@ async def measure_messages(echo: Target, folder: str, args: argparse.Namespace) 
             if target is echo:
                 return await run_mllp(target.mllp, sockets, args.seconds, target.result)
             with fresh_hub(folder) as hub:
+                await hub.apply_rate(WARM_UP)
                 before = hub.cpu_s()
                 made = await run_mllp(hub.mllp, sockets, args.seconds, hub.result)
                 made.cpu_s = hub.cpu_s() - before
@@ -203,6 +207,7 @@ async def measure_messages(echo: Target, folder: str, args: argparse.Namespace) 
 
         show(*await compare(f"ORU stored, {sockets} sockets", echo, ours, send, args.rounds))
     with fresh_hub(folder) as hub:
+        await hub.apply_rate(WARM_UP)
         show_applied(await hub.apply_rate(args.messages), args.messages)
 
 

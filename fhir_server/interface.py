@@ -64,6 +64,10 @@ class Writing(Asking, Protocol):
         """Take in that these `Type/id` are read or written soon: many are found in one go faster than one by one."""
         ...
 
+    async def records_of(self, kind: str, keys: Sequence[str]) -> dict[str, Record]:
+        """Return durable rows by key, those that there are: many are found in one go faster than one by one."""
+        ...
+
     def meanwhile(self, run: Callable[[Callable[[], bool]], None]) -> None:
         """Have something done while the disk is waited for, after this transaction's work: the processor is free then.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from adapters.hl7.answer import Answer
@@ -26,7 +26,7 @@ class Waiting:
     channel: Channel
     raw: bytes  # b"" where it is read again from the store
     at: int  # when it was received, microseconds since 1970
-    futures: list[asyncio.Future[Answer]] = field(default_factory=list)  # answered once it is applied
+    futures: tuple[asyncio.Future[Answer], ...] = ()  # answered once it is applied
     arrival: Arrival | None = None  # the message, once it was read
     number: int = 0  # in the order of this process
     tries: int = 0

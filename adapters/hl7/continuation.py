@@ -53,7 +53,10 @@ def concerns(raw: bytes) -> bool:
     """Whether a message may be a part; quick for those that are none."""
     if b"\rDSC" in raw or b"\nDSC" in raw:
         return True
-    line = raw[:1024].split(b"\r", 1)[0].split(b"\n", 1)[0]
+    end = raw.find(b"\r", 0, 1_024)
+    line = raw[: end if end >= 0 else 1_024]
+    if b"\n" in line:
+        line = line[: line.find(b"\n")]
     cells = line.split(line[3:4] or b"|", 14)
     return len(cells) > 13 and cells[13] != b""
 

@@ -244,7 +244,7 @@ def _day(time: str) -> str:
 
 def _looked_at(raw: bytes, form: _Form) -> Fault | None:
     """Tell by the bytes what must be there: one header, and the patient where the message is about one."""
-    if b"MSH" in raw[3:] and _SECOND.search(raw, 3):
+    if raw.find(b"MSH", 3) >= 0 and _SECOND.search(raw, 3):
         return TWO_MESSAGES
     if form.name[:3] not in PATIENTS:
         return None

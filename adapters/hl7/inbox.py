@@ -139,7 +139,7 @@ class Inbox:
     def _stored(self, letter: Letter) -> None:
         """Let a message that is durable wait for its turn."""
         header = letter.header
-        futures = [] if letter.code else [letter.later or letter.future]
+        futures = () if letter.code else (letter.later or letter.future,)
         one = Waiting(header.key, header.channel, header.raw, letter.at, futures)
         self._await_turn(one, letter.glance, header.form.known)
         self._worker.wake()

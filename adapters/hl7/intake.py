@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from adapters.hl7 import ack
@@ -29,6 +29,7 @@ from fhir_server.model import Record
 MOST: Final = 256  # messages of one commit
 MOST_BYTES: Final = 16_777_216  # of one commit's messages, or one message
 NOTHING_SEEN: Final = Glance()
+NOT_ANSWERED: Final = Answer("", "")
 KNOWN_KEY: Final = Fault("205", Place("MSH", 1, 10), "Another message has this control id.")
 
 log = logging.getLogger("predmp.hl7")
@@ -43,8 +44,9 @@ class Verdict(NamedTuple):
 
 
 Hook: TypeAlias = Callable[[Writing, Header], Awaitable[Verdict | None]]
-"""Asked for each message that is new, in the transaction that stores it; may put records of its own. It may be
-asked twice about the same message (a transaction may run again), so it changes nothing but by `writing`."""
+"""Asked for each message that is new and has a sequence number, in the transaction that stores it; may put records of
+its own. It may be asked twice about the same message (a transaction may run again), so it changes nothing but by
+`writing`."""
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ class Letter:
     future: asyncio.Future[Answer]
     later: asyncio.Future[Answer] | None = None  # told of its effect, where that is an answer of its own
     glance: Glance = NOTHING_SEEN
-    answer: Answer = field(default_factory=lambda: Answer("", ""))
+    answer: Answer = NOT_ANSWERED
     body: bytes = b""
     state: str = ""  # that it has once it is stored
     is_new: bool = False  # whether it is to be applied
@@ -148,8 +150,9 @@ class Intake:
         now = self._core.now()
 
         async def work(writing: Writing) -> None:
+            known = await writing.records_of(KIND, [letter.header.key for letter in letters])
             for letter in letters:
-                await self._keep(writing, letter, now)
+                await self._keep(writing, known, letter, now)
 
         try:
             if self._is_low():
@@ -209,30 +212,32 @@ class Intake:
 
     # --- inside the transaction, which may run twice --------------------------------------------------------
 
-    async def _keep(self, writing: Writing, letter: Letter, now: int) -> None:
+    async def _keep(self, writing: Writing, known: dict[str, Record], letter: Letter, now: int) -> None:
+        """Store a message, unless it is among what is known: the rows of these keys."""
         header = letter.header
         key = header.key
-        before = await writing.record(KIND, key)
-        if before is not None:
-            await self._known(writing, letter, before, now)
+        if key in known:
+            await self._meet(writing, known, letter, now)
             return
-        verdict = await self.hook(writing, header) if self.hook is not None else None
+        verdict = await self.hook(writing, header) if self.hook is not None and header.sequence else None
         if verdict is not None and verdict.fault is not None:
             self._fill(letter, now, verdict.fault.answer, (verdict.fault,), verdict)
         else:
             self._fill(letter, now, letter.code, letter.faults, verdict)
         if verdict is None or verdict.is_kept:
-            await writing.put_record(KIND, key, letter.state, letter.body)
+            known[key] = await writing.put_record(KIND, key, letter.state, letter.body)
 
-    async def _known(self, writing: Writing, letter: Letter, before: Record, now: int) -> None:
+    async def _meet(self, writing: Writing, known: dict[str, Record], letter: Letter, now: int) -> None:
         """Answer a message whose key is known."""
-        header, body = letter.header, gate.load(before.body)
+        header = letter.header
+        before = known[header.key]
+        body = gate.load(before.body)
         if body["sha256"] != header.sha256:
             key = f"{header.key}|{header.sha256}"
-            again = await writing.record(KIND, key)
+            again = known.get(key) or await writing.record(KIND, key)
             if again is None:
                 self._fill(letter, now, KNOWN_KEY.answer, (KNOWN_KEY,), None)
-                await writing.put_record(KIND, key, letter.state, letter.body)
+                known[key] = await writing.put_record(KIND, key, letter.state, letter.body)
                 return
             before, body = again, gate.load(again.body)
         elif before.state == QUARANTINED and body["error"]["code"] == INTERNAL and not letter.faults:
@@ -240,6 +245,7 @@ class Intake:
             for name in ("error", "next_at"):
                 body.pop(name, None)
             before = await writing.put_record(KIND, before.key, RECEIVED, gate.write(body), lane=before.lane)
+            known[before.key] = before
         letter.is_new, letter.state, letter.at = before.state == RECEIVED, before.state, now
         code, texts = body["code"], tuple(body["ack"])
         if not code and letter.code:  # its channel waited for the effect then, and does not now
@@ -256,26 +262,31 @@ class Intake:
         texts = header.answers(code, kept=is_kept, now=now, faults=faults, expected=expected) if code else ()
         letter.answer = Answer(code, letter.state if is_kept else "", texts, header.codec)
         sender = header.form.sender
-        letter.body = gate.write(
-            {
-                "control_id": header.control_id,
-                "channel": header.channel.name,
-                "application": sender.application,
-                "facility": sender.facility,
-                "type": header.name,
-                "version": sender.version,
-                "received": when(now),
-                "sha256": header.sha256,
-                "charset": header.codec,
-                "code": code,
-                "ack": texts,
-                "attempts": 0,
-                "issues": (),
-                "unused": (),
-                "resources": (),
-                **({"error": error_part(faults[0])} if faults else {}),
-                **({"urgent": letter.glance.urgent} if letter.glance.urgent else {}),
-                **letter.more,
-                **(raw_part(header.raw, header.codec) if header.text is None else {"raw": header.text}),
-            }
-        )
+        body = {
+            "control_id": header.control_id,
+            "channel": header.channel.name,
+            "application": sender.application,
+            "facility": sender.facility,
+            "type": header.name,
+            "version": sender.version,
+            "received": when(now),
+            "sha256": header.sha256,
+            "charset": header.codec,
+            "code": code,
+            "ack": texts,
+            "attempts": 0,
+            "issues": (),
+            "unused": (),
+            "resources": (),
+        }
+        if faults:
+            body["error"] = error_part(faults[0])
+        if letter.glance.urgent:
+            body["urgent"] = letter.glance.urgent
+        if letter.more:
+            body |= letter.more
+        if header.text is None:
+            body |= raw_part(header.raw, header.codec)
+        else:
+            body["raw"] = header.text
+        letter.body = gate.write(body)

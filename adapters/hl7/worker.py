@@ -227,6 +227,7 @@ class Worker:
             if self._known is not None:
                 writing = cast(Writing, Acquainted(writing, self._known))
             drafts = [one.arrival.draft for one in batch if one.arrival is not None and one.arrival.draft is not None]
+            await writing.records_of(KIND, [one.key for one in batch])  # so that each is at hand
             await writing.look_up([reference for draft in drafts for reference in draft.references])
             for number, one in enumerate(batch):
                 reached = number
@@ -377,4 +378,4 @@ def _tell(one: Waiting, state: str, fault: Fault | None) -> None:
                 texts = tuple(text for text in answer.texts if f"\rMSA|{code}|" in text) if code else ()
                 answer = Answer(answer.code, state, texts, header.codec)
             future.set_result(answer)
-    one.futures.clear()
+    one.futures = ()

@@ -118,6 +118,10 @@ class RoomTransaction(RoomView):
         parts = (reference.partition("/") for reference in references)
         await self._tx.look_up([(type, id) for type, _, id in parts])
 
+    async def records_of(self, kind: str, keys: Sequence[str]) -> dict[str, Record]:
+        """Return durable rows by key, those that there are."""
+        return await self._tx.records_of(kind, keys)
+
     def meanwhile(self, run: Callable[[Callable[[], bool]], None]) -> None:
         """Have something done while the disk is waited for."""
         self._tx.meanwhile(run)

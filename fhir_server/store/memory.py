@@ -154,6 +154,11 @@ class MemoryTransaction(MemoryView):
     async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
         """Do nothing: all is at hand."""
 
+    async def records_of(self, kind: str, keys: Sequence[str]) -> dict[str, Record]:
+        """Return a room's rows by key, those that there are."""
+        found = [await self.record(kind, key) for key in keys]
+        return {one.key: one for one in found if one is not None}
+
     def meanwhile(self, run: Meanwhile) -> None:
         """Do nothing: no disk is waited for."""
 

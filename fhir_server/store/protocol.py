@@ -188,6 +188,10 @@ class Transaction(View, Protocol):
         """Take in that these (type, id) are read soon: many are found in one go faster than one by one."""
         ...
 
+    async def records_of(self, kind: str, keys: Sequence[str]) -> dict[str, Record]:
+        """Return a room's rows by key, those that there are: many are found in one go faster than one by one."""
+        ...
+
     def meanwhile(self, run: Meanwhile) -> None:
         """Have something done while the disk is waited for; it may be done more than once, or not at all."""
         ...

@@ -167,6 +167,34 @@ async def test_what_is_looked_up_in_one_go_is_what_is_read_one_by_one(store: Sto
     assert [one is None for one in one_by_one] == [False, False, False, True, True]
 
 
+async def test_rows_that_are_looked_up_in_one_go_are_what_is_read_one_by_one(store: Store) -> None:
+    keys = ["plain", "not there", 'with "quotes", a \\ and é', "a\0b", "a"]
+
+    async def fill(tx: Transaction) -> None:
+        for key in (keys[0], keys[2], keys[3]):
+            await tx.put_record("kind", key, "made", key.encode())
+
+    async def together(tx: Transaction) -> list[bytes | None]:
+        found = await tx.records_of("kind", keys)
+        assert [await tx.record("kind", key) for key in keys] == [found.get(key) for key in keys]
+        return [found[key].body if key in found else None for key in keys]
+
+    async def write_all(tx: Transaction) -> list[int]:
+        await tx.records_of("kind", keys)
+        made = [await tx.put_record("kind", key, "changed", b"new") for key in keys]
+        assert list((await tx.records_of("kind", keys)).values()) == made
+        return [one.seq for one in made]
+
+    await store.transact(TENANT, fill)
+    there = [keys[0].encode(), None, keys[2].encode(), keys[3].encode(), None]
+    assert await store.transact(TENANT, together) == there
+    assert await store.transact("other", together) == [None] * 5
+    assert len(set(await store.transact(TENANT, write_all))) == 5
+    async with store.view(TENANT) as view:
+        assert [one.key for one in await view.records("kind")] == [keys[0], keys[2], keys[3], keys[1], keys[4]]
+        assert await view.record("other kind", keys[0]) is None
+
+
 async def test_what_a_transaction_wrote_is_not_hidden_by_looking_it_up(store: Store, maker: Maker) -> None:
     await put(store, maker.write("Patient/1", mark="before"))
 

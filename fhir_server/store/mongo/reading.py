@@ -93,6 +93,12 @@ class MongoView:
         where = all_of(({"t": self.tenant, "kind": kind, "key": key}, self._place.window.current()))
         return await self._place.database.record.find_one(where)
 
+    async def _records_of(self, kind: str, keys: Sequence[str]) -> dict[str, Document]:
+        """Return the documents of rows that are there, by key."""
+        named = {"t": self.tenant, "kind": kind, "key": {"$in": list(keys)}}
+        where = all_of((named, self._place.window.current()))
+        return {found["key"]: found for found in await self._place.database.record.find(where).to_list()}
+
     async def record(self, kind: str, key: str) -> Record | None:
         """Return a room's row, or None."""
         with translated():

@@ -53,6 +53,19 @@ class MongoTransaction(MongoView):
     async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
         """Do nothing yet: each is read when it is asked for."""
 
+    async def records_of(self, kind: str, keys: Sequence[str]) -> dict[str, Record]:
+        """Return a room's rows by key, those that there are; what is not known yet is read by one question."""
+        records = self._batch.records
+        if wanted := [key for key in keys if (kind, key) not in records]:
+            with translated():
+                documents = await self._records_of(kind, wanted)
+            for key in wanted:
+                document = documents.get(key)
+                value = None if document is None else read_record(document)
+                records[kind, key] = Known(value, None if document is None else document["_id"])
+        found = [records[kind, key].value for key in keys]
+        return {one.key: one for one in found if one is not None}
+
     def meanwhile(self, run: Meanwhile) -> None:
         """Do nothing: others run by themselves while the server is waited for."""
 

@@ -44,7 +44,8 @@ class Batch:
         self.known, self.careful = known, careful
         self.terms, self.rows, self.hash, self.overlay = known.terms, known.rows, known.hash, known.overlay
         self.lists: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
-        self._marks: dict[str, int] = {}
+        self._rows = tuple(self.lists.values())
+        self._marks: list[int] = []  # lengths of the lists when the unit began
         self._journal: list[tuple[MutableMapping[Any, Any], Any, Any]] = []
         self._new_terms: list[int] = []
         self._saved = False
@@ -63,7 +64,7 @@ class Batch:
 
     def begin_unit(self, clock: Callable[[], int]) -> int:
         """Start a unit of work; return its time, larger than any before."""
-        self._marks = dict(zip(self.lists, map(len, self.lists.values()), strict=True))
+        self._marks = list(map(len, self._rows))
         self._journal.clear()
         self._new_terms.clear()
         self._saved, self._in_unit = False, True
@@ -78,8 +79,8 @@ class Batch:
 
     def undo_unit(self) -> None:
         """Take back what the unit wrote."""
-        for table, mark in self._marks.items():
-            del self.lists[table][mark:]
+        for rows, mark in zip(self._rows, self._marks, strict=True):
+            del rows[mark:]
         if self._saved:
             self.connection.execute("ROLLBACK TO unit; RELEASE unit").fetchall()
             self.chain.head = self._chain_before
@@ -133,15 +134,15 @@ class Batch:
     def flush(self) -> None:
         """Write the rows that wait, so that statements see them."""
         if self._in_unit and not self._saved:
-            if any(self._marks.values()):
-                own = {table: rows[self._marks[table] :] for table, rows in self.lists.items()}
-                for table, mark in self._marks.items():
-                    del self.lists[table][mark:]
+            if any(self._marks):
+                own = [rows[mark:] for rows, mark in zip(self._rows, self._marks, strict=True)]
+                for rows, mark in zip(self._rows, self._marks, strict=True):
+                    del rows[mark:]
                 self._write()
-                for table, rows in own.items():
-                    self.lists[table] = rows
-                self._marks = dict.fromkeys(self._marks, 0)
-            if any(self.lists.values()):
+                for rows, mine in zip(self._rows, own, strict=True):
+                    rows += mine
+                self._marks = [0] * len(self._rows)
+            if any(self._rows):
                 self.connection.execute("SAVEPOINT unit")
                 self._saved, self._chain_before = True, self.chain.head
         self._write()

@@ -24,6 +24,9 @@ _NUMBERED: Final = (
     " WHERE s.k = ? AND s.id = ? AND s.version = ?"
 )
 RECORD: Final = "kind, key, state, lane, seq, at, body"
+_RECORDS_OF: Final = (
+    f"SELECT {RECORD} FROM record WHERE tenant = ? AND kind = ? AND key IN (SELECT value FROM json_each(?))"  # noqa: S608
+)
 _read_audit = msgspec.json.Decoder(tuple[str, AuditRow]).decode
 
 
@@ -85,6 +88,11 @@ class Snapshot:
             (self.tenant, kind, key),
         ).fetchone()
         return Record(*row) if row else None
+
+    def records_of(self, kind: str, keys: Sequence[str]) -> list[Record]:
+        """Return the rows of a kind that are there."""
+        rows: Any = self.connection.execute(_RECORDS_OF, (self.tenant, kind, msgspec.json.encode(keys).decode()))
+        return [Record(*row) for row in rows]
 
     def records(
         self, kind: str, state: str | None, lane: str | None, after: int, before: int | None, limit: int

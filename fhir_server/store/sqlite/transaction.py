@@ -92,6 +92,19 @@ class SqliteTransaction:
                 overlay[number, type, found.id] = found
                 self._batch.known.bytes += len(found.body)
 
+    async def records_of(self, kind: str, keys: Sequence[str]) -> dict[str, Record]:
+        """Return a room's rows by key, those that there are; what is not known yet is read by one statement."""
+        overlay, number = self._batch.overlay, self._number
+        places = [("record", number, kind, key) for key in keys]
+        # SQLite ends a JSON text at NUL: such a key is looked for alone.
+        wanted = [place for place in places if place not in overlay and "\0" not in place[3]]
+        if wanted:
+            overlay.update(dict.fromkeys(wanted))
+            for one in self._snapshot.records_of(kind, [place[3] for place in wanted]):
+                overlay["record", number, kind, one.key] = one
+        found = [overlay[place] if place in overlay else self._record(kind, place[3]) for place in places]
+        return {one.key: one for one in found if one is not None}
+
     def meanwhile(self, run: Meanwhile) -> None:
         """Have something done on the event loop while the thread waits for the disk."""
         self._batch.meanwhile.append(run)
