@@ -10,6 +10,7 @@ from fhir_server.search.values import Indexed
 from fhir_server.store.mongo.batch import Batch, Known
 from fhir_server.store.mongo.connection import translated
 from fhir_server.store.mongo.documents import Document, read_record
+from fhir_server.store.mongo.find.filters import all_of
 from fhir_server.store.mongo.reading import MongoView
 from fhir_server.store.protocol import AuditRow, Meanwhile, Write
 
@@ -51,7 +52,16 @@ class MongoTransaction(MongoView):
         return found
 
     async def look_up(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Do nothing yet: each is read when it is asked for."""
+        """Read the newest versions of these (type, id) now, by one question."""
+        versions = self._batch.versions
+        if wanted := [key for key in keys if key not in versions]:
+            with translated():
+                names = {f"{self.tenant}/{type}/{id}": (type, id) for type, id in wanted}
+                where = all_of(({"r": {"$in": list(names)}}, self._place.window.current()))
+                assert where is not None
+                found = {names[one["r"]]: one for one in await self._place.find(where)}
+                read = {key: Known(await self._place.read(one), one["_id"]) for key, one in found.items()}
+            versions.update({key: read.get(key) or Known(None, None) for key in wanted})
 
     async def records_of(self, kind: str, keys: Sequence[str]) -> dict[str, Record]:
         """Return a room's rows by key, those that there are; what is not known yet is read by one question."""
