@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/valueset-issue-type.html
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 
 class Issue(NamedTuple):
@@ -30,6 +30,12 @@ class FhirError(Exception):
         self.text = text
         self.issues: tuple[Issue, ...] = tuple(issues) or (Issue(self.code, text, expression),)
         self.headers: dict[str, str] = {}
+
+    def placed(self, place: str) -> Self:
+        """Return the error, its issues that name no place at this one."""
+        if place:
+            self.issues = tuple(issue._replace(expression=issue.expression or place) for issue in self.issues)
+        return self
 
 
 class BadRequest(FhirError):

@@ -13,6 +13,7 @@ from typing import Final
 from fhir_server.errors import FhirError
 from fhir_server.interactions.asking import split_query
 from fhir_server.interactions.core import Hub
+from fhir_server.interactions.steps import criteria
 from fhir_server.store.protocol import View
 
 MOST: Final = 20_000  # answers that are kept
@@ -66,7 +67,7 @@ class Conditions:
             type, pairs = split_query(reference)
             if type not in self._hub.types:
                 return ""
-            found = await view.search(self._hub.query(type, [*pairs, ("_count", "2")]))
+            found = await view.search(self._hub.query(type, [*criteria(pairs), ("_count", "2")]))
         except FhirError:
             return ""
         return found.versions[0].reference if len(found.versions) == 1 else ""

@@ -10,6 +10,7 @@ import binascii
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -84,20 +85,45 @@ async def _served(hub: Hub, outer: Request, entry: dict[str, Any], serve: Serve)
 
 
 async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]], serve: Serve) -> Response:
-    """Apply all writes or none, then serve the reads."""
+    """Apply all writes or none, then serve the reads.
+
+    A read that must fail is found before anything is written, and fails the transaction. One that fails all the same,
+    since what is written made it fail, is answered as that in its entry: the writes are committed, and say so.
+    """
     writes = [n for n, entry in enumerate(entries) if entry["request"]["method"] not in ("GET", "HEAD")]
     made: dict[int, bytes] = {}
+    reads = [n for n in range(len(entries)) if entries[n]["request"]["method"] in ("GET", "HEAD")]
     if writes:
+        if reads:
+            await _check_reads(hub, request, entries, reads, serve)
         wanted = request.preferences.get("return", "minimal")
         steps = [_step(hub, entries[n], f"Bundle.entry[{n}]") for n in writes]
         outcomes = await hub.write(
             steps, actor=request.actor, interaction="transaction", bundled=True, request_id=request.id
         )
         made = {n: _outcome(hub, wanted, outcome) for n, outcome in zip(writes, outcomes, strict=True)}
-    for number, entry in enumerate(entries):
-        if number not in made:
-            made[number] = await _served(hub, request, entry, serve)
+    for number in reads:
+        try:
+            made[number] = await _served(hub, request, entries[number], serve)
+        except FhirError as error:
+            if not writes:
+                raise error.placed(f"Bundle.entry[{number}]") from None
+            made[number] = _failure(error, request.id)
     return _answer("transaction-response", [made[n] for n in range(len(entries))])
+
+
+async def _check_reads(
+    hub: Hub, request: Request, entries: list[dict[str, Any]], reads: list[int], serve: Serve
+) -> None:
+    """Raise what a read of a transaction fails with; that what it makes itself is not there yet is no failure."""
+    made = {entry["request"]["url"].strip("/") for entry in entries if entry["request"]["method"] == "PUT"}
+    for number in reads:
+        asked = _request(request, entries[number])
+        try:
+            await serve(hub, asked)
+        except FhirError as error:
+            if error.status not in (404, 410) or "/".join(asked.segments[:2]) not in made:
+                raise error.placed(f"Bundle.entry[{number}]") from None
 
 
 def _step(hub: Hub, entry: dict[str, Any], place: str) -> Entry:
@@ -175,6 +201,8 @@ def _response(response: Response, outcome: Outcome | None = None, *, is_told: bo
         about["etag"] = headers["etag"]
     if outcome is not None and outcome.version is not None:
         about["lastModified"] = write_instant(outcome.version.at)
+    elif "last-modified" in headers:
+        about["lastModified"] = parsedate_to_datetime(headers["last-modified"]).isoformat()
     if is_told and response.body:
         return b'{"response":' + gate.write(about)[:-1] + b',"outcome":' + response.body + b"}}"
     head = b'{"resource":' + response.body + b"," if response.body else b"{"

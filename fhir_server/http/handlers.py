@@ -212,7 +212,7 @@ async def history_system(hub: Hub, request: Request) -> Response:
 async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
     query = _history_query(hub, request, type, id)
     of_list = list_id("_list", dict(request.pairs).get("_list", ""))
-    versions, total = await hub.history(query, actor=request.actor, request_id=request.id, of_list=of_list)
+    versions, total, has_more = await hub.history(query, actor=request.actor, request_id=request.id, of_list=of_list)
     is_whole = not of_list and query.since is None and query.at is None and query.before_seq is None
     if id and not versions and not total and is_whole:
         await hub.read_one(type, id, actor=request.actor, request_id=request.id)  # absent or hidden: 404
@@ -222,7 +222,7 @@ async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
     links = [("self", link(base, kept))]
     if dict(kept).get("_summary") == "count" or query.count == 0:
         return Response(200, bundle.history(hub.base_url, [], total, links))
-    if len(versions) == query.count:
+    if has_more:
         cursor = hub.cursors.write((versions[-1].seq,), request.actor, path)
         links.append(("next", link(base, [*kept, ("_cursor", cursor)])))
     if {"_summary", "_elements"} & dict(kept).keys():

@@ -31,6 +31,7 @@ from fhir_server.interactions.steps import (
     check_overlap,
     check_resources,
     check_scopes,
+    criteria,
     placed_issues,
     read_step,
 )
@@ -111,9 +112,7 @@ class Applier:
             try:
                 steps.append(read_step(entry, place, self._parts.types))
             except FhirError as error:
-                if place:
-                    error.issues = tuple(i._replace(expression=i.expression or place) for i in error.issues)
-                raise
+                raise error.placed(place) from None
         return steps
 
     async def run(
@@ -160,7 +159,10 @@ class Applier:
 
     async def _write(self, tx: Transaction, steps: Sequence[Step], done: Applied) -> None:
         for step in steps:
-            await self._identify(tx, step, done)
+            try:
+                await self._identify(tx, step, done)
+            except FhirError as error:
+                raise error.placed(step.place) from None
         if len(steps) > 1:
             check_overlap(steps)
         for step in steps:
@@ -172,9 +174,7 @@ class Applier:
             try:
                 done.outcomes[number] = await self._put(tx, step, done)
             except FhirError as error:
-                if step.place:
-                    error.issues = tuple(i._replace(expression=i.expression or step.place) for i in error.issues)
-                raise
+                raise error.placed(step.place) from None
 
     async def _identify(self, tx: Transaction, step: Step, done: Applied) -> None:
         """Find the id that a step is about; conditions are judged in the state before the transaction.
@@ -294,7 +294,7 @@ class Applier:
             type, pairs = split_query(reference)
             if type not in self._parts.types:
                 raise BadRequest("A conditional reference names no resource type.")
-            id = await self._matches(tx, type, pairs, done.see)
+            id = await self._matches(tx, type, criteria(pairs), done.see)
             if not id:
                 raise Unprocessable("A conditional reference matches nothing.")
             return f"{type}/{id}"

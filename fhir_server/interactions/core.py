@@ -189,8 +189,8 @@ class Hub:
 
     async def history(
         self, query: HistoryQuery, *, actor: Actor, request_id: str = "", of_list: str = ""
-    ) -> tuple[list[Version], int]:
-        """Return a page of versions that the actor may see, newest first, and how many there are.
+    ) -> tuple[list[Version], int, bool]:
+        """Return a page of versions that the actor may see, newest first, how many there are, and if more follow.
 
         With `of_list`, the id of a List, only those that the List refers to.
         """
@@ -198,14 +198,17 @@ class Hub:
             raise forbidden()
         async with self.store.view(actor.tenant) as view:
             see = await self.see(view, actor)
+            asked = replace(query, count=query.count + 1) if query.count else query  # one more: is there a next page?
             if of_list:
-                versions, total = await listed.history(view, query, see, of_list, self.index)
+                versions, total = await listed.history(view, asked, see, of_list, self.index)
             else:
-                versions, total = await view.history(query, see=see)
+                versions, total = await view.history(asked, see=see)
+        has_more = len(versions) > query.count
+        versions = versions[: query.count]
         patients = {owner for version in versions for owner in version.owners}
         target = f"{query.type}/{query.id}" if query.id else query.type
         self.audit(actor, "R", "history", target, tuple(sorted(patients)), 0, request_id)
-        return versions, total
+        return versions, total, has_more
 
     async def may_see(self, resource: Resource, *, actor: Actor) -> bool:
         """Whether the guards let the actor see this resource, now."""

@@ -5,7 +5,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#transaction
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fhir_server.errors import BadRequest, Forbidden, Issue, NotSupported, Unprocessable
@@ -16,6 +16,11 @@ from fhir_server.patch import Patch, read
 
 ACTIONS = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
 MOST_DELETED = 1_000  # resources of one conditional delete
+SHAPING = frozenset(
+    {"_format", "_pretty", "_sort", "_count", "_total", "_summary", "_elements", "_include", "_revinclude"}
+)
+"""Parameters that say how an answer looks and in no way which resources are meant: R4 has them in any url
+(https://hl7.org/fhir/R4/http.html#parameters, https://hl7.org/fhir/R4/search.html#return)."""
 CODES_422 = frozenset({"invariant", "business-rule", "required", "code-invalid", "value", "invalid", "not-found"})
 
 
@@ -59,22 +64,33 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
         if id or pairs:
             raise BadRequest("A create names only the type in its url.")
         if entry.if_none_exist:
-            step.condition = _read_if_none_exist(entry.if_none_exist, type)
+            step.condition = criteria(_read_if_none_exist(entry.if_none_exist, type))
     elif id:
         step.id = check_id(id)
     elif pairs:
-        step.condition = pairs
+        step.condition = criteria(pairs)
         if entry.method == "DELETE":
             _read_most(step, pairs)
     else:
         raise BadRequest("An update, patch or delete names an id or a condition.")
-    if step.condition is not None and not step.condition:
-        raise BadRequest("The condition is empty.")
     if entry.method == "PATCH":
         step.patch = read(entry.media_type, entry.body or b"")
     else:
         _check_resource(step)
     return step
+
+
+def criteria(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return what a condition says about the resource that it means, without what only shapes an answer.
+
+    Raises:
+        BadRequest: Nothing is left: every resource of the type would be meant, and `DELETE Basic?_format=json`
+            would delete the only one there is.
+    """
+    kept = [pair for pair in pairs if pair[0].partition(":")[0] not in SHAPING]
+    if not kept:
+        raise BadRequest("The condition is empty: it says nothing about which resource is meant.")
+    return kept
 
 
 def _read_if_none_exist(text: str, type: str) -> list[tuple[str, str]]:
@@ -91,9 +107,8 @@ def _read_if_none_exist(text: str, type: str) -> list[tuple[str, str]]:
 
 
 def _read_most(step: Step, pairs: list[tuple[str, str]]) -> None:
-    """Take `_count` out of the condition of a delete: how many resources it may delete."""
+    """Read `_count` beside the condition of a delete: how many resources it may delete."""
     counts = [value for name, value in pairs if name == "_count"]
-    step.condition = [pair for pair in pairs if pair[0] != "_count"]
     if counts:
         if len(counts) > 1 or not counts[0].isdigit() or not 1 <= int(counts[0][:9]) <= MOST_DELETED:
             raise BadRequest(f"_count of a conditional delete is a number from 1 to {MOST_DELETED:,}.")
@@ -162,7 +177,19 @@ def check_overlap(steps: Sequence[Step]) -> None:
         for id in (step.id, *step.others)
     ]
     if len(set(written)) != len(written):
-        raise BadRequest("Two entries of the transaction write the same resource.")
+        place = _repeated((step.place, f"{step.type}/{id}") for step in steps for id in (step.id, *step.others))
+        raise BadRequest("Two entries of the transaction write the same resource.", expression=place)
     named = [step.entry.full_url for step in steps if step.entry.full_url]
     if len(set(named)) != len(named):
-        raise BadRequest("Two entries of the transaction have the same fullUrl.")
+        place = _repeated((step.place, step.entry.full_url) for step in steps)
+        raise BadRequest("Two entries of the transaction have the same fullUrl.", expression=place)
+
+
+def _repeated(named: Iterable[tuple[str, str]]) -> str:
+    """Return the place of the first name that was there before."""
+    before: set[str] = set()
+    for place, name in named:
+        if name and name in before:
+            return place
+        before.add(name)
+    return ""
