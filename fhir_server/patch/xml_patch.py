@@ -5,7 +5,7 @@ Source: RFC 5261, https://www.rfc-editor.org/rfc/rfc5261; FHIR R4 4.0.1, https:/
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +14,7 @@ from fhir_server.errors import BadRequest, Malformed, NotAcceptable, Unprocessab
 from fhir_server.model import Resource
 from fhir_server.patch import xml_tree
 from fhir_server.patch.target import check_number, malformed, unfit, worked
-from fhir_server.patch.xml_select import Path, Unreadable
+from fhir_server.patch.xml_select import Path, Unreadable, Walk
 from fhir_server.patch.xml_select import read as read_path
 from fhir_server.patch.xml_tree import Element
 
@@ -72,16 +72,16 @@ def _apply(operations: list[_Operation], resource: Resource) -> Resource:
 def _patched(operations: list[_Operation], resource: Resource) -> Resource:
     try:
         root = xml_tree.parse(xmlformat.write(resource))
-    except NotAcceptable:
+    except (NotAcceptable, Malformed):
         raise Unprocessable("XML cannot carry what the resource holds; patch it as JSON.") from None
     plain = _resource(root)
-    around = Element("", "", {}, [root])
+    around, walk = Element("", "", {}, [root]), Walk()
     for operation in operations:
-        _run(operation, around)
+        _run(operation, around, walk)
     if len(around.elements) != 1:
         raise Unprocessable("The patch leaves no resource.")
     made = _resource(around.elements[0])
-    _keep_narrative(resource, plain, made)
+    _keep_narratives(resource, plain, made)
     return made
 
 
@@ -92,16 +92,35 @@ def _resource(root: Element) -> Resource:
         raise Unprocessable(f"The patch leaves no resource of R4: {error.issues[0].text}") from None
 
 
-def _keep_narrative(before: Resource, plain: Resource, made: Resource) -> None:
-    """Leave the text of a narrative that no operation changed just as it was, comments and all."""
-    parts: list[Any] = [one.get("text") for one in (before, plain, made)]
-    if all(isinstance(part, dict) and "div" in part for part in parts) and parts[1]["div"] == parts[2]["div"]:
-        parts[2]["div"] = parts[0]["div"]
+def _keep_narratives(before: Resource, plain: Resource, made: Resource) -> None:
+    """Leave each narrative that no operation changed just as it was written, comments and all.
+
+    Args:
+        before: The resource.
+        plain: The same, as the tree writes it.
+        made: What the patch made of the tree; changed.
+    """
+    pairs = zip(_with_narratives(before), _with_narratives(plain), strict=True)
+    written = {tree["div"]: own["div"] for own, tree in pairs}
+    for text in _with_narratives(made):
+        text["div"] = written.get(text["div"], text["div"])
 
 
-def _run(operation: _Operation, around: Element) -> None:
+def _with_narratives(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the narratives below a value, in an order that that of keys does not change."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _with_narratives(item)
+    elif isinstance(value, dict):
+        if isinstance(value.get("div"), str):
+            yield value
+        for key in sorted(value):
+            yield from _with_narratives(value[key])
+
+
+def _run(operation: _Operation, around: Element, walk: Walk) -> None:
     root = around.elements[0] if around.elements else None
-    found = operation.path.find(root) if root is not None else []
+    found = operation.path.find(root, walk) if root is not None else []
     if len(found) != 1:
         raise unfit(operation.number, "sel leads to nothing." if not found else "sel leads to more than one.")
     parent, element = found[0]
@@ -111,6 +130,7 @@ def _run(operation: _Operation, around: Element) -> None:
     elif operation.path.attribute:
         _change_attribute(operation, element)
     elif operation.path.is_text:
+        walk.look(len(element.children))
         _change_text(operation, element)
     else:
         _change_element(operation, parent, element)

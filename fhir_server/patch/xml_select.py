@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from fhir_server.errors import TooCostly
 from fhir_server.patch.xml_tree import Element
 
 MOST_PATH: Final = 1_000  # characters
+MOST_VISITED: Final = 200_000  # elements and texts that all paths of one patch look at, once for each predicate
 _NAME: Final = r"[A-Za-z_][\w.\-]*(?::[A-Za-z_][\w.\-]*)?"
 _step: Final = re.compile(rf"\*|{_NAME}").match
 _predicate: Final = re.compile(
@@ -23,6 +25,24 @@ _predicate: Final = re.compile(
 
 class Unreadable(ValueError):
     """A path that is none; its text says why."""
+
+
+class Walk:
+    """Counts what the paths of one patch look at."""
+
+    def __init__(self) -> None:
+        self._left = MOST_VISITED
+
+    def look(self, count: int) -> None:
+        """Note that so many elements and texts are looked at; raise TooCostly where that is too much."""
+        self._left -= count
+        if self._left < 0:
+            raise TooCostly("The patch has too many operations or predicates for a resource of this size.")
+
+    def below(self, element: Element) -> list[Element]:
+        """Return the children of an element that are elements."""
+        self.look(len(element.children) + 1)
+        return element.elements
 
 
 class Name(NamedTuple):
@@ -45,18 +65,20 @@ class Test:
     attribute: str = ""
     value: str = ""
 
-    def among(self, found: list[Element]) -> list[Element]:
+    def among(self, found: list[Element], walk: Walk) -> list[Element]:
         """Return those for which it holds."""
         if self.number:
             return found[self.number - 1 : self.number]
-        return [one for one in found if self._holds(one)]
+        walk.look(len(found))
+        return [one for one in found if self._holds(one, walk)]
 
-    def _holds(self, element: Element) -> bool:
+    def _holds(self, element: Element, walk: Walk) -> bool:
         below = [element]
         for name in self.path:
-            below = [child for one in below for child in one.elements if name.fits(child)]
+            below = [child for one in below for child in walk.below(one) if name.fits(child)]
         if self.attribute:
             return any(one.attributes.get(self.attribute) == self.value for one in below)
+        walk.look(sum(len(one.children) for one in below))
         return any(one.text == self.value for one in below)
 
 
@@ -74,16 +96,20 @@ class Path(NamedTuple):
     attribute: str  # of the element that the steps lead to, or ""
     is_text: bool  # its text, not the element
 
-    def find(self, root: Element) -> list[tuple[Element, Element]]:
-        """Return the elements that the steps lead to, each with its parent; the root's is a node around it."""
+    def find(self, root: Element, walk: Walk) -> list[tuple[Element, Element]]:
+        """Return the elements that the steps lead to, each with its parent; the root's is a node around it.
+
+        Raises:
+            TooCostly: That goes beyond the walk's bound.
+        """
         around = Element("", "", {}, [root])
         found = [(around, around)]
         for step in self.steps:
             below: list[tuple[Element, Element]] = []
             for _, parent in found:
-                children = [child for child in parent.elements if step.name.fits(child)]
+                children = [child for child in walk.below(parent) if step.name.fits(child)]
                 for test in step.tests:
-                    children = test.among(children)
+                    children = test.among(children, walk)
                 below += [(parent, child) for child in children]
             found = below
         return found

@@ -8,10 +8,12 @@ from typing import Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from fhir_server.errors import Malformed, TooCostly
+from fhir_server import xmlformat
+from fhir_server.errors import TooCostly
 
 MOST_ELEMENTS: Final = 100_000
 MOST_DEPTH: Final = 70  # deeper than any resource
+MOST_PREFIXES: Final = 16  # of namespaces at one place: each element that declares one has a table of all
 _XML: Final = "http://www.w3.org/XML/1998/namespace"
 
 
@@ -50,15 +52,19 @@ class _Builder:
         self.scopes: list[dict[str, str]] = [{}]
         self.declared: dict[str, str] = {}
         self.count = 0
+        self.said: list[str] = []  # pieces of a text: expat gives a long one in several
 
     def declare(self, prefix: str | None, uri: str | None) -> None:
         self.declared[prefix or ""] = uri or ""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self.settle()
         self.count += 1
         if self.count > MOST_ELEMENTS or len(self.open) >= MOST_DEPTH:
             raise TooCostly("The XML of a patch, or of what it changes, has too many elements.")
         scope = {**self.scopes[-1], **self.declared} if self.declared else self.scopes[-1]
+        if len(scope) > MOST_PREFIXES:
+            raise TooCostly(f"The XML of a patch has more than {MOST_PREFIXES} namespace prefixes at one place.")
         self.declared = {}
         self.scopes.append(scope)
         space, _, name = tag.rpartition(" ")
@@ -70,16 +76,18 @@ class _Builder:
         self.open.append(made)
 
     def end(self, _: str) -> None:
+        self.settle()
         self.open.pop()
         self.scopes.pop()
 
     def data(self, text: str) -> None:
-        if self.open:
-            self.open[-1].children.append(text)
+        self.said.append(text)
 
-    @staticmethod
-    def forbid(*_: object) -> None:
-        raise Malformed("DOCTYPE and entities are not allowed.")
+    def settle(self) -> None:
+        """Add the text that has come to its end."""
+        if self.said:
+            self.open[-1].children.append("".join(self.said))
+            self.said.clear()
 
 
 def parse(body: bytes) -> Element:
@@ -89,20 +97,13 @@ def parse(body: bytes) -> Element:
         Malformed: It is not well-formed, not UTF-8, or has a DOCTYPE.
         TooCostly: It is beyond its bounds.
     """
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise Malformed("DOCTYPE and entities are not allowed.")
     parser, builder = expat.ParserCreate("utf-8", " "), _Builder()
     parser.buffer_text = True
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     parser.StartNamespaceDeclHandler = builder.declare
-    parser.StartDoctypeDeclHandler = builder.forbid
-    parser.EntityDeclHandler = builder.forbid
-    try:
-        parser.Parse(body, True)
-    except expat.ExpatError:
-        raise Malformed("The body is not well-formed XML.") from None
+    xmlformat.run(parser, body)
     assert builder.root is not None, "what is well-formed has an element"
     return builder.root
 

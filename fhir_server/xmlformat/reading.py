@@ -15,20 +15,14 @@ from fhir_server import gate
 from fhir_server.errors import Malformed
 from fhir_server.model import Resource
 from fhir_server.validation.narrative import NOT_DIV, NOT_XML, narrative_problems
+from fhir_server.xmlformat import document
 from fhir_server.xmlformat.layout import FHIR, SCHEMA_INSTANCE, XHTML, Form, Part, is_resource_type, layout
 
 MAX_NODES: Final = 1_000_000  # elements of a body, those of narratives counted
-MAX_ATTRIBUTES: Final = 64  # of one element
-CHUNK: Final = 1 << 20
-"""Bytes given to expat at once. After a refusal expat runs on to the end of what it was given, so that must be
-little; a token that is not whole is looked at again with each piece, so the pieces must be few."""
 
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)").fullmatch
 _INTEGERS: Final = frozenset({"integer", "positiveInt", "unsignedInt"})
-_crowded = re.compile(
-    rb"<[^\s<>/!?]++(?:\s++[^\s=<>\"']++\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+')){%d}" % (MAX_ATTRIBUTES + 1)
-).search
 
 
 def _number(type: str, text: str) -> Any:
@@ -243,27 +237,6 @@ class _Reader:
         if not self.div and data.strip(" \t\r\n"):
             raise Malformed("There is text between elements.")
 
-    @staticmethod
-    def declare(_: str, encoding: str | None, __: int) -> None:
-        if encoding is not None and encoding.lower() != "utf-8":
-            raise Malformed("FHIR XML is UTF-8.")
-
-    @staticmethod
-    def forbid(*_: object) -> None:
-        raise Malformed("DOCTYPE and entities are not allowed.")
-
-
-def _check(body: bytes) -> None:
-    """Refuse what expat should not see at all."""
-    try:
-        body.decode("utf-8", "strict")
-    except UnicodeDecodeError:
-        raise Malformed("The body is not valid UTF-8.") from None
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise Malformed("DOCTYPE and entities are not allowed.")
-    if _crowded(body):
-        raise Malformed("An element has more than 64 attributes.")
-
 
 def read(body: bytes) -> Resource:
     """Read one resource in FHIR XML.
@@ -277,21 +250,12 @@ def read(body: bytes) -> Resource:
     Raises:
         Malformed: The bytes are not such a document; says what is wrong, shows no value.
     """
-    _check(body)
     parser = expat.ParserCreate("utf-8", " ")
     reader = _Reader(body, parser)
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
-    parser.XmlDeclHandler = reader.declare
-    parser.StartDoctypeDeclHandler = reader.forbid
-    parser.EntityDeclHandler = reader.forbid
-    try:
-        for at in range(0, len(body), CHUNK):
-            parser.Parse(body[at : at + CHUNK], False)
-        parser.Parse(b"", True)
-    except expat.ExpatError:
-        raise Malformed("The body is not well-formed XML.") from None
+    document.run(parser, body)
     if reader.resource is None:
         raise Malformed("The XML holds no resource.")
     return reader.resource

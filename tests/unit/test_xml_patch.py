@@ -126,6 +126,63 @@ def test_a_patch_is_refused(operations: str, error: type[FhirError]) -> None:
         patched(operations)
 
 
+def test_a_long_text_of_a_narrative_is_one_text() -> None:
+    long = f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{"a &amp; b" * 3_000}</p></div>'
+    before = {**BEFORE, "text": {"status": "generated", "div": long}}
+    sel = "f:Patient/f:text/h:div/h:p/text()"
+    body = f'<diff {FHIR} xmlns:h="http://www.w3.org/1999/xhtml"><replace sel="{sel}">New</replace></diff>'
+    made = read("application/xml-patch+xml", body.encode())(before)
+    assert made["text"]["div"] == '<div xmlns="http://www.w3.org/1999/xhtml"><p>New</p></div>'
+
+
+def test_what_no_operation_touches_stays_as_it_is_written_also_inside() -> None:
+    other = '<div xmlns="http://www.w3.org/1999/xhtml"><br></br><!-- also kept -->&#233;</div>'
+    inside = {"resourceType": "Patient", "id": "c", "text": {"status": "generated", "div": other}}
+    number = {"code": "a", "value": gate.number("1.500")}
+    extension = [{"valueQuantity": number, "url": "urn:x"}]
+    before = {**BEFORE, "contained": [inside], "extension": extension}
+    body = f'<diff {FHIR}><replace sel="f:Patient/f:gender/@value">male</replace></diff>'.encode()
+    made = read("application/xml-patch+xml", body)(before)
+    assert gate.parse(gate.write(made)) == {**gate.parse(gate.write(before)), "gender": "male"}
+    assert str(made["extension"][0]["valueQuantity"]["value"]) == "1.500"
+
+
+PREFIXES = [f"xmlns:p{n}='u'" for n in range(17)]
+EQUAL, SAID = "[f:value/@value='1']", "[.='x']"
+BREAKS = f'<div xmlns="http://www.w3.org/1999/xhtml">x{"<br/>" * 5_000}</div>'
+MANY = {**BEFORE, "text": {"status": "generated", "div": BREAKS}, "identifier": [{"value": "1"}] * 5_000}
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        pytest.param('<replace sel="f:Patient/f:gender/@value">male</replace>' * 50, id="many operations"),
+        pytest.param(f'<remove sel="f:Patient/f:identifier{EQUAL * 30}"/>', id="many predicates"),
+        pytest.param('<replace sel="f:Patient/f:text/h:div/text()">x</replace>' * 50, id="a text among elements"),
+        pytest.param(f'<remove sel="f:Patient/f:text/h:div{SAID * 50}"/>', id="a text that is compared"),
+    ],
+)
+def test_what_the_paths_of_a_patch_look_at_is_bounded(operations: str) -> None:
+    namespaces = f'{FHIR} xmlns:h="http://www.w3.org/1999/xhtml"'
+    patch = read("application/xml-patch+xml", f"<diff {namespaces}>{operations}</diff>".encode())
+    with pytest.raises(TooCostly):
+        patch(MANY)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        pytest.param(f"<diff {' '.join(PREFIXES)}/>", TooCostly, id="of one element"),
+        pytest.param("".join(f"<a {one}>" for one in PREFIXES) + "</a>" * 17, TooCostly, id="inside another"),
+        pytest.param(f"<diff {' '.join(PREFIXES * 4)}/>", Malformed, id="attributes of one element"),
+        pytest.param('<?xml version="1.0" encoding="latin1"?><diff/>', Malformed, id="another encoding"),
+    ],
+)
+def test_names_of_a_patch_document_are_few(body: str, error: type[FhirError]) -> None:
+    with pytest.raises(error):
+        read("application/xml-patch+xml", body.encode())
+
+
 @pytest.mark.parametrize("body", [b"<patch/>", b'<!DOCTYPE d [<!ENTITY a "b">]><diff/>', b"\xff<diff/>", b""])
 def test_what_is_no_patch_document(body: bytes) -> None:
     with pytest.raises((BadRequest, Malformed)):
