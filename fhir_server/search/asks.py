@@ -36,6 +36,9 @@ MODIFIERS: Final = {
 NEAR_KM: Final = Decimal(50)
 """Reach of `near` without a distance: R4 leaves it to the server (https://hl7.org/fhir/R4/location.html#search)."""
 
+_OF_BOOLEANS: Final = ("http://terminology.hl7.org/CodeSystem/special-values", "http://hl7.org/fhir/special-values")
+"""The system that R4 says a boolean has, which none is stored with: https://hl7.org/fhir/R4/search.html#token"""
+
 _PLAIN: Final = re.compile(r"-?[0-9]{1,7}(?:\.[0-9]{1,20})?")
 _LOCAL: Final = re.compile(r"(?:([A-Z][A-Za-z]*)/)?([A-Za-z0-9.\-]{1,64})(?:/_history/([A-Za-z0-9.\-]{1,64}))?")
 _HIERARCHY: Final = ("above", "below")
@@ -202,7 +205,9 @@ def _implied(parameter: Parameter, modifier: str, ask: Ask) -> Ask:
     token = ask.value
     if modifier not in ("", "not") or not isinstance(token, Token) or not token.system or not token.code:
         return ask
-    is_implied = (token.system, token.code) in implied_codes(parameter)
+    is_implied = (token.system, token.code) in implied_codes(parameter) or (
+        token.system in _OF_BOOLEANS and token.code in ("true", "false")
+    )
     return replace(ask, value=token._replace(system="")) if is_implied else ask
 
 

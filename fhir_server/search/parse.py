@@ -25,6 +25,7 @@ from fhir_server.search.results import (
     MOST_INCLUDES,
     SUMMARIES,
     TOTALS,
+    is_element,
     read_choice,
     read_count,
     read_elements,
@@ -40,6 +41,8 @@ DEFAULT_COUNT: Final = 20
 
 SKIPPED: Final = frozenset({"_format", "_pretty"})
 """Parameters of every interaction, which HTTP answers."""
+
+_INCLUDES: Final = frozenset({"_include", "_revinclude"})
 
 
 def parse(
@@ -88,9 +91,12 @@ def _taken(
     ignored: list[str] = []
     # _type first: it says which parameters there are.
     for name, value in sorted(pairs, key=lambda pair: pair[0] != "_type"):
-        if name in SKIPPED:
+        if name == "_format":
             continue
         try:
+            if name == "_pretty":
+                read_flag(name, value)
+                continue
             building.take(name, value)
             # The self link shows what ran: a page size beyond the bound was cut.
             ran.append((name, str(read_count(value)) if name == "_count" else value))
@@ -100,6 +106,12 @@ def _taken(
             if not lenient:
                 raise
             ignored.append(shown(name))
+    for names, text in building.contradictions():
+        if not lenient:
+            raise BadParameter(text)
+        building.leave_out(names)
+        ignored += [name for name, _ in ran if name.partition(":")[0] in names]
+        ran = [pair for pair in ran if pair[0].partition(":")[0] not in names]
     return tuple(ran), tuple(dict.fromkeys(ignored))
 
 
@@ -143,6 +155,28 @@ class _Building:
             field, read = _RESULTS[name]
             self._once[field] = read(self, value)
         self._seen.add(name)
+
+    def contradictions(self) -> list[tuple[frozenset[str], str]]:
+        """Return what cannot stand beside the rest of the query: names of parameters, and why.
+
+        Source: https://hl7.org/fhir/R4/search.html#summary: "the _include and _revinclude parameters cannot be
+        mixed with _summary=text".
+        """
+        found = []
+        if self._includes and self._once.get("summary") == "text":
+            found.append((_INCLUDES, "The parameters '_include' and '_revinclude' cannot stand with '_summary=text'."))
+        types = resource_types() if self._includes else self._types
+        if not all(is_element(name, types) for name in self._once.get("elements", ())):
+            text = "The parameter '_elements' names an element that what is searched does not have."
+            found.append((frozenset({"_elements"}), text))
+        return found
+
+    def leave_out(self, names: frozenset[str]) -> None:
+        """Forget parameters that were taken."""
+        if "_elements" in names:
+            self._once.pop("elements", None)
+        else:
+            self._includes.clear()
 
     def _sort(self, value: str) -> object:
         return read_sort(value, self._types, self._clauses)

@@ -6,10 +6,10 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#Summary (sort, count,
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from fhir_server.definitions import resource_types
+from fhir_server.definitions import property, resource_types, structure
 from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
 from fhir_server.search.asks import UnsupportedModifier, targets
 from fhir_server.search.clauses import MOST_HOPS, Clauses, Registry, shown
@@ -52,6 +52,28 @@ def read_elements(value: str) -> tuple[str, ...]:
     if not all(_ELEMENT.fullmatch(name) for name in names):
         raise BadParameter("The parameter '_elements' takes names of elements, parted by commas.")
     return tuple(names)
+
+
+def is_element(path: str, types: Iterable[str]) -> bool:
+    """Whether some of these types has the element that a name of `_elements` leads to."""
+    first, _, rest = path.partition(".")
+    if rest and first in resource_types():
+        return first in types and _leads(first, rest.split("."))
+    return any(_leads(type, path.split(".")) for type in types)
+
+
+def _leads(type: str, names: Sequence[str]) -> bool:
+    first, *rest = names
+    if first == "resourceType":
+        return not rest
+    try:
+        found = structure(type).elements.get(first)
+        keyed = property(type, first)
+    except KeyError:  # a type without elements
+        return False
+    if found is not None and found.choice:  # named without its type, which what follows depends on
+        return True
+    return keyed is not None and (not rest or _leads(keyed[1], rest))
 
 
 def read_types(value: str, allowed: Sequence[str]) -> tuple[str, ...]:

@@ -306,6 +306,14 @@ KNOWN_AND_NOT = [
     ("Patient?_summary=maybe", BadParameter, "no such summary"),
     ("Patient?_elements=", BadParameter, "no elements"),
     ("Patient?_elements=a.b;c", BadParameter, "no names of elements"),
+    ("Patient?_elements=name,nonsense", BadParameter, "an element that the type does not have"),
+    ("Patient?_elements=name.nonsense", BadParameter, "an element that is not below another"),
+    ("Patient?_elements=birthDate.x", BadParameter, "an element below one that has none"),
+    ("Patient?_elements=Observation.status", BadParameter, "an element of a type that is not searched"),
+    ("?_elements=nonsense", BadParameter, "an element that no type has"),
+    ("Patient?_summary=text&_include=Patient:organization", BadParameter, "includes beside texts"),
+    ("Patient?_revinclude=Observation:patient&_summary=text", BadParameter, "reverse includes beside texts"),
+    ("Patient?_pretty=maybe", BadParameter, "neither pretty nor not"),
     ("Observation?_include=Observation", BadParameter, "an include without parameter"),
     ("Observation?_include=Nonsense:patient", BadParameter, "an include from no type"),
     ("Observation?_include=Observation:patient:Device", BadParameter, "an include to what it cannot point to"),
@@ -434,3 +442,35 @@ def test_every_reverse_include_names_each_type_that_may_refer_here() -> None:
 def test_what_http_answers_is_passed_over() -> None:
     query = read("Patient?_format=json&_pretty=true&name=a")
     assert query.text == (("name", "a"),) and query.ignored == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(
+            "Patient?_elements=name.family,Patient.gender,id,meta.tag,resourceType", id="paths and root elements"
+        ),
+        pytest.param(
+            "Observation?_elements=value,valueQuantity.unit,value.unit", id="a choice with and without its type"
+        ),
+        pytest.param("?_type=Bundle,Patient&_elements=entry.resource,contained", id="resources inside"),
+        pytest.param("Observation?_elements=code,name&_include=Observation:subject", id="elements of what is included"),
+        pytest.param("?_type=Patient,Observation&_elements=name,code", id="elements of one of several types"),
+    ],
+)
+def test_elements_that_are_there_are_taken(text: str) -> None:
+    assert read(text).elements
+
+
+def test_what_contradicts_is_left_out_and_named_where_handling_is_lenient() -> None:
+    query = read("Patient?_summary=text&_include=Patient:organization&_elements=name,nonsense&name=a", lenient=True)
+    assert (query.includes, query.elements, query.summary) == ((), (), "text")
+    assert query.ignored == ("_include", "_elements")
+    assert query.text == (("_summary", "text"), ("name", "a"))
+
+
+@pytest.mark.parametrize(
+    "system", ["http://terminology.hl7.org/CodeSystem/special-values", "http://hl7.org/fhir/special-values"]
+)
+def test_a_boolean_has_the_system_that_r4_says(system: str) -> None:
+    assert read(f"Patient?active={system}|true").where == read("Patient?active=|true").where
