@@ -289,6 +289,7 @@ class OperationCall:
     if_match: str = ""  # the If-Match header
     version: str = ""  # of an operation on a version, `Type/id/_history/version/$name`; as it was sent
     parts: AsyncIterator[bytes] | None = None  # the body as it arrives, of an operation that takes it so
+    format: str = ""  # `_format` as it was sent, for links to more of the answer
 
 
 @dataclass(frozen=True, slots=True)

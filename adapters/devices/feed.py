@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.devices import quarantine, schema
+from adapters.devices import quarantine, reason, schema
 from adapters.devices.arrival import arrival_key, first_arrival
 from adapters.devices.format import JSON, SOURCES, Given, check, read_format
 from adapters.devices.intake import ROOM, Intake, Result
@@ -157,7 +157,10 @@ def result_json(result: Result, language: str) -> dict[str, Any]:
     if result.reference:
         made["reference"] = result.reference
     if result.reason is not None:
-        made |= {"reason": result.reason.code, "text": result.reason.text(language)}
+        text = result.reason.text(language)
+        if result.status == "refused":
+            text = f"{text} {reason.NO_ROOM.text(language)}"
+        made |= {"reason": result.reason.code, "text": text}
     return made
 
 

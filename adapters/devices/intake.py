@@ -42,7 +42,7 @@ ROOM: Final = "devices"  # who this room is when it acts by itself
 class Result(NamedTuple):
     """What became of a reading."""
 
-    status: str  # stored duplicate quarantined
+    status: str  # stored duplicate quarantined; refused: unfit, and there is no room to keep it aside
     reference: str = ""  # Type/ID of its first resource
     reason: Reason | None = None
 
@@ -227,8 +227,8 @@ class Intake:
     async def _keep(self, sending: Sending, item: Received, why: Reason, *, detail: str = "") -> Result:
         message, actor, source = sending.message, sending.actor, sending.source
 
-        async def work(writing: Writing) -> None:
-            await quarantine.keep(
+        async def work(writing: Writing) -> bool:
+            is_kept = await quarantine.keep(
                 writing,
                 message.device,
                 item.raw,
@@ -239,11 +239,12 @@ class Intake:
                 source=source,
                 context=context_of(message),
             )
-            if why.code in WAITING and source != quarantine.RELEASE:
+            if is_kept and why.code in WAITING and source != quarantine.RELEASE:
                 await overtaken(writing, message.device, sending.known.assigned, self._zone)
+            return is_kept
 
-        await self._core.transact(actor.tenant, work)
-        return Result("quarantined", reason=why)
+        is_kept: bool = await self._core.transact(actor.tenant, work)
+        return Result("quarantined" if is_kept else "refused", reason=why)
 
 
 def is_urgent(item: Received) -> bool:

@@ -82,18 +82,19 @@ class QuarantinePages:
         return actor
 
     async def _page(self, request: Request, actor: Actor, *, after: int) -> Any:
-        async def work(asking: Asking) -> list[Record]:
-            return await quarantine.kept(asking, after=after, limit=PAGE + 1)
+        async def work(asking: Asking) -> tuple[list[Record], bool]:
+            rows = await quarantine.kept(asking, after=after, limit=PAGE)
+            return rows, bool(rows and await quarantine.kept(asking, after=rows[-1].seq, limit=1))
 
-        found: list[Record] = await self._core.ask(actor.tenant, work)
+        found, is_more = await self._core.ask(actor.tenant, work)
         quarantine.shown_to(self._core, actor, "R", getattr(request.state, "request_id", ""))
         language = self._core.pages.language(request)
         return self._core.pages.render(
             request,
             "devices/quarantine.html",
             actor=actor,
-            rows=[row_of(record, language) for record in found[:PAGE]],
-            next=found[PAGE - 1].seq if len(found) > PAGE else 0,
+            rows=[row_of(record, language) for record in found],
+            next=found[-1].seq if is_more else 0,
             is_first=not after,
             action=PATH,
         )

@@ -92,7 +92,9 @@ class Publications:
         actor = self._core.internal(topic.tenant, ACTOR)
         results = await self._intake.take_all(messages, actor=actor, source="mqtt")
         statuses = {result.status for of_device in results for result in of_device}
-        return next(status for status in ("quarantined", "stored", "duplicate") if status in statuses)
+        if "refused" in statuses:
+            log.error("a publication on %s has readings that are unfit, and there is no room to keep them", topic.kind)
+        return next(status for status in ("refused", "quarantined", "stored", "duplicate") if status in statuses)
 
     async def _read(self, publication: Publication, topic: Topic) -> Given:
         """Read the payload; relative times of a copy are counted from when it came first."""
@@ -116,11 +118,13 @@ class Publications:
         tenant = topic.tenant if topic else self._core.tenants()[0]
         name = DeviceName(TOPIC, topic.device if topic else publication.topic[:256])
 
-        async def work(writing: Writing) -> None:
-            await keep(writing, name, raw_of(publication), why, sender=ACTOR, detail=detail)
+        async def work(writing: Writing) -> bool:
+            return await keep(writing, name, raw_of(publication), why, sender=ACTOR, detail=detail)
 
-        await self._core.transact(tenant, work)
-        return "quarantined"
+        if await self._core.transact(tenant, work):
+            return "quarantined"
+        log.error("a publication was unfit (%s), and there is no room to keep it", why.code)
+        return "refused"
 
 
 def placed(message: Message, topic: Topic) -> Message:

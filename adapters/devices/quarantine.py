@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from adapters.devices import allowance
 from adapters.devices.identity import raw_key
 from adapters.devices.reading import DeviceName
 from adapters.devices.reason import Reason
@@ -25,6 +26,8 @@ TAKEN: Final = "taken"  # the reading came again and is in the record
 DISMISSED: Final = "dismissed"  # a person said that it stays out
 RELEASE: Final = "release"  # the source of a reading that is tried again
 MOST_SHOWN: Final = 2_000  # characters of a media or a wave in a list
+MOST_READ: Final = 8_388_608  # bytes of rows after which a list ends: the next one goes on from there
+AT_ONCE: Final = 5  # rows read in one go: each may hold a picture
 
 
 def lane_of(device: DeviceName) -> str:
@@ -43,8 +46,8 @@ async def keep(
     patient: str = "",
     source: str = "",
     context: Mapping[str, Any] | None = None,
-) -> None:
-    """Keep a reading aside; one that is there already counts once more.
+) -> bool:
+    """Keep a reading aside; one that is there already counts once more. False: there is no room, it is not kept.
 
     Args:
         writing: The transaction.
@@ -74,9 +77,13 @@ async def keep(
         "times": known.get("times", 0) + (not again),
     }
     if again and body == known:
-        return
+        return True
     was_dismissed = before is not None and before.state == DISMISSED and known["reason"] == why.code
-    await writing.put_record(KIND, key, DISMISSED if was_dismissed else OPEN, gate.write(body), lane=lane_of(device))
+    made, lane, was_open = gate.write(body), lane_of(device), before is not None and before.state == OPEN
+    if not (was_open or was_dismissed or await allowance.enter(writing, key, lane, len(made))):
+        return False
+    await writing.put_record(KIND, key, DISMISSED if was_dismissed else OPEN, made, lane=lane)
+    return True
 
 
 async def state_of(asking: Asking, device: DeviceName, raw: Mapping[str, Any]) -> str:
@@ -94,13 +101,22 @@ async def settle(writing: Writing, key: str, state: str) -> None:
     """Take a row off the list, as taken, released or dismissed."""
     record = await writing.record(KIND, key)
     if record is not None and record.state in (OPEN, RELEASED):
+        if record.state == OPEN:
+            await allowance.leave(writing, key, record.lane, len(record.body))
         await writing.put_record(KIND, key, state, record.body, lane=record.lane)
 
 
 async def kept(asking: Asking, *, device: DeviceName | None = None, after: int = 0, limit: int = 100) -> list[Record]:
-    """Return open rows with seq > after, oldest first; those of a device, or all."""
+    """Return open rows with seq > after, oldest first; those of a device, or all. Long ones come in fewer rows."""
     lane = lane_of(device) if device is not None else None
-    return await asking.records(KIND, state=OPEN, lane=lane, after=after, limit=limit)
+    found: list[Record] = []
+    while len(found) < limit and sum(len(row.body) for row in found) < MOST_READ:
+        start, some = found[-1].seq if found else after, min(limit - len(found), AT_ONCE)
+        rows = await asking.records(KIND, state=OPEN, lane=lane, after=start, limit=some)
+        found += rows
+        if len(rows) < some:
+            break
+    return found
 
 
 def shown_to(core: Core, actor: Actor, action: str, request_id: str) -> None:

@@ -117,6 +117,12 @@ REFUSED: Final = Reason(
     "Le dossier a refusé la mesure.",
     "The record refused the reading.",
 )
+NO_ROOM: Final = Reason(
+    "quarantine-full",
+    "Elle n'a pas pu être mise de côté, faute de place : rien n'en est gardé, il faut la renvoyer plus tard.",
+    "There was no room to keep it aside: nothing of it is kept, it is to be sent again later.",
+)
+"""Told beside the reason, where a reading is neither taken nor kept."""
 
 FORMAT_UNKNOWN: Final = Reason(
     "format-unknown",

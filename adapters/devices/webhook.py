@@ -23,7 +23,7 @@ from adapters.devices.reading_json import is_text
 from adapters.devices.vendor import Vendor
 from adapters.devices.withings import ENDING, Notification, read_notification
 from fhir_server import gate
-from fhir_server.errors import BadRequest, Forbidden, NotSupported, Unauthorized
+from fhir_server.errors import BadRequest, Forbidden, NotSupported, Unauthorized, Unavailable
 from fhir_server.interface import Core, Erasure, Writing
 from fhir_server.model import Actor, Record
 from fhir_server.pages.form import read_body
@@ -136,11 +136,12 @@ class Webhooks:
             await _put_all(writing, lane, state, ENDED)
 
     async def _keep(self, vendor: Vendor, body: bytes, detail: str) -> None:
-        async def work(writing: Writing) -> None:
+        async def work(writing: Writing) -> bool:
             name, raw = DeviceName(vendor.account_system, "?"), {"payload": body.decode("utf-8", "replace")}
-            await keep(writing, name, raw, reason.PAYLOAD_MALFORMED, sender=SENDER, detail=detail)
+            return await keep(writing, name, raw, reason.PAYLOAD_MALFORMED, sender=SENDER, detail=detail)
 
-        await self._core.transact(self.tenant(vendor), work)
+        if not await self._core.transact(self.tenant(vendor), work):
+            raise Unavailable("The notification cannot be read, and there is no room to keep it aside.")
 
     async def link(self, vendor: Vendor, user: str, tokens: Tokens) -> None:
         """Link an account, or give it new tokens; what waited for it is asked for."""

@@ -88,6 +88,11 @@ class Backlog:
         return self._turns.is_next_urgent
 
     @property
+    def is_full(self) -> bool:
+        """Whether so many messages wait that only urgent ones are taken in."""
+        return len(self._known) >= self._most
+
+    @property
     def is_behind(self) -> bool:
         """Whether some message was not tried yet, or is just being tried."""
         return self._passed < self._added
@@ -151,18 +156,17 @@ class Backlog:
 
     def room(self) -> Awaitable[None] | None:
         """Return what to await before more messages are taken in; None where there is room."""
-        return self._until_room() if self._is_full() else None
+        return self._until_room() if self._is_closed() else None
 
     def hurry(self) -> None:
         """Say that an urgent message is to be taken in."""
         self._room.set()
 
-    def _is_full(self) -> bool:
-        waiting = len(self._known)
-        return waiting >= self._most and not (waiting < self._most * (1 + RESERVE) and self._hurries())
+    def _is_closed(self) -> bool:
+        return self.is_full and not (len(self._known) < self._most * (1 + RESERVE) and self._hurries())
 
     async def _until_room(self) -> None:
-        while self._is_full():
+        while self._is_closed():
             self._room.clear()
             await self._room.wait()
 

@@ -22,7 +22,7 @@ from adapters.hl7.arrival import read
 from adapters.hl7.backlog import Backlog, Waiting
 from adapters.hl7.channels import Channel
 from adapters.hl7.faults import Fault, Refused
-from adapters.hl7.header import Header, Headers
+from adapters.hl7.header import Header, Headers, label_of
 from adapters.hl7.hold import held
 from adapters.hl7.intake import Hook, Intake, Letter
 from adapters.hl7.record import KIND as KIND
@@ -82,7 +82,7 @@ class Inbox:
         self._tenants = {self._home}
         self._found: dict[tuple[str, str, str], tuple[Channel, Channel]] = {}  # channels of messages found in the store
         self._urgency = Urgency(lambda: core.calm)
-        self._intake = Intake(core, self._stored, self._room, is_low)
+        self._intake = Intake(core, self._stored, self._room, is_low, self._glance)
         self._backlog = Backlog(most, lambda: self._intake.has_urgent)
         self._worker = Worker(core, self._backlog, stream=Stream(self._intake), retry_s=retry_s, known=known)
 
@@ -118,18 +118,23 @@ class Inbox:
         letter = Letter(header, code, (fault,) if fault else (), {"parent": parent} if parent else {}, future)
         if not code and header.sender.is_enhanced:
             letter.later = asyncio.get_running_loop().create_future()
-        if fault is None:
-            letter.glance = self._look(channel, raw, header.text, header.name, header.codec)
         self._intake.take(letter)
-        if letter.glance.urgent:
+        if self._backlog.is_full and self._intake.has_urgent:
             self._backlog.hurry()
         return future
+
+    def _glance(self, letter: Letter) -> Glance:
+        header = letter.header
+        return self._look(header.channel, header.raw, header.text, header.name, header.codec)
 
     def _look(self, channel: Channel, raw: bytes, text: str | None, name: str, codec: str) -> Glance:
         """Look at a message that was not read yet."""
         try:
             return self._urgency.look(channel, text or charset.decode(raw, default=channel.charset).text, name, codec)
         except Refused:
+            return Glance()
+        except Exception as error:  # a supervisor: a look that breaks is a fault of ours, and only about the order
+            log.error("message %s not looked at: %s at %s", label_of(name), type(error).__name__, where(error))
             return Glance()
 
     def use_hook(self, hook: Hook) -> None:

@@ -17,10 +17,12 @@ from fhir_server.errors import FhirError, Issue, Malformed
 from fhir_server.interactions import links
 from fhir_server.interactions.ids import is_id, new_id
 from fhir_server.model import Entry, Resource
+from fhir_server.patch import carried
 from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import Drafter
 
-_METHODS: Final = ("POST", "PUT", "DELETE")
+_WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
+_READS: Final = ("GET", "HEAD")  # of which a load makes nothing
 _FEWEST: Final = 2  # entries: of one alone, audit says more
 
 
@@ -28,7 +30,8 @@ def entries_of(resource: Resource) -> tuple[list[Entry], bool]:
     """Return what a resource asks to be done, and whether it must be done as one.
 
     Raises:
-        Malformed: It is a Bundle whose entries have not the form of entries.
+        Malformed: It is a Bundle whose entries have not the form of entries, or do not say what is asked.
+        BadRequest: A patch of it is none.
     """
     if resource["resourceType"] != "Bundle":
         return [put(resource)], False
@@ -40,7 +43,9 @@ def entries_of(resource: Resource) -> tuple[list[Entry], bool]:
     asked = [(entry, entry.get("request") or {}) for entry in given]
     if not all(isinstance(request, dict) for _, request in asked):
         raise Malformed("The request of an entry is an object.")
-    made = [_entry(entry, request) for entry, request in asked if request.get("method") in _METHODS]
+    if not all(request.get("method") in _WRITES + _READS for _, request in asked):
+        raise Malformed("The request of an entry has a method: POST, PUT, PATCH, DELETE, GET or HEAD.")
+    made = [_entry(entry, request) for entry, request in asked if request["method"] in _WRITES]
     return made, resource["type"] == "transaction"
 
 
@@ -60,13 +65,17 @@ def _is_resource(value: Any) -> bool:
 
 def _entry(entry: Mapping[str, Any], request: Mapping[str, Any]) -> Entry:
     url, name = request.get("url", ""), entry.get("fullUrl", "")
-    if_match, if_none_exist = request.get("ifMatch", ""), request.get("ifNoneExist", "")
-    if not all(isinstance(text, str) for text in (url, name, if_match, if_none_exist)):
+    if_match, if_none_match = request.get("ifMatch", ""), request.get("ifNoneMatch", "")
+    if_none_exist = request.get("ifNoneExist", "")
+    if not all(isinstance(text, str) for text in (url, name, if_match, if_none_match, if_none_exist)):
         raise Malformed("The url and the conditions of an entry are texts.")
     resource = entry.get("resource")
     if resource is not None and not _is_resource(resource):
         raise Malformed("The resource of an entry does not say its resourceType.")
-    return Entry(request["method"], url, resource, name, if_match, "", if_none_exist)
+    if request["method"] == "PATCH":
+        kind, body = carried(resource or {}, "Bundle.entry")
+        return Entry("PATCH", url, None, name, if_match, body=body, media_type=kind)
+    return Entry(request["method"], url, resource, name, if_match, if_none_match, if_none_exist)
 
 
 def prepare_bundle(
@@ -119,7 +128,7 @@ def prepare_bundle(
 def _target(entry: Entry) -> str:
     """Return `Type/id` of what a plain create or update stores, "" for all other entries."""
     resource = entry.resource
-    if resource is None or entry.if_match or entry.if_none_exist:
+    if resource is None or entry.if_match or entry.if_none_match or entry.if_none_exist:
         return ""
     type, id = resource["resourceType"], resource.get("id")
     if type not in resource_types():

@@ -6,8 +6,6 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#transaction
 from __future__ import annotations
 
 import asyncio
-import binascii
-from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -22,6 +20,7 @@ from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import http_date, write_instant
 from fhir_server.model import Entry, Outcome, Resource
 from fhir_server.outcome import to_outcome
+from fhir_server.patch import carried
 
 MOST_ENTRIES = 20_000
 AT_ONCE = 32  # batch entries under way at the same time
@@ -129,7 +128,7 @@ async def _check_reads(
 def _step(hub: Hub, entry: dict[str, Any], place: str) -> Entry:
     asked = entry["request"]
     if asked["method"] == "PATCH":
-        kind, body = _patch(entry, place)
+        kind, body = carried(entry.get("resource", {}), place)
         full_url, if_match = str(entry.get("fullUrl", "")), asked.get("ifMatch", "")
         url = asked["url"].lstrip("/")
         return Entry("PATCH", url, full_url=full_url, if_match=if_match, body=body, media_type=kind)
@@ -145,23 +144,6 @@ def _step(hub: Hub, entry: dict[str, Any], place: str) -> Entry:
     )
 
 
-def _patch(entry: dict[str, Any], place: str) -> tuple[str, bytes]:
-    """Return the media type and the document of a patch: of a Binary that carries it, or Parameters themselves.
-
-    Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#patch
-    """
-    resource = entry.get("resource", {})
-    if resource.get("resourceType") != "Binary":
-        return "application/fhir+json", gate.write(resource)
-    kind, data = resource.get("contentType"), resource.get("data")
-    if not isinstance(kind, str) or not isinstance(data, str):
-        raise BadRequest("A patch in a Binary has a contentType and data.", expression=f"{place}.resource")
-    try:
-        return kind, b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadRequest("The data of the Binary are no base64.", expression=f"{place}.resource.data") from None
-
-
 def _request(outer: Request, entry: dict[str, Any]) -> Request:
     asked = entry["request"]
     path, _, query = asked["url"].lstrip("/").partition("?")
@@ -174,7 +156,7 @@ def _request(outer: Request, entry: dict[str, Any]) -> Request:
     headers |= {header: asked[name] for header, name in given if name in asked}
     body = gate.write(entry["resource"]) if "resource" in entry else b""
     if asked["method"] == "PATCH":
-        headers["content-type"], body = _patch(entry, "")
+        headers["content-type"], body = carried(entry.get("resource", {}), "")
     segments = tuple(unquote(part) for part in path.split("/") if part)
     return Request(asked["method"], segments, query, headers, body, outer.id, outer.signed_in)
 

@@ -50,6 +50,7 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
             if_match=request.headers.get("if-match", ""),
             version=place[3] if len(place) == 4 else "",
             parts=request.parts,
+            format=dict(request.pairs).get("_format", ""),
         )
     )
     body = gate.write(answer.resource) if answer.resource is not None else answer.body

@@ -94,7 +94,7 @@ class Compartment:
             self._by_type.setdefault(step.type, []).append(number)
 
     def _steps(self) -> list[Step]:
-        made = [self._step(self._name, ("_id", self._id))]
+        made = [self._step(self._name, ("_id", self._id))] if self._walks(self._name) else []
         for type, codes in members(self._name).items():
             if not self._walks(type):
                 continue

@@ -124,10 +124,11 @@ class Everything:
         self._hub.audit(
             call.actor, "R", "$everything", target, tuple(sorted(patients)), 0, call.request_id, urlencode(kept)
         )
-        links = [("self", f"{self._hub.base_url}/{signature}".rstrip("?"))]
+        shown = [*kept, ("_format", call.format)] if call.format else kept  # a walk keeps its format
+        links = [("self", f"{self._hub.base_url}/{path}?{urlencode(shown)}".rstrip("?"))]
         if page.next is not None:
             cursor = self._hub.cursors.write(page.next, call.actor, signature)
-            links.append(("next", f"{self._hub.base_url}/{path}?{urlencode([*kept, ('_cursor', cursor)])}"))
+            links.append(("next", f"{self._hub.base_url}/{path}?{urlencode([*shown, ('_cursor', cursor)])}"))
         return Answer(200, body=_bundle(self._hub, page, links, is_whole=not text(inputs, "_cursor")))
 
     def _begin(self, call: OperationCall, cursor: str, signature: str) -> Position | None:
@@ -180,10 +181,10 @@ class Everything:
         before, stop = len(page.matches), None
         step, after = begin.step, begin.after
         while step < len(inside.steps):
-            if len(page.matches) >= page.room:
+            asked, room = inside.steps[step], page.room - len(page.matches)
+            if room <= 0 and after is not None:
                 stop = begin._replace(step=step, after=after)
                 break
-            asked = inside.steps[step]
             if see.types is not None and asked.type not in see.types:
                 step, after = step + 1, None
                 continue
@@ -191,13 +192,17 @@ class Everything:
                 Query(
                     (asked.type,),
                     asked.where,
-                    count=page.room - len(page.matches),
+                    count=max(room, 1),  # of a full page: is there anything for a next one?
                     after=tuple(after) if after is not None else None,
                     total="none",
                 ),
                 see=see,
             )
-            page.matches += [version for version in found.versions if not inside.has(version, before=step)]
+            new = [version for version in found.versions if not inside.has(version, before=step)]
+            if room <= 0 and (new or found.after is not None):
+                stop = begin._replace(step=step, after=None)
+                break
+            page.matches += new
             step, after = (step, found.after) if found.after is not None else (step + 1, None)
             await asyncio.sleep(0)  # others are served between searches
         await self._support(page, view, see, page.matches[before:], inside, scope)

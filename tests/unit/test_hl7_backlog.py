@@ -96,6 +96,20 @@ async def test_a_full_backlog_lets_urgent_messages_in_and_a_tenth_more_at_most()
     await waits
 
 
+async def test_an_urgent_message_that_comes_while_others_wait_for_room_is_let_in_with_them(core: Core) -> None:
+    inbox = Inbox(core, channels=by_name, most=20)
+    inbox._worker._ending = True  # nothing is applied: the places stay taken
+    calm = [inbox.receive(CHANNEL, result(f"C{number}", "U")) for number in range(20)]
+    await asyncio.gather(*calm)
+    late = inbox.receive(CHANNEL, result("late", "U"))
+    await asyncio.sleep(0.05)
+    assert not late.done(), "there is no room for what can wait"
+    critical = inbox.receive(CHANNEL, result("critical", "U", f8="HH"))
+    answers = await asyncio.wait_for(asyncio.gather(late, critical), 10)
+    assert {answer.code for answer in answers} == {"AA"}
+    await inbox.stop()
+
+
 async def test_readers_wait_for_what_was_overtaken_too() -> None:
     backlog = Backlog(20)
     for number in range(3):
