@@ -78,9 +78,13 @@ async def test_what_is_kept_aside_is_counted_once_and_counted_off_when_it_is_set
     held = await counted(core)
     assert held.rows == 2 and abs(held.bytes - sum(len(row.body) for row in rows)) < 10
     assert (await counted(core, lane_of(NAME))).rows == 2
-    for row in rows:
-        await core.transact("default", lambda writing, key=row.key: quarantine.settle(writing, key, DISMISSED))
-        await core.transact("default", lambda writing, key=row.key: quarantine.settle(writing, key, DISMISSED))
+
+    async def dismiss(writing: Writing) -> None:
+        for row in rows:
+            await quarantine.settle(writing, row.key, DISMISSED)
+
+    for _ in range(2):
+        await core.transact("default", dismiss)
     assert await counted(core) == await counted(core, lane_of(NAME)) == allowance.Held()
     assert [result.status for result in await take(core, ODD)] == ["quarantined"], "it was dismissed: it stays so"
     assert await counted(core) == allowance.Held()
