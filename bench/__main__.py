@@ -252,7 +252,7 @@ def show_applied(rate: float, count: int) -> None:
 def main() -> None:
     """Start the servers, measure, stop them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of one round")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of one round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each scenario, in turn")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 64], help="connections at once")
     parser.add_argument("--fill", type=int, default=5_000, help="Observations stored before")
