@@ -30,6 +30,20 @@ from fhir_server.store.protocol import Transaction
 from fhir_server.validation import validate
 
 INDEX = Indexer("Europe/Paris", "")
+PATCH = {
+    "resourceType": "Parameters",
+    "parameter": [
+        {
+            "name": "operation",
+            "part": [
+                {"name": "type", "valueCode": "add"},
+                {"name": "path", "valueString": "Patient"},
+                {"name": "name", "valueString": "gender"},
+                {"name": "value", "valueCode": "female"},
+            ],
+        }
+    ],
+}
 CLINIC = "Organization?identifier=urn:sys|clinic"
 
 
@@ -199,6 +213,8 @@ async def test_a_transaction_of_an_archive_is_stored_once_though_another_waits(t
         pytest.param(transaction(entry("p", patient(id="a"), "PUT"), entry("q", patient(id="a"), "PUT")), id="one resource twice"),
         pytest.param(transaction(entry("p", patient()), entry("q", patient(), ifNoneExist="identifier=x")), id="a conditional create"),
         pytest.param(transaction(entry("p", patient()), entry("q", patient(id="a"), "PUT", ifMatch='W/"1"')), id="an update of a version"),
+        pytest.param(transaction(entry("p", patient()), entry("q", patient(id="a"), "PUT", ifNoneMatch="*")), id="an update of what is not there"),
+        pytest.param(transaction(entry("p", patient()), entry("q", PATCH, "PATCH", url="Patient/a")), id="a patch"),
         pytest.param(transaction(entry("p", patient()), entry("q", patient(), "PUT", url="Patient?identifier=x")), id="a conditional update"),
         pytest.param(transaction(entry("p", patient()), entry("q", patient(id="a"), "DELETE")), id="a deletion"),
         pytest.param(transaction(entry("p", patient()), entry("q", {"resourceType": "Nothing"})), id="no type of R4"),
@@ -239,12 +255,36 @@ def test_a_worker_replaces_links_and_says_what_is_declared() -> None:
         pytest.param({"type": "transaction", "entry": [{"request": "x"}]}, id="a request that is a text"),
         pytest.param({"type": "batch", "entry": [{"request": {"method": "PUT", "url": 7}}]}, id="a url that is a number"),
         pytest.param({"type": "transaction", "entry": [{"request": {"method": "PUT", "url": "x"}, "resource": {}}]}, id="a resource without a type"),
+        pytest.param({"type": "transaction", "entry": [{"resource": {"resourceType": "Patient"}}]}, id="an entry that asks nothing"),
+        pytest.param({"type": "batch", "entry": [{"request": {"method": "post", "url": "Patient"}}]}, id="a method that is none"),
         pytest.param({"type": "collection", "entry": [{"resource": 7}]}, id="a resource that is a number"),
     ],
 )  # fmt: skip
 def test_entries_are_refused_for(bundle: dict[str, Any]) -> None:
     with pytest.raises(Malformed):
         entries_of({"resourceType": "Bundle", **bundle})
+
+
+def test_a_load_reads_nothing_for_an_entry_that_reads() -> None:
+    bundle = {"type": "batch", "entry": [{"request": {"method": "GET", "url": "Patient"}}]}
+    assert entries_of({"resourceType": "Bundle", **bundle}) == ([], False)
+
+
+async def test_a_load_patches_and_heeds_what_an_update_asks_not_to_be_there() -> None:
+    first = patient(id="a")
+    texts = [
+        transaction(entry("p", first, "PUT", ifNoneMatch="*")),
+        transaction(entry("p", PATCH, "PATCH", url="Patient/a")),
+        transaction(entry("p", first, "PUT", ifNoneMatch="*")),
+    ]
+    async with hub_at(None, workers=False) as (hub, _, loader):
+        for number, text in enumerate(texts):
+            await loader.load(Source(f"{number}.json", text), last=True)
+        async with hub.store.view("default") as view:
+            found = await view.read("Patient", "a")
+    assert found is not None
+    assert (found.version, gate.load(found.body)["gender"]) == (2, "female")
+    assert [line.partition(":")[0] for line in loader.tally.failed] == ["2.json"]
 
 
 def test_conditional_references_are_found_in_a_text() -> None:
