@@ -54,13 +54,13 @@ async def leave(writing: Writing, key: str, lane: str, size: int) -> None:
 
 async def _held(asking: Asking, name: str, key: str) -> Held:
     record = await asking.record(KIND, f"{name}-{key[0]}")
-    return Held(*gate.load(record.body)) if record is not None else Held()
+    return Held(**gate.load(record.body)) if record is not None else Held()
 
 
 async def _count(writing: Writing, name: str, key: str, held: Held) -> None:
     """Write a share down; one that is empty needs no row."""
     place = f"{name}-{key[0]}"
     if held.rows:
-        await writing.put_record(KIND, place, "", gate.write(held))
+        await writing.put_record(KIND, place, "", gate.write(held._asdict()))
     else:
         await writing.drop_record(KIND, place)

@@ -137,6 +137,14 @@ QUANTITIES: Final = (
         source="FHIR R4 example Observation/f001",
     ),
     _row(
+        "2345-7", "mg/dL", "5", "2000", 0, "Glycémie (plasma ou sérum)", "Glucose in serum or plasma", **_LAB,
+        source="Synthea R4 data",
+    ),
+    _row(
+        "14749-6", "mmol/L", "0.3", "111", 1, "Glycémie (plasma ou sérum)", "Glucose in serum or plasma", **_LAB,
+        source="public FHIR implementations",
+    ),
+    _row(
         "99504-3", "mg/dL", "5", "2000", 0, "Glucose interstitiel", "Interstitial glucose", 160212, **_LAB,
         source="gematik HDDT value sets",
     ),

@@ -197,4 +197,5 @@ def quantity(part: Part) -> dict[str, Any]:
 def _original(sample: Sample) -> dict[str, Any]:
     unit = unit_of(sample.unit)
     assert unit is not None
-    return {"value": sample.value, "unit": sample.unit, "system": UCUM, "code": unit.code}
+    shown = unit.code if sample.unit.strip().isdigit() else sample.unit  # an MDC code is for no reader
+    return {"value": sample.value, "unit": shown, "system": UCUM, "code": unit.code}

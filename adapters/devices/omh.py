@@ -59,16 +59,22 @@ SCHEMAS: Final = MappingProxyType(
         "body-fat-percentage": Schema((Field("body_fat_percentage", "41982-0"),)),
         "blood-glucose": Schema((Field("blood_glucose", "2339-0"),)),
         "step-count": Schema((Field("step_count", "55423-8"),), unit="{steps}"),
+        "calories-burned": Schema((Field("kcal_burned", "41981-2"),)),
+        "rr-interval": Schema((Field("rr_interval", "8637-1"),)),
         "sleep-duration": Schema((Field("sleep_duration", "93832-4"),)),
         "total-sleep-time": Schema((Field("total_sleep_time", "93832-4"),)),
     }
 )
-UNITS: Final = MappingProxyType({"C": "Cel", "F": "[degF]", "oz": "[oz_av]", "steps": "{steps}", "sec": "s"})
+UNITS: Final = MappingProxyType(
+    {"C": "Cel", "F": "[degF]", "oz": "[oz_av]", "yd": "[yd_i]", "mi": "[mi_i]", "steps": "{steps}", "sec": "s"}
+)
 """Units of the schemas whose UCUM code differs and that mean something else, or nothing, elsewhere."""
 
 _GLUCOSE: Final = MappingProxyType(
     {
-        # specimen_source -> LOINC in mg/dL, in mmol/L; any other source is blood, as the schema says.
+        # Specimen -> LOINC in mg/dL, in mmol/L. Saliva, sweat, tears and urine, which the schema names, are no blood.
+        "": ("2339-0", "15074-8"),
+        "whole blood": ("2339-0", "15074-8"),
         "capillary blood": ("41653-7", "14743-9"),
         "interstitial fluid": ("99504-3", "105272-9"),
         "plasma": ("2345-7", "14749-6"),
@@ -132,6 +138,8 @@ def _reading(point: Mapping[str, Any]) -> dict[str, Any] | Reason:
         return reason.SCHEMA_UNKNOWN
     if "descriptive_statistic" in body:
         return reason.STATISTIC
+    if "blood_glucose" in body and _specimen(body) not in _GLUCOSE:
+        return reason.CODE_UNKNOWN
     parts = [_part(field, schema, body) for field in schema.fields]
     if any(part is None for part in parts):
         return reason.MALFORMED
@@ -160,13 +168,16 @@ def _part(field: Field, schema: Schema, body: Mapping[str, Any]) -> dict[str, An
     return {"code": _code(field, unit, body), "value": quantity.get("value"), "unit": UNITS.get(unit, unit)}
 
 
+def _specimen(body: Mapping[str, Any]) -> str:
+    """Return what glucose was measured in; "" where it is not told (it was `blood_specimen_type` before version 2)."""
+    return str(body.get("specimen_source", body.get("blood_specimen_type", "")))
+
+
 def _code(field: Field, unit: str, body: Mapping[str, Any]) -> str:
     """Return the LOINC code, narrowed by where the specimen or the temperature was taken."""
     if field.name == "blood_glucose":
-        source = body.get("specimen_source")
-        usual = ("2339-0", "15074-8")
-        codes = _GLUCOSE.get(source, usual) if isinstance(source, str) else usual
-        return codes[1] if unit.lower() == "mmol/l" else codes[0]
+        mass, moles = _GLUCOSE[_specimen(body)]
+        return moles if unit.lower() == "mmol/l" else mass
     if field.name == "oxygen_saturation" and body.get("measurement_method") == "pulse oximetry":
         return "59408-5"
     site = body.get("measurement_location")

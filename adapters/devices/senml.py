@@ -52,6 +52,11 @@ LABELS: Final = MappingProxyType(
 )
 """Words in place of LOINC codes: the hub's own, none of the RFC's."""
 
+COUNTED: Final = MappingProxyType(
+    dict.fromkeys((("loinc", "55423-8"), ("loinc", "41950-7"), ("mdc", "8454247")), "{steps}")
+)
+"""What SenML's `count`, its only unit for such, counts of each code."""
+
 _SYSTOLIC, _DIASTOLIC, _MEAN, _PANEL = "8480-6", "8462-4", "8478-0", "85354-9"
 _BASE: Final = frozenset({"bn", "bt", "bu", "bv", "bs", "bver"})
 _VALUES: Final = ("v", "vs", "vb", "vd")
@@ -222,8 +227,7 @@ def _received(rows: Sequence[tuple[str, str, Resolved]]) -> list[Received]:
 
 def _panel(parts: Mapping[str, Resolved]) -> Received:
     components = [
-        {"code": code, "value": record.value, "unit": UNITS.get(record.unit, record.unit)}
-        for code, record in parts.items()
+        {"code": code, "value": record.value, "unit": _unit("loinc", code, record)} for code, record in parts.items()
     ]
     raw = {"code": _PANEL, "components": components, **_at(parts[_SYSTOLIC])}
     return Received(raw, read_reading(raw))
@@ -233,13 +237,20 @@ def _single(system: str, code: str, record: Resolved) -> Received:
     """Return one record as a reading; what is no number is kept aside as it was sent."""
     raw: dict[str, Any] = {"system": system, "code": code, **_at(record)}
     if record.unit:
-        raw["unit"] = UNITS.get(record.unit, record.unit)
+        raw["unit"] = _unit(system, code, record)
     if isinstance(record.value, Decimal):
         raw["value"] = record.value
         return Received(raw, read_reading(raw))
     raw |= {"value": record.data or record.value} if record.value is not None or record.data else {}
     raw |= {"sum": record.total} if record.total is not None else {}
     return Received(raw, reason.VALUE_UNREADABLE)
+
+
+def _unit(system: str, code: str, record: Resolved) -> str:
+    """Return the UCUM unit of a record; a count is one of what its code counts."""
+    if record.unit == "count" and (system, code) in COUNTED:
+        return COUNTED[system, code]
+    return UNITS.get(record.unit, record.unit)
 
 
 def _at(record: Resolved) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Units: what senders write, as UCUM, and exact conversion between those of one dimension.
 
-Factors are the definitions of UCUM (https://ucum.org/ucum): `[lb_av]` 453.59237 g, `[in_i]` 2.54 cm,
+Factors are the definitions of UCUM (https://ucum.org/ucum): `[lb_av]` 453.59237 g, `[oz_av]` a sixteenth and
+`[stone_av]` fourteen of it, `[in_i]` 2.54 cm, `[ft_i]` 12, `[yd_i]` 36 and `[mi_i]` 63,360 of it,
 `m[Hg]` 133.3220 kPa, `[degF]` 5/9 K from 459.67, `cal` 4.184 J. Nothing is converted between dimensions but glucose,
 whose molar mass gives 18.016 mg/dL for 1 mmol/L.
 """
@@ -36,14 +37,20 @@ _UNITS: Final = (
     Unit("mm[Hg]", "pressure"),
     Unit("kPa", "pressure", Fraction(1) / Fraction("0.1333220")),
     Unit("cm[Hg]", "pressure", Fraction(10)),
+    Unit("hPa", "pressure", Fraction(1) / Fraction("1.333220")),
+    Unit("Pa", "pressure", Fraction(1) / Fraction("133.3220")),
     Unit("kg", "mass"),
     Unit("g", "mass", Fraction(1, 1000)),
     Unit("[lb_av]", "mass", Fraction("0.45359237")),
+    Unit("[oz_av]", "mass", Fraction("0.45359237") / 16),
+    Unit("[stone_av]", "mass", Fraction("0.45359237") * 14),
     Unit("cm", "length"),
     Unit("m", "length", Fraction(100)),
     Unit("mm", "length", Fraction(1, 10)),
     Unit("[in_i]", "length", Fraction("2.54")),
     Unit("[ft_i]", "length", Fraction("30.48")),
+    Unit("[yd_i]", "length", Fraction("91.44")),
+    Unit("[mi_i]", "length", Fraction("160934.4")),
     Unit("kg/m2", "body-mass-index"),
     Unit("mg/dL", "mass-concentration"),
     Unit("g/L", "mass-concentration", Fraction(100)),
@@ -79,8 +86,10 @@ UNITS: Final = MappingProxyType({unit.code: unit for unit in _UNITS})
 _SYNONYMS: Final = {
     "/min": (
         *("1/min", "bpm", "BPM", "/mn", "min-1", "cycles/min", "{breaths}/min", "breaths/min", "resp/min"),
-        *("{beats}/min", "{Beats}/min", "beats/min", "beat/min", "bat/min", "battements/min"),
+        *("{beats}/min", "{Beats}/min", "{beat}/min", "beats/min", "beat/min", "bat/min", "battements/min"),
+        *("{breath}/min", "beats/minute", "breaths/minute", "count/min"),
     ),
+    "Hz": ("1/s", "/s"),
     "%": ("percent", "pct", "% SpO2", "%{O2}"),
     "1": ("{ratio}", "ratio"),
     "{INR}": ("INR", "[INR]"),
@@ -90,6 +99,8 @@ _SYNONYMS: Final = {
     "kPa": ("kpa", "KPA"),
     "kg": ("Kg", "KG", "kgs"),
     "[lb_av]": ("lb", "lbs", "[lbs]", "pound", "pounds"),
+    "[oz_av]": ("oz", "ounce", "ounces"),
+    "[stone_av]": ("stone",),
     "cm": ("CM",),
     "[in_i]": ("in", "inch", "inches"),
     "[ft_i]": ("ft", "foot", "feet"),

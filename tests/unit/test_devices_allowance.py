@@ -51,7 +51,7 @@ async def counted(core: Core, name: str = allowance.EVERY) -> allowance.Held:
         return await asking.records(allowance.KIND)
 
     rows: list[Record] = await core.ask("default", work)
-    held = [allowance.Held(*gate.load(row.body)) for row in rows if row.key.startswith(f"{name}-")]
+    held = [allowance.Held(**gate.load(row.body)) for row in rows if row.key.startswith(f"{name}-")]
     return allowance.Held(sum(one.rows for one in held), sum(one.bytes for one in held))
 
 
@@ -60,7 +60,7 @@ async def fill(core: Core, name: str, held: allowance.Held) -> None:
 
     async def work(writing: Writing) -> None:
         for digit in "0123456789abcdef":
-            await writing.put_record(allowance.KIND, f"{name}-{digit}", "", gate.write(held))
+            await writing.put_record(allowance.KIND, f"{name}-{digit}", "", gate.write(held._asdict()))
 
     await core.transact("default", work)
 

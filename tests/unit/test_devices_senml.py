@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from adapters.devices import reason
-from adapters.devices.reading import DeviceName, Reading
+from adapters.devices.assessment import assess
+from adapters.devices.reading import DeviceName, Measured, Reading
 from adapters.devices.senml import LABELS, URI, read_pack, read_stream, resolve
 from fhir_server import gate
 from fhir_server.errors import FhirError
@@ -161,6 +162,30 @@ def test_digits_are_kept_and_units_are_ucum() -> None:
     (message,) = read_pack(b'[{"n":"urn:dev:mac:a1:8867-4","u":"beat/min","v":72.0}]', now=NOW).messages
     raw = message.readings[0].raw
     assert (str(raw["value"]), raw["unit"]) == ("72.0", "/min")
+
+
+@pytest.mark.parametrize(
+    ("record", "value", "unit"),
+    [
+        pytest.param('"n":"8480-6","u":"Pa","v":16000', "120.0", "mm[Hg]", id="pascal is SenML's unit of pressure"),
+        pytest.param('"n":"step-count","u":"count","v":812', "812", "{steps}", id="a count of steps"),
+        pytest.param('"n":"8454247","u":"count","v":812', "812", "{steps}", id="a count of steps under its MDC code"),
+        pytest.param('"n":"respiratory-rate","u":"1/s","v":0.25', "15", "/min", id="a rate by the second"),
+    ],
+)
+def test_the_units_that_senml_has_are_taken(record: str, value: str, unit: str) -> None:
+    (message,) = read_pack(f'[{{"bn":"urn:dev:mac:a1:","t":1795000000,{record}}}]'.encode(), now=NOW).messages
+    reading = message.readings[0].reading
+    assert isinstance(reading, Reading)
+    measured = assess(reading)
+    assert isinstance(measured, Measured)
+    assert (str(measured.parts[0].value), measured.parts[0].ucum) == (value, unit)
+
+
+def test_a_count_of_what_is_not_counted_is_no_unit() -> None:
+    (message,) = read_pack(b'[{"n":"urn:dev:mac:a1:8867-4","t":1795000000,"u":"count","v":72}]', now=NOW).messages
+    reading = message.readings[0].reading
+    assert isinstance(reading, Reading) and assess(reading) == reason.UNIT_UNKNOWN
 
 
 def test_what_is_no_number_is_kept_aside_as_it_was_sent() -> None:
