@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-import tarfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from gzip import BadGzipFile
 from pathlib import Path
 
 from fhir_server import gate, package
@@ -27,7 +27,7 @@ from fhir_server.errors import FhirError
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Actor, Entry, Resource
 from fhir_server.settings import Settings, SettingsError
-from fhir_server.sources import Source, find_files, is_archive
+from fhir_server.sources import UNREADABLE, Source, find_files, is_archive
 
 BATCH = 200  # resources in one transaction
 
@@ -96,7 +96,11 @@ class Loader:
 
     def fail(self, name: str, error: Exception) -> None:
         """Say that a file cannot be read."""
-        self.tally.failed.append(f"{name}: cannot be read: {type(error).__name__}")
+        is_damaged = isinstance(error, UNREADABLE) and (
+            not isinstance(error, OSError) or isinstance(error, BadGzipFile)
+        )
+        reason = "it is damaged" if is_damaged else type(error).__name__
+        self.tally.failed.append(f"{name}: cannot be read: {reason}")
 
     async def load_package(self, path: Path, manifest: package.Manifest, *, everything: bool) -> None:
         """Load a FHIR package: its definitions, or all that is in it."""
@@ -105,7 +109,20 @@ class Loader:
         async def stored(type: str, id: str) -> Resource | None:
             return await self._hub.ask(tenant, lambda asking: asking.resource(f"{type}/{id}"))  # type: ignore[no-any-return]
 
-        ids, contents = package.Ids(stored), package.Contents(path, everything)
+        contents = package.Contents(path, everything)
+        try:
+            count = await self._contents(contents, package.Ids(stored))
+        except UNREADABLE as error:
+            self.fail(path.name, error)
+            return
+        except package.BadPackage as error:
+            self.tally.failed.append(f"{path.name}: cannot be loaded: {error}")
+            return
+        self.tally.packages.append(f"{manifest.key}: {count} resources{contents.rest}")
+        await self._hub.transact(tenant, lambda writing: package.remember(writing, manifest))
+
+    async def _contents(self, contents: package.Contents, ids: package.Ids) -> int:
+        """Store the resources of a package; return how many there are."""
         waiting: list[tuple[str, Entry]] = []
         count = 0
         for name, resource in contents.resources():
@@ -118,8 +135,7 @@ class Loader:
                 await self._named(waiting)
                 waiting = []
         await self._named(waiting)
-        self.tally.packages.append(f"{manifest.key}: {count} resources{contents.rest}")
-        await self._hub.transact(tenant, lambda writing: package.remember(writing, manifest))
+        return count
 
     async def note_missing(self, manifests: Sequence[package.Manifest]) -> None:
         """Note what the packages need and what was never loaded."""
@@ -212,7 +228,7 @@ def _manifests(files: Sequence[Path], tally: Tally) -> dict[Path, package.Manife
             continue
         try:
             manifest = package.read_manifest(path)
-        except (OSError, EOFError, tarfile.TarError):
+        except UNREADABLE:
             continue  # said when its files are read
         except package.BadPackage as error:
             raise SettingsError(f"{path} cannot be loaded: {error}") from None

@@ -18,6 +18,7 @@ from fhir_server import gate
 from fhir_server.errors import FhirError
 from fhir_server.interface import Writing
 from fhir_server.model import Resource
+from fhir_server.sources import members_of
 
 KIND: Final = "fhir-package"  # record: one for each package loaded, key name#version
 MOST_BYTES: Final = 268_435_456  # of one file in a package
@@ -123,16 +124,20 @@ class Contents:
         return f"; left out: {', '.join(words)}" if words else ""
 
     def resources(self) -> Iterator[tuple[str, Resource | FhirError]]:
-        """Yield the name of each file with its resource, or with why it cannot be read."""
-        with tarfile.open(self.path, "r:gz") as archive:
-            for member in archive:
-                name = member.name.rpartition("/")[2]
-                if not member.isfile() or name in _APART:
-                    continue
-                if _example(member.name) and not self.everything:
-                    self.left_out["example"] += 1
-                elif _definition(member.name) or _example(member.name):
-                    yield from self._one(name, _read(archive, member))
+        """Yield the name of each file with its resource, or with why it cannot be read.
+
+        Raises:
+            BadPackage: A file in it is too large.
+            Exception: One of `sources.UNREADABLE`: the package is damaged.
+        """
+        for archive, member in members_of(self.path):
+            name = member.name.rpartition("/")[2]
+            if name in _APART:
+                continue
+            if _example(member.name) and not self.everything:
+                self.left_out["example"] += 1
+            elif _definition(member.name) or _example(member.name):
+                yield from self._one(name, _read(archive, member))
 
     def _one(self, name: str, body: bytes) -> Iterator[tuple[str, Resource | FhirError]]:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import bz2
 import gzip
 import tarfile
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from fhir_server.settings import SettingsError
 
 SUFFIXES: Final = (".json", ".ndjson", ".jsonl", ".tgz")
 PACKED: Final = (".gz", ".bz2")
+UNREADABLE: Final = (OSError, EOFError, tarfile.TarError, zlib.error)
+"""What is raised where a file, packed or not, is damaged or cannot be read."""
 CHUNK: Final = 262_144  # bytes
 _CONDITIONAL: Final = tuple(
     f'"reference":"{type}?'.encode() for type in ("Practitioner", "Organization", "Location", "Patient")
@@ -66,14 +69,27 @@ def read_file(path: Path) -> Iterator[Source]:
     yield Source(path.name, raw)
 
 
+def members_of(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Yield the members of a packed folder that are files.
+
+    After the last one its checksum is looked at: to `tarfile` alone, a folder ends where it is damaged.
+    """
+    with gzip.open(path) as unpacked:
+        with tarfile.open(fileobj=unpacked, mode="r:") as archive:
+            for member in archive:
+                if member.isfile():
+                    yield archive, member
+        while unpacked.read(CHUNK):
+            continue
+
+
 def _read_package(path: Path) -> Iterator[Source]:
-    with tarfile.open(path, "r:gz") as package:
-        for member in package:
-            name = member.name.rpartition("/")[2]
-            if member.isfile() and name.endswith(".json") and name not in ("package.json", ".index.json"):
-                opened_member = package.extractfile(member)
-                if opened_member is not None:
-                    yield Source(name, opened_member.read())
+    for package, member in members_of(path):
+        name = member.name.rpartition("/")[2]
+        if name.endswith(".json") and name not in ("package.json", ".index.json"):
+            opened_member = package.extractfile(member)
+            if opened_member is not None:
+                yield Source(name, opened_member.read())
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -96,7 +112,7 @@ def waits(path: Path) -> bool:
                 if _has_condition(tail + chunk):
                     return True
                 tail = chunk[-_OVERLAP:]
-    except (OSError, EOFError, tarfile.TarError):
+    except UNREADABLE:
         return False  # said when it is loaded
     return False
 
@@ -128,5 +144,5 @@ def _read(path: Path, passes: bool) -> list[Source] | Exception | None:
         return None
     try:
         return list(read_file(path))
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except UNREADABLE as error:
         return error

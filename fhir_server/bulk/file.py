@@ -23,6 +23,7 @@ from fhir_server.errors import FhirError, Unavailable
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Change
 from fhir_server.settings import Settings
+from fhir_server.sources import UNREADABLE
 from fhir_server.store.protocol import Transaction
 
 SUFFIXES: Final = (".ndjson", ".jsonl")
@@ -121,7 +122,7 @@ class FileImport:
                     async for block in read_blocks(_parts(path)):
                         under_way.append(path)
                         yield block
-                except (OSError, EOFError) as error:
+                except UNREADABLE as error:
                     unread[path] = error
 
         async with Turns() as turns:
