@@ -39,6 +39,7 @@ class Plan:
     changes: list[tuple[Version, Resource]] = field(default_factory=list)  # what is there, what replaces it
     notes: list[str] = field(default_factory=list)  # what was left as it is, and why
     undone: str = ""  # of an unmerge: the Provenance of the merge
+    stored: Resource | None = None  # the target, once it is written
 
     def counts(self) -> dict[str, int]:
         """Return how many resources change, by type."""
@@ -48,8 +49,10 @@ class Plan:
         return dict(sorted(made.items()))
 
     def result(self) -> Resource:
-        """Return the target as it will be."""
-        return next(made for version, made in self.changes if version.reference == f"Patient/{self.target}")
+        """Return the target as it is stored, or before that as it will be."""
+        return self.stored or next(
+            made for version, made in self.changes if version.reference == f"Patient/{self.target}"
+        )
 
     def entries(self, actor: Actor, now: int) -> list[Entry]:
         """Return the transaction."""

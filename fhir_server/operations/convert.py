@@ -6,7 +6,9 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/resource-operation-convert.html
 
 from __future__ import annotations
 
-from fhir_server.errors import BadRequest
+from functools import partial
+
+from fhir_server.errors import BadRequest, Unprocessable
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.settings import Settings
@@ -21,15 +23,20 @@ def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
             instance=False,
             methods=("POST",),
             needs="",  # nothing of the store is read
-            run=run,
+            run=partial(run, hub),
             documentation="Returns the resource sent in the format asked for by Accept or _format: JSON or XML.",
             definition="http://hl7.org/fhir/OperationDefinition/Resource-convert",
         ),
     )
 
 
-async def run(call: OperationCall) -> Answer:
-    """Return the resource of the body, or that of the parameter `input`; raise BadRequest where there is none."""
+async def run(hub: Hub, call: OperationCall) -> Answer:
+    """Return the resource of the body, or that of the parameter `input`.
+
+    Raises:
+        BadRequest: There is none.
+        Unprocessable: It has a form that R4 does not have, so that no other format could carry it.
+    """
     resource = call.resource
     if resource is None:
         raise BadRequest("Send the resource that is to be converted.")
@@ -38,4 +45,8 @@ async def run(call: OperationCall) -> Answer:
         (item,) = items
         if isinstance(item, dict) and item.get("name") == "input" and isinstance(item.get("resource"), dict):
             resource = item["resource"]
+    if resource.get("resourceType") not in hub.types:
+        raise Unprocessable("R4 has no such resource type.", expression="resourceType")
+    if wrong := [i for i in hub.validate(resource) if i.severity in ("error", "fatal") and i.code == "structure"]:
+        raise Unprocessable("The resource is not of R4.", issues=wrong)
     return Answer(200, resource)

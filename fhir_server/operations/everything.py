@@ -33,7 +33,7 @@ DEFAULT_COUNT: Final = 500  # matches on a page
 MOST_COUNT: Final = 1_000
 MOST_SUPPORT: Final = 1_000  # includes on a page
 MOST_PATIENTS: Final = 25  # that one page goes through, on type level
-_STEP: Final = 100  # references asked for at once
+_STEP: Final = 100  # references, or matches behind a full page, asked for at once
 
 _INPUTS: Final = {
     "Patient": ("start", "end", "_since", "_type", "_count", "_cursor"),
@@ -178,37 +178,38 @@ class Everything:
         self, page: _Page, view: View, see: Visibility, begin: Position, inside: Compartment, scope: _Scope
     ) -> Position | None:
         """Add matches of one compartment until the page is full; return where it stopped, None at its end."""
-        before, stop = len(page.matches), None
+        before, full, known = len(page.matches), None, 0
         step, after = begin.step, begin.after
         while step < len(inside.steps):
             asked, room = inside.steps[step], page.room - len(page.matches)
-            if room <= 0 and after is not None:
-                stop = begin._replace(step=step, after=after)
-                break
             if see.types is not None and asked.type not in see.types:
                 step, after = step + 1, None
                 continue
+            if room <= 0 and full is None:
+                full = begin._replace(step=step, after=after)  # a next page begins here, where anything is left for it
             found = await view.search(
                 Query(
                     (asked.type,),
                     asked.where,
-                    count=max(room, 1),  # of a full page: is there anything for a next one?
+                    count=room if full is None else _STEP,
                     after=tuple(after) if after is not None else None,
                     total="none",
                 ),
                 see=see,
             )
             new = [version for version in found.versions if not inside.has(version, before=step)]
-            if room <= 0 and (new or found.after is not None):
-                stop = begin._replace(step=step, after=None)
+            if full is None:
+                page.matches += new
+            elif new or (known := known + len(found.versions)) > MOST_COUNT:
                 break
-            page.matches += new
             step, after = (step, found.after) if found.after is not None else (step + 1, None)
             await asyncio.sleep(0)  # others are served between searches
+        else:
+            full = None
         await self._support(page, view, see, page.matches[before:], inside, scope)
         if scope.span.types is not None:
             page.matches[before:] = [v for v in page.matches[before:] if v.type in scope.span.types]
-        return stop
+        return full
 
     async def _support(
         self, page: _Page, view: View, see: Visibility, starts: list[Version], inside: Compartment, scope: _Scope

@@ -69,8 +69,8 @@ class Importing:
         if is_ndjson(call.content_type):
             raise BadParameter("The body is empty.")
         asked = read_manifest(call)
-        for url in asked["urls"]:
-            self._outbound.check(url)
+        for number, url in enumerate(asked["urls"]):
+            self._outbound.check(url, f"input[{number}].url")
         return await self._start(call, asked | {"triage": asked["triage"] or triage})
 
     async def _start(self, call: OperationCall, asked: dict[str, Any]) -> Answer:

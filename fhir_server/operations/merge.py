@@ -132,6 +132,8 @@ class Merging:
         row = (tx.now, actor.subject, who, "E", f"${plan.activity}", f"Patient/{plan.source}", patients, 0)
         await tx.audit(AuditRow(*row, actor.purpose, ""))
         _check(done.outcomes)
+        target = f"Patient/{plan.target}"
+        plan.stored = next(change.resource for change in done.changes if change.version.reference == target)
         return done.changes
 
     # --- what is asked for -------------------------------------------------------------------------------------

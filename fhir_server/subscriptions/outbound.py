@@ -64,14 +64,14 @@ class Outbound:
         """Let go of connections."""
         await self._client.aclose()
 
-    def check(self, url: str) -> None:
-        """Raise Unprocessable where the form of a URL already says that it may not be called."""
+    def check(self, url: str, place: str = "Subscription.channel.endpoint") -> None:
+        """Raise Unprocessable, at its place, where the form of a URL already says that it may not be called."""
         try:
             host, port = _parts(url)
             for address in _literal(host):
                 self._check_address(url, address)
         except Refused as error:
-            raise Unprocessable(str(error), expression="Subscription.channel.endpoint") from None
+            raise Unprocessable(str(error), expression=place) from None
         assert port >= 0
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> int:

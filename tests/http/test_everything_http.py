@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 import pytest
@@ -43,6 +45,24 @@ def test_pages_give_each_match_once_and_are_bound_to_the_caller(record: Record) 
     assert record.hub.request("GET", link(pages[0]), token=other).status_code == 400
     stretched = link(pages[0]).replace("_count=2", "_count=3")
     assert record.hub.request("GET", stretched).status_code == 400
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize("query", ["_count=1", "_count=2", "_count=7", "_count=1&_type=Observation"])
+def test_no_page_is_empty(record: Record, query: str) -> None:
+    pages = walk(record.hub, f"/fhir/{record.patient}/$everything?{query}")
+    assert all(references(page) for page in pages)
+    assert all(page["link"][0]["relation"] == "self" for page in pages)
+
+
+def test_a_walk_keeps_its_format(record: Record) -> None:
+    path, pages = f"/fhir/{record.patient}/$everything?_count=3&_format=xml", 0
+    while path:
+        answer = record.hub.request("GET", path)
+        assert answer.headers["content-type"].startswith("application/fhir+xml")
+        path = html.unescape("".join(re.findall(r'<relation value="next"/><url value="([^"]*)"', answer.text)))
+        pages += 1
+    assert pages > 1
 
 
 @pytest.mark.every_store

@@ -168,6 +168,8 @@ def test_a_merge_moves_the_record_and_links_both(two: Two) -> None:
     assert source["active"] is False
     assert source["link"] == [{"other": {"reference": f"Patient/{two.target}"}, "type": "replaced-by"}]
     assert target["link"] == [{"other": {"reference": f"Patient/{two.source}"}, "type": "replaces"}]
+    given = {part["name"]: part["resource"] for part in answer.json()["parameter"]}
+    assert given["result"] == target, "as it is stored, its version too"
     assert [i.get("use") for i in target["identifier"]] == [None, "old"]
     for reference in two.moved:
         assert two.read(reference)["subject"]["reference"] == f"Patient/{two.target}"

@@ -207,3 +207,17 @@ def test_the_resource_may_come_as_a_parameter(hub: RunningHub) -> None:
     body = b'{"resourceType":"Parameters","parameter":[{"name":"input","resource":' + OBSERVATION + b"}]}"
     assert convert(hub, body, "application/fhir+json", "application/fhir+json").content == OBSERVATION
     assert convert(hub, b"", "application/fhir+json", "application/fhir+json").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"resourceType":"Nothing"}', id="of a type that R4 has not"),
+        pytest.param(b'{"resourceType":"Patient","colour":"red"}', id="with an element that R4 has not"),
+        pytest.param(b'{"resourceType":"Patient","name":{"family":"Un"}}', id="with one value where R4 has a list"),
+    ],
+)
+@pytest.mark.parametrize("wanted", ["application/fhir+json", "application/fhir+xml"])
+def test_what_is_no_resource_of_r4_is_not_converted(hub: RunningHub, body: bytes, wanted: str) -> None:
+    answer = convert(hub, body, "application/fhir+json", wanted)
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (422, wanted)
