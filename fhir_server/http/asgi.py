@@ -21,7 +21,7 @@ from fhir_server.http.answer import WHOLE, answer
 from fhir_server.http.asynchronous import kick_off
 from fhir_server.http.begun import begin
 from fhir_server.http.formats import in_json, in_xml, speaks_json, wants_xml
-from fhir_server.http.message import JSON, XML, Request, Response, is_xml, read_pairs, wanted_format
+from fhir_server.http.message import JSON, MAX_QUERY, XML, Request, Response, is_xml, read_pairs, wanted_format
 from fhir_server.http.metadata import Metadata
 from fhir_server.http.metrics import Metrics
 from fhir_server.http.routes import serve
@@ -34,7 +34,6 @@ from fhir_server.outcome import to_outcome
 log = logging.getLogger("predmp")
 
 BODY_S = 30  # seconds that a body may take to arrive
-MAX_QUERY = 16_384  # characters
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
 Scope = MutableMapping[str, Any]
@@ -101,7 +100,7 @@ class FhirApp:
         segments = read_segments(scope["raw_path"], len(self._prefix))
         query = scope["query_string"].decode("latin-1")
         if len(query) > MAX_QUERY:
-            raise BadRequest("The query string is longer than 16,384 characters.")
+            raise BadRequest(f"The query string is longer than {MAX_QUERY:,} characters.")
         method: str = scope["method"]
         request = Request(method, segments, query, headers, b"", id)
         if segments == ("metadata",):

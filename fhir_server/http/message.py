@@ -18,6 +18,7 @@ PLAIN = frozenset({JSON, "application/json", f"{JSON}; charset=utf-8", "applicat
 """How most clients name FHIR JSON, letter by letter."""
 
 MAX_FIELDS = 1_000
+MAX_QUERY = 65_536  # characters of a query string: page links of a search by POST repeat all that it asks
 VERSIONS = frozenset({"4.0", "4.0.1"})  # values of a media type's parameter fhirVersion
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from fhir_server import gate
 from fhir_server.errors import BadParameter, Issue, UnsupportedMediaType
 from fhir_server.http.formats import in_xml
-from fhir_server.http.message import XML, Request, Response, read_pairs, wanted_format
+from fhir_server.http.message import MAX_QUERY, XML, Request, Response, read_pairs, wanted_format
 from fhir_server.interactions import bundle
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.includes import MOST_INCLUDED
@@ -64,14 +64,15 @@ async def _search(hub: Hub, request: Request, types: str, pairs: list[tuple[str,
     asked = hub.query(types, [pair for pair in pairs if pair[0] not in _OF_PAGES], request.is_lenient)
     results = await hub.search_page(types, pairs, actor=request.actor, query=asked, request_id=request.id)
     cursor = "" if results.after is None else hub.cursors.write(results.after, request.actor, hub.signature(asked))
+    links = _links(f"{hub.base_url}/{types}" if types else hub.base_url, _shown(asked, pairs), place, cursor)
     body = bundle.searchset(
         hub.base_url,
         results.matches,
         results.included,
         query=asked,
         total=results.total,
-        links=_links(f"{hub.base_url}/{types}" if types else hub.base_url, _shown(asked, pairs), place, cursor),
-        notes=_notes(results),
+        links=links,
+        notes=[*_notes(results), *_beyond(links)],
     )
     return Response(200, body)
 
@@ -119,6 +120,14 @@ def _links(
     if following:
         links.append(("next", _page(base, shown, following, [*trail, here] if here else [])))
     return links
+
+
+def _beyond(links: Sequence[tuple[str, str]]) -> list[Issue]:
+    """Return what is to be said where the next page cannot be had by its link."""
+    if links[-1][0] != "next" or len(links[-1][1].partition("?")[2]) <= MAX_QUERY:
+        return []
+    text = "The link of the next page is longer than a url may be. Send the same form with the _cursor of that link."
+    return [Issue("informational", text, severity="information")]
 
 
 def _page(base: str, shown: Sequence[tuple[str, str]], cursor: str, trail: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from fhir_server.definitions import resource_types
 from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
 from fhir_server.search import words
 from fhir_server.search.asks import Reader, UnsupportedModifier, alternatives, targets
+from fhir_server.search.escape import split
 from fhir_server.search.filter import Expression, read_filter
 from fhir_server.search.filtering import Comparisons
 from fhir_server.search.query import Ask, Chain, Clause, Has, Match, Parameter
@@ -214,14 +215,23 @@ def list_id(name: str, text: str) -> str:
 
 
 def _full_text(code: str, types: Sequence[str], value: str) -> Match:
-    """Read words; the whole value is one question, in which commas part words as any punctuation does."""
+    """Read words. A comma joins by OR, as in every parameter, but for one in quotes or after a backslash."""
+    parts: list[str] = []
+    for part in split(value[: words.MAX_TEXT + 1], ","):
+        if parts and parts[-1].count('"') % 2:
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
     try:
-        words.read(value[: words.MAX_TEXT + 1])
+        for part in parts:
+            words.read(part)
+        asked = value if len(parts) == 1 else " or ".join(f"({part})" for part in parts)
+        words.read(asked)
     except ValueError:
         raise BadParameter(
             f"The parameter '{code}' takes words, \"words in quotes\", and, or, not and parentheses."
         ) from None
-    return Match(Parameter(code, "special", types[0], ""), (Ask(Text(value)),), "words")
+    return Match(Parameter(code, "special", types[0], ""), (Ask(Text(asked)),), "words")
 
 
 _SPECIAL: Final[dict[str, Callable[[Clauses, Sequence[str], str], Clause]]] = {

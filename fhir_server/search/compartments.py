@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fhir_server.definitions import compartment
+from fhir_server.definitions import compartment, resource_types
 from fhir_server.errors import BadRequest, NotSupported
 from fhir_server.search.parameters import parameter
 from fhir_server.search.query import AllOf, AnyOf, Ask, Clause, Match, Parameter
@@ -26,7 +26,7 @@ def read_within(path: str) -> tuple[str, tuple[str, ...]]:
     """Read `Patient/1/Observation` or `Patient/1/*`: (`Patient/1`, the types that are searched).
 
     Raises:
-        NotSupported: R4 has no such compartment.
+        NotSupported: R4 has no such compartment, or no such type.
         BadRequest: The type is none of the compartment's.
     """
     name, id, type = (*path.split("/"), "", "")[:3]
@@ -35,6 +35,8 @@ def read_within(path: str) -> tuple[str, tuple[str, ...]]:
     inside = _types(name)
     if type == "*":
         return f"{name}/{id}", tuple(sorted(inside))
+    if type not in resource_types():
+        raise NotSupported("There is no such resource type.")
     if type not in inside:
         raise BadRequest(f"Resources of this type are in no {name} compartment.")
     return f"{name}/{id}", (type,)

@@ -3,7 +3,8 @@
 R4 leaves the language of these parameters to the server (https://hl7.org/fhir/R4/search.html#content). Here
 they take words, "several words in order", `and`, `or`, `not` and parentheses: `(bone or liver) and "acute pain"`.
 Words that stand beside each other are joined by `and`, which binds tighter than `or`; a word that ends in `*`
-asks for words that begin so. Case and accents do not count, punctuation parts words.
+asks for words that begin so. Case and accents do not count, punctuation parts words; a comma outside of quotes
+joins by `or` what stands on its two sides, as in every parameter.
 """
 
 from __future__ import annotations

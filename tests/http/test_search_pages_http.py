@@ -121,3 +121,34 @@ def test_links_keep_the_format_that_was_asked_for(world: RunningHub) -> None:
 def test_the_form_of_a_search_by_post_may_say_the_format(world: RunningHub, form: str, status: int, kind: str) -> None:
     answer = world.request("POST", "/fhir/Patient/_search", content=form.encode(), Content_Type=FORM)
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (status, kind)
+
+
+def test_a_long_search_by_post_goes_on_by_its_links(world: RunningHub) -> None:
+    ids_asked = [f"{number:04d}-none-{'0' * 24}" for number in range(900)] + ["bp1", "bp2", "kg"]
+    form = f"_count=2&_sort=_id&_id={','.join(ids_asked)}"
+    answer = world.request("POST", "/fhir/Observation/_search", content=form.encode(), Content_Type=FORM)
+    assert (ids(answer.json()), ids(page(world, link(answer.json(), "next")))) == (["bp1", "bp2"], ["kg"])
+
+
+def test_where_a_link_is_too_long_the_form_takes_its_cursor(world: RunningHub) -> None:
+    asked = [f"{number:04d}-none-{'0' * 54}" for number in range(500)]
+    form = f"_count=2&_sort=_id&_id={','.join([*asked, 'bp1', 'bp2', 'kg'])}&_id:not={','.join(asked)}&_tag:not={','.join(asked)}"
+    first = world.request("POST", "/fhir/Observation/_search", content=form.encode(), Content_Type=FORM).json()
+    note = first["entry"].pop()["resource"]["issue"][0]
+    assert (ids(first), note["severity"], "_cursor" in note["diagnostics"]) == (["bp1", "bp2"], "information", True)
+    cursor = link(first, "next").partition("_cursor=")[2]
+    following = f"{form}&_cursor={cursor}".encode()
+    second = world.request("POST", "/fhir/Observation/_search", content=following, Content_Type=FORM)
+    assert ids(second.json()) == ["kg"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        pytest.param("Patient/chloe/Nonsense", 404, id="a type that R4 does not have"),
+        pytest.param("Patient/chloe/Organization", 400, id="a type that is in no such compartment"),
+        pytest.param("Organization/tours/Patient", 404, id="a compartment that R4 does not have"),
+    ],
+)
+def test_what_is_in_no_compartment_is_refused(world: RunningHub, path: str, status: int) -> None:
+    assert world.request("GET", f"/fhir/{path}").status_code == status
