@@ -107,7 +107,8 @@ async def _said(
     """Return the Patient as the message says it is, laid over what is stored; and whether nothing newer is known."""
     if not person.leads:
         resource, differing = complete(current or {"resourceType": "Patient"}, person.stated)
-        made.problems += [Problem(person.segment.place(one.row.field).path, "identity-differs") for one in differing]
+        fields = [one.row.field for one in differing if one.row.field]  # contacts are of another segment
+        made.problems += [Problem(person.segment.place(field).path, "identity-differs") for field in fields]
         return resource, True
     empty: Resource = {"resourceType": "Patient"}
     name = name_of(current or replace(empty, person.stated), sender)

@@ -42,7 +42,8 @@ def read_request(
     if notes:
         made["note"] = notes
     if reasons := read_reasons(context, ordered.diagnoses):
-        made["reasonCode"] = [*made.get("reasonCode", []), *reasons]
+        told = made.get("reasonCode", [])
+        made["reasonCode"] = [*told, *(one for one in reasons if one not in told)]
     if orc is not None:
         context.take(orc, orc_map.ORC_USED)
     if obr is not None:
@@ -111,6 +112,8 @@ def read_specimens(context: Context, ordered: Ordered, key: tuple[str, ...], pat
         resource["id"] = made_id("Specimen", *own)
         made.append(Wanted(resource, spm, "over"))
     obr = ordered.obr.segment if ordered.obr else None
+    if len(made) == 1 and obr is not None:
+        spm_map.complete_by_order(context, made[0].resource, obr)
     if not made and obr is not None and spm_map.is_told(obr):
         resource = spm_map.of_order(context, obr)
         resource["id"] = made_id("Specimen", *key)

@@ -1,21 +1,29 @@
 """AL1 and IAM to AllergyIntolerance. Guide: HL7/v2-to-fhir at 8c9b414, segments/AL1, IAM [AllergyIntolerance].
 
 The guide leaves open what severity (AL1-4, IAM-4) is: ours reads it as criticality, and as severity of the reaction
-where one is named.
+where one is named. IAR and the NTE after an IAM have no map in the guide: ours reads them as reactions and notes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, coded, entity
+from adapters.hl7.demography import text_name
 from adapters.hl7.ids import made_id
+from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Segment, part
 
 USED: Final = frozenset({1, 2, 3, 4, 5, 6})
-IAM_USED: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 17})
+IAM_USED: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15, 17, 27})
+IAR_USED: Final = frozenset({1, 2, 4})
+FURTHER: Final = frozenset({"IAR", "NTE"})
+"""Segments that belong to the IAM before them."""
+
+SELF: Final = "SEL"  # table 0063
 CLINICAL: Final = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
 VERIFICATION: Final = "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification"
 DELETE: Final = "D"  # table 0206 or 0323
@@ -75,19 +83,34 @@ def of_al1(context: Context, al1: Segment, patient: tuple[str, str]) -> Json | N
     return made | _onset(context, al1, 6) if made else None
 
 
-def of_iam(context: Context, iam: Segment, patient: tuple[str, str]) -> Json | None:
-    """Return the AllergyIntolerance of IAM; one that is deleted (IAM-6 D) was entered in error."""
+def of_iam(context: Context, iam: Segment, patient: tuple[str, str], further: Sequence[Segment] = ()) -> Json | None:
+    """Return the AllergyIntolerance of IAM; one that is deleted (IAM-6 D) was entered in error.
+
+    Args:
+        context: Where problems are noted and segments taken.
+        iam: The segment.
+        patient: System and value of the patient's number.
+        further: The IAR and NTE that follow it: its reactions and notes.
+    """
     number = entity(context, iam, 7, iam.first(7), "", own="allergies") if iam.is_valued(7) else None
     made = _base(context, iam, patient, number)
     if made is None:
         return None
     if number:
         made["identifier"] = [number]
+    if more := coded(context, iam, 27, iam.first(27)) if iam.is_valued(27) else None:
+        known = made["code"].get("coding", [])
+        made["code"] = {
+            **more,
+            **made["code"],
+            "coding": [*known, *(c for c in more.get("coding", []) if c not in known)],
+        }
     made |= _onset(context, iam, 11)
     if "onsetDateTime" not in made and iam.text(12):
         made["onsetString"] = iam.text(12)
     if recorded := context.moment(iam, 13, iam.text(13)):
         made["recordedDate"] = recorded.text
+    made |= _recorder(iam) | _further(context, made, further)
     if iam.text(17) in INACTIVE:
         made["clinicalStatus"] = {"coding": [{"system": CLINICAL, "code": iam.text(17)}]}
     elif iam.is_valued(17):
@@ -95,4 +118,39 @@ def of_iam(context: Context, iam: Segment, patient: tuple[str, str]) -> Json | N
     if iam.text(6) == DELETE:
         del made["clinicalStatus"]  # R4, ait-2
         made["verificationStatus"] = {"coding": [{"system": VERIFICATION, "code": "entered-in-error"}]}
+    return made
+
+
+def _recorder(iam: Segment) -> Json:
+    """Return who reported it (IAM-14), of the kind that IAM-15 says; named, no resource is made."""
+    name = text_name(iam.first(14)) if iam.is_valued(14) else ""
+    relation = iam.text(15)
+    type = "Patient" if relation == SELF else "RelatedPerson" if relation else "Practitioner"
+    return {"recorder": {"type": type, "display": name}} if name else {}
+
+
+def _further(context: Context, made: Json, further: Sequence[Segment]) -> Json:
+    """Return the reactions with those of IAR (one each: what, how grave, what was done), and the notes of NTE."""
+    told: Json = {}
+    notes = nte_map.comments(context, [one for one in further if one.name == "NTE"])
+    reactions = [found for one in further if one.name == "IAR" and (found := _reaction(context, one))]
+    if reactions:
+        told["reaction"] = [*made.get("reaction", []), *reactions]
+    return told | ({"note": notes} if notes else {})
+
+
+def _reaction(context: Context, iar: Segment) -> Json | None:
+    context.take(iar, IAR_USED)
+    what = coded(context, iar, 1, iar.first(1)) if iar.is_valued(1) else None
+    if not what:
+        context.note(iar, 1, "code-missing")
+        return None
+    made: Json = {"manifestation": [what]}
+    code = iar.text(2)
+    if severity := table("AllergySeverity[AllergyIntolerance.reaction.severity]").get(code):
+        made["severity"] = severity.code
+    elif code:
+        context.note(iar, 2, "code-not-mapped", code)
+    if text := iar.text(4):
+        made["note"] = [{"text": text}]
     return made

@@ -14,7 +14,7 @@ from adapters.hl7.datatypes import Json, code_of, code_text, coded, entity, iden
 from adapters.hl7.demography import address, contact_point, organization, person
 from adapters.hl7.maps import contained
 from adapters.hl7.maps.rows import Row, repeated, single, state
-from adapters.hl7.maps.spm import FILLER, pair
+from adapters.hl7.maps.spm import FILLER, PLACER, pair
 from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Parts, Segment, part
 
@@ -156,7 +156,7 @@ def _intent(context: Context, obr: Segment | None) -> str:
 def _lay_order(context: Context, orc: Segment, made: Json) -> None:
     """Add what takes more than one field of ORC: group, event, status, ordering facility."""
     if orc.is_valued(4):
-        found = pair(context, orc, 4, orc.first(4), own="groups")
+        found = _group(context, orc)
         if found:
             made["requisition"] = found[0]
         if len(found) > 1 and not orc.is_valued(38):
@@ -173,6 +173,18 @@ def _lay_order(context: Context, orc: Segment, made: Json) -> None:
         made["extension"] = [*made.get("extension", []), {"url": EXTENSIONS + "businessEvent", "extension": event}]
     if any(orc.is_valued(number) for number in (21, 22, 23, 24)):
         _lay_facility(context, orc, made)
+
+
+def _group(context: Context, orc: Segment) -> list[Json]:
+    """Convert ORC-4: EIP from 2.8 on, EI before. Ours: it is EIP where a component has subcomponents, at any version.
+
+    Else the authority of a number would be taken for the filler's number, and be that of every order.
+    """
+    parts = orc.first(4)
+    if any(len(component) > 1 for component in parts[:2]):
+        return pair(context, orc, 4, parts, own="groups")
+    found = entity(context, orc, 4, parts, PLACER, own="groups")
+    return [found] if found else []
 
 
 def stated_status(context: Context, orc: Segment) -> str:

@@ -10,7 +10,7 @@ from adapters.hl7.demography import address, contact_point, human_name, text_nam
 from adapters.hl7.ids import unique
 from adapters.hl7.maps.french import insee
 from adapters.hl7.maps.rows import GONE, Owns, Row, repeated, single
-from adapters.hl7.tokens import Parts, Segment, part
+from adapters.hl7.tokens import NULL, Parts, Segment, part
 
 EXTENSIONS = "http://hl7.org/fhir/StructureDefinition/"
 BIRTH_PLACE = "BDL"  # table 0190: birth delivery location
@@ -46,6 +46,8 @@ def _birth_places(context: Context, segment: Segment, number: int) -> Any:
     found = [p for p in segment.repetitions(number) if part(p, 7) == BIRTH_PLACE]
     made = address(context, segment, number, found[0]) if found else None
     made = insee(made, found[0]) if made else None
+    if made and (text := segment.text(23).strip()) and segment.raw(23) != NULL:
+        made = {**made, "text": text}
     return [{"url": EXTENSIONS + "patient-birthPlace", "valueAddress": made}] if made else None
 
 
@@ -89,8 +91,12 @@ def _name(context: Context, segment: Segment, number: int, parts: Parts) -> Any:
     return text_name(parts) or None
 
 
-def _text_address(context: Context, segment: Segment, number: int, parts: Parts) -> Any:
-    return {"text": part(parts, 1)} if part(parts, 1) else None
+def _birth_place_text(context: Context, segment: Segment, number: int) -> Any:
+    """Return the place of birth by its name alone; None where PID-11 has it as an address, which takes the name in."""
+    if _birth_places(context, segment, 11):
+        return None
+    text = segment.text(number)
+    return [{"url": EXTENSIONS + "patient-birthPlace", "valueAddress": {"text": text}}] if text else None
 
 
 def _languages(context: Context, segment: Segment, number: int) -> Any:
@@ -173,13 +179,7 @@ PID_TO_PATIENT: Final = (
         "PID-17",
         _is("patient-religion"),
     ),
-    Row(
-        23,
-        "extension",
-        _extension("patient-birthPlace", "valueAddress", _text_address),
-        "PID-23",
-        _is("patient-birthPlace"),
-    ),
+    Row(23, "extension", _birth_place_text, "PID-23; ours: the text of PID-11 BDL", _is("patient-birthPlace")),
     Row(24, "multipleBirth[x]", _multiple_birth, "PID-24 where PID-25 is empty"),
     Row(25, "multipleBirth[x]", _birth_order, "PID-25"),
     Row(26, "extension", _inner("patient-citizenship", coded), "PID-26", _is("patient-citizenship")),

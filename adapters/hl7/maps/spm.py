@@ -179,6 +179,19 @@ def of_order(context: Context, obr: Segment) -> Json:
     return {**made, "collection": collection} if collection else made
 
 
+def complete_by_order(context: Context, specimen: Json, obr: Segment) -> None:
+    """Add to an order's only specimen who took it (OBR-10) and when it came (OBR-14), where SPM does not say it."""
+    if len(obr.fields) <= 10:
+        return
+    collection = specimen.get("collection", {})
+    if obr.is_valued(10) and "collector" not in collection and (who := person(context, obr, 10, obr.first(10))):
+        specimen["collection"] = {**collection, "collector": who}
+        context.take(obr, frozenset({10}))
+    if "receivedTime" not in specimen and (moment := context.moment(obr, 14, obr.text(14))):
+        specimen["receivedTime"] = moment.text
+        context.take(obr, frozenset({14}))
+
+
 def _source(context: Context, obr: Segment) -> Json:
     """Convert OBR-15. Source: SPS[Specimen-Source]; coded parts have their leaves as subcomponents."""
     parts = obr.first(15)

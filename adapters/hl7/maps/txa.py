@@ -72,7 +72,7 @@ TXA_TO_DOCUMENT: Final = (
     Row(16, "identifier", _file, "TXA-16"),
     Row(17, "docStatus", _doc_status, "TXA-17; ours: table 0271"),
     Row(18, "securityLabel", _security, "TXA-18, DocumentConfidentialityStatus"),
-    Row(22, "authenticator", single(person), "ours: who did authenticate it, where TXA-10 is empty"),
+    Row(22, "authenticator", single(person), "ours: who did authenticate it, before whom TXA-10 assigns"),
     Row(25, "description", lambda c, s, n: "\n".join(s.texts(n)) or None, "TXA-25"),
 )
 
@@ -84,9 +84,11 @@ def document(context: Context, txa: Segment, trigger: str) -> Json:
     context.take(txa, USED)
     made: Json = {"resourceType": "DocumentReference", **_status(context, txa, trigger)}
     inner: Json = {}
+    if txa.is_valued(10) and txa.is_valued(22) and txa.raw(10) != txa.raw(22):
+        context.note(txa, 10, "authenticator-differs")
     for row, value in state(TXA_TO_DOCUMENT, context, txa):
         holder, name = (inner, row.element[8:]) if row.element.startswith("context.") else (made, row.element)
-        if value is not None and not (name == "authenticator" and name in made):
+        if value is not None:
             holder[name] = [*holder.get(name, []), *value] if isinstance(value, list) else value
     if "author" not in made and txa.is_valued(5):
         found = [person(context, txa, 5, parts) for parts in txa.repetitions(5)]

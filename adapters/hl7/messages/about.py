@@ -9,12 +9,12 @@ from typing import Final
 from adapters.hl7.context import Context
 from adapters.hl7.draft import Person, Visit
 from adapters.hl7.faults import Fault, Place, Refused
+from adapters.hl7.maps import nk1
 from adapters.hl7.messages.patient_parts import with_parts
 from adapters.hl7.messages.person import VISIT_LINK, read_person, visit_key
 from adapters.hl7.tokens import Segment
-from adapters.hl7.wanted import Wanted
 
-ALONG: Final = frozenset({"AL1", "IAM", "IN1"})
+ALONG: Final = frozenset({"AL1", "IAM", "IN1", "NK1"})
 """Segments beside PID that are read of messages that do not lead on identity."""
 
 
@@ -36,13 +36,18 @@ def only_patient(context: Context, segments: Sequence[Segment]) -> Person:
     return read_person(context, found[0], leads=False)
 
 
-def told_parts(context: Context, segments: Sequence[Segment], person: Person) -> list[Wanted]:
-    """Return allergies and insurance that a message gives along; it leads on neither: it only fills what is missing."""
+def told_parts(context: Context, segments: Sequence[Segment], person: Person) -> Person:
+    """Return a person with the contacts, allergies and insurance that a message gives along.
+
+    It leads on none of them: it only fills what is missing.
+    """
     found = [segment for segment in segments if segment.name in ALONG]
     if not found:
-        return []
+        return person
     made = with_parts(context, [*named(segments, "MSH"), *found], person, None)
-    return [replace(one, how="fill") for one in made.wanted]
+    contacts = tuple(one for one in made.stated if one.row is nk1.CONTACTS)
+    wanted = tuple(replace(one, how="fill") for one in made.wanted)
+    return replace(person, stated=(*person.stated, *contacts), wanted=wanted)
 
 
 def visit_of(context: Context, pid: Segment, segments: Sequence[Segment]) -> Visit | None:

@@ -42,9 +42,9 @@ def read_orders(context: Context, root: Group, what: Kind, message: str) -> tupl
         if first < len(segments):
             raise Refused(Fault("100", segments[first].place(), "No order is of a kind that is taken."))
         context.note(person.segment, 0, "order-missing")
-    wanted += told_parts(context, segments[:first], person)
+    person = told_parts(context, segments[:first], person)
     visit = visit_of(context, person.segment, segments[:first])
-    return (replace(person, visit=visit, wanted=tuple(wanted)),)
+    return (replace(person, visit=visit, wanted=(*wanted, *person.wanted)),)
 
 
 def _check_prior(pid: Segment, person: Person) -> None:

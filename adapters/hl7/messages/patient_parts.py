@@ -35,7 +35,8 @@ def with_parts(context: Context, segments: Sequence[Segment], person: Person, vi
     named = _by_name(context, segments)
     taking = roles.read(context, (*named.get("ROL", ()), *named.get("PRT", ())))
     stated = [*person.stated, *_of_patient(context, person, named, taking)]
-    wanted = [*_wanted(context, person, visit, named), *_observations(context, person, segments)]
+    reactions = _after(segments, "IAM", al1.FURTHER)
+    wanted = [*_wanted(context, person, visit, named, reactions), *_observations(context, person, segments)]
     if visit is not None:
         found, diagnoses = _diagnoses(context, person, visit, named.get("DG1", []))
         wanted += found
@@ -91,7 +92,27 @@ def _contact(context: Context, one: Segment) -> Json | None:
     return nk1.contact(context, one)
 
 
-def _wanted(context: Context, person: Person, visit: Visit | None, named: dict[str, list[Segment]]) -> list[Wanted]:
+def _after(segments: Sequence[Segment], name: str, further: frozenset[str]) -> dict[int, list[Segment]]:
+    """Return, by the position of each segment of a name among its like, the further ones that directly follow it."""
+    made: dict[int, list[Segment]] = {}
+    at, is_open = -1, False
+    for one in segments:
+        if one.name == name:
+            at, is_open = at + 1, True
+        elif is_open and one.name in further:
+            made.setdefault(at, []).append(one)
+        else:
+            is_open = False
+    return made
+
+
+def _wanted(
+    context: Context,
+    person: Person,
+    visit: Visit | None,
+    named: dict[str, list[Segment]],
+    reactions: dict[int, list[Segment]],
+) -> list[Wanted]:
     """Return the resources of their own; a snapshot that leaves one out does not take it away."""
     owner = visit.key if visit else person.key
     when = recorded(context, (one for each in named.values() for one in each))
@@ -102,9 +123,9 @@ def _wanted(context: Context, person: Person, visit: Visit | None, named: dict[s
     for one in named.get("AL1", ()):
         context.take(one, al1.USED)
         made.append((al1.of_al1(context, one, person.key), one))
-    for one in named.get("IAM", ()):
+    for number, one in enumerate(named.get("IAM", ())):
         context.take(one, al1.IAM_USED)
-        made.append((al1.of_iam(context, one, person.key), one))
+        made.append((al1.of_iam(context, one, person.key, reactions.get(number, ())), one))
     for one in named.get("IN1", ()):
         context.take(one, in1.USED)
         made.append((in1.coverage(context, one, person.key), one))
@@ -118,9 +139,12 @@ def _wanted(context: Context, person: Person, visit: Visit | None, named: dict[s
 
 def _observations(context: Context, person: Person, segments: Sequence[Segment]) -> list[Wanted]:
     """Return what OBX tells of the patient, e.g. weight; without a time it was so when the event was recorded."""
-    rows = [one for one in segments if one.name in ("OBX", "NTE")]
-    if not any(one.name == "OBX" for one in rows):
+    if not any(one.name == "OBX" for one in segments):
         return []
+    followed = _after(segments, "OBX", frozenset({"NTE", "PRT"}))
+    measured = (one for one in segments if one.name == "OBX")
+    notes = {number: [each for each in found if each.name == "NTE"] for number, found in followed.items()}
+    rows = [each for number, one in enumerate(measured) for each in (one, *notes.get(number, ()))]
     when = recorded(context, segments)
     ordered, key = arrange(rows), (context.tenant, *person.key, "ADT")
     _, documents = documents_of(context, ordered, key, has_report=False)

@@ -46,7 +46,8 @@ def read_appointment(context: Context, root: Group, what: Kind, message: str) ->
     if comments := nte_map.comments(context, named(segments, "NTE")):
         made["comment"] = "\n".join(one["text"] for one in comments)
     if reasons := read_reasons(context, named(segments, "DG1")):
-        made["reasonCode"] = [*made.get("reasonCode", []), *reasons]
+        told = made.get("reasonCode", [])
+        made["reasonCode"] = [*told, *(one for one in reasons if one not in told)]
     patients = [read_person(context, pid, leads=False) for pid in named(segments, "PID")]
     if not patients:
         raise Refused(Fault("101", Place("PID"), "The appointment has no patient."))

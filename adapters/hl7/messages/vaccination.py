@@ -40,7 +40,8 @@ def read_vaccinations(context: Context, root: Group, what: Kind, message: str) -
     if not wanted:
         raise Refused(Fault("100", Place("RXA"), "The message has no vaccination."))
     head = segments[:first]
-    wanted += told_parts(context, head, person)
+    person = told_parts(context, head, person)
+    wanted += person.wanted
     wanted += _told(context, [s for s in head if s.name in ("OBX", "NTE")], (context.tenant, *person.key, "patient"))
     return (replace(person, visit=visit_of(context, person.segment, head), wanted=tuple(wanted)),)
 
