@@ -5,8 +5,10 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from fhir_server import gate
 from fhir_server.errors import BadParameter, BadRequest, Issue, UnknownParameter
@@ -28,6 +30,18 @@ from fhir_server.store.protocol import HistoryQuery
 MOST_PER_PAGE = 1_000
 _OF_ANY = ("", "_format", "_pretty")  # parameters of every interaction
 _OF_READS = (*_OF_ANY, "_summary", "_elements")
+_EVER: Final = 2**62  # microseconds from 1970, beyond every version
+_REACHES: Final[Mapping[str, Callable[[Period], tuple[int, int]]]] = {
+    "eq": lambda asked: (asked.lo, asked.hi),
+    "ge": lambda asked: (asked.lo, _EVER),
+    "gt": lambda asked: (asked.hi, _EVER),
+    "sa": lambda asked: (asked.hi, _EVER),
+    "le": lambda asked: (-_EVER, asked.hi),
+    "lt": lambda asked: (-_EVER, asked.lo),
+    "eb": lambda asked: (-_EVER, asked.lo),
+}
+"""What a prefix makes of the time in `_at`: [lo, hi) in which a version was current at some point
+(https://hl7.org/fhir/R4/http.html#history refers to https://hl7.org/fhir/R4/search.html#date)."""
 
 
 async def read(hub: Hub, request: Request) -> Response:
@@ -241,10 +255,9 @@ def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQue
                 raise BadParameter("_count is a whole number, not below zero.")
             query = replace(query, count=min(int(value[:10]), MOST_PER_PAGE))
         elif name == "_since":
-            query = replace(query, since=_span(hub, name, value).lo)
+            query = replace(query, since=_span(hub, name, value)[0])
         elif name == "_at":
-            moment = _span(hub, name, value)
-            query = replace(query, at=(moment.lo, moment.hi))
+            query = replace(query, at=_span(hub, name, value, _REACHES))
         elif name == "_cursor":
             query = replace(query, before_seq=hub.cursors.read(value, request.actor, "/".join(request.segments))[0])
         elif name == "_summary":
@@ -254,9 +267,13 @@ def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQue
     return query
 
 
-def _span(hub: Hub, name: str, text: str) -> Period:
-    """Read a moment as a search parameter of type date does, so that both know the same zone."""
-    asked = hub.query("Patient", [("_lastUpdated", text)]).where[0]
-    if not isinstance(asked, Match) or asked.asks[0].prefix != "eq" or not isinstance(asked.asks[0].value, Period):
+def _span(hub: Hub, name: str, text: str, prefixes: Collection[str] = ("eq",)) -> tuple[int, int]:
+    """Read a time as a search parameter of type date does, so that both know the same zone and the same prefixes."""
+    try:
+        asked = hub.query("Patient", [("_lastUpdated", text)]).where[0]
+    except BadParameter:
+        asked = None
+    asks = asked.asks if isinstance(asked, Match) else ()
+    if len(asks) != 1 or asks[0].prefix not in prefixes or not isinstance(asks[0].value, Period):
         raise BadParameter(f"{name} is an instant, or a date.")
-    return asked.asks[0].value
+    return _REACHES[asks[0].prefix](asks[0].value)

@@ -57,6 +57,10 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
         raise NotSupported("A transaction takes POST, PUT, PATCH, DELETE and GET entries.")
     path, pairs = split_query(entry.url)
     type, _, id = path.strip("/").partition("/")
+    if path.rpartition("/")[2][:1] in ("$", "_"):
+        raise NotSupported(
+            "A transaction takes no operations and searches by POST; ask for them by GET, or in a batch."
+        )
     if type not in types:
         raise NotSupported("There is no such resource type in R4.")
     step = Step(place, entry, entry.method, type)

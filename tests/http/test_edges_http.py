@@ -54,6 +54,8 @@ def test_an_update_with_if_match(hub: RunningHub, tag: str, there: int, absent: 
         pytest.param("_sort=date", "not-supported", id="an order, which R4's history does not take"),
         pytest.param("_count=-1", "value", id="fewer than none"),
         pytest.param("_since=yesterday", "value", id="no instant"),
+        pytest.param("_since=ge2026-01-01", "value", id="a prefix, where R4 has an instant"),
+        pytest.param("_at=ne2026-01-01", "value", id="any time but one"),
     ],
 )
 @pytest.mark.parametrize("level", ["instance", "type", "system"])
@@ -61,6 +63,29 @@ def test_history_refuses(hub: RunningHub, level: str, query: str, code: str) -> 
     path = {"instance": f"Patient/{hub.create(PATIENT)['id']}/", "type": "Patient/", "system": ""}[level]
     answer = hub.request("GET", f"/fhir/{path}_history?{query}")
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "versions"),
+    [
+        pytest.param("", ["2"], id="at a time"),
+        pytest.param("eq", ["2"], id="at a time, said in full"),
+        pytest.param("ge", ["3", "2"], id="from a time on"),
+        pytest.param("gt", ["3", "2"], id="behind a time, when the version of that time is current still"),
+        pytest.param("sa", ["3", "2"], id="after a time, likewise"),
+        pytest.param("le", ["2", "1"], id="up to a time"),
+        pytest.param("lt", ["1"], id="before a time"),
+        pytest.param("eb", ["1"], id="ended before a time"),
+    ],
+)
+def test_versions_that_were_current_at_some_point_of_a_time(hub: RunningHub, prefix: str, versions: list[str]) -> None:
+    made = hub.create(PATIENT)
+    path = f"/fhir/Patient/{made['id']}"
+    second = hub.request("PUT", path, json={**made, "gender": "male"}).json()
+    hub.request("PUT", path, json={**made, "gender": "other"})
+    found = hub.request("GET", f"{path}/_history?_at={prefix}{second['meta']['lastUpdated']}").json()
+    assert [entry["resource"]["meta"]["versionId"] for entry in found["entry"]] == versions
+    assert found["total"] == len(versions)
 
 
 @pytest.mark.parametrize("end", ["", "DELETE"], ids=["of a resource that is there", "of one that was deleted"])

@@ -14,7 +14,7 @@ from tests.running import RunningHub
 
 pytestmark = pytest.mark.every_store
 BASIC = {"resourceType": "Basic", "code": {"text": "before"}}
-MERGE_PATCH = {"Content_Type": "application/merge-patch+json"}
+MERGE_PATCH: dict[str, Any] = {"Content_Type": "application/merge-patch+json"}
 SHAPING = [
     pytest.param("_format=json", id="a format"),
     pytest.param("_pretty=true", id="how it is laid out"),
@@ -130,6 +130,14 @@ def test_an_error_of_a_transaction_names_its_entry(hub: RunningHub, second: dict
     answer = hub.request("POST", "/fhir", json=bundle(first, second))
     assert answer.status_code == 400
     assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[1]"]
+
+
+@pytest.mark.parametrize("url", ["Basic/$validate", "$validate", "Basic/_search?_id=1"])
+def test_what_a_transaction_cannot_do_is_said(hub: RunningHub, url: str) -> None:
+    answer = hub.request("POST", "/fhir", json=bundle(entry("POST", url, BASIC)))
+    told = answer.json()["issue"][0]
+    assert (answer.status_code, told["code"], told["expression"]) == (404, "not-supported", ["Bundle.entry[0]"])
+    assert "in a batch" in told["diagnostics"]
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
