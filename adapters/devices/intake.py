@@ -23,7 +23,7 @@ from adapters.devices.filing import Name, name_of, type_of
 from adapters.devices.identity import EUI_64
 from adapters.devices.known import Fit, Known, Sending, look
 from adapters.devices.measure import measures_of
-from adapters.devices.message import Message, Received, context_of
+from adapters.devices.message import REFERENCE, Message, Received, context_of
 from adapters.devices.reading import DeviceName, Measured, Reading
 from adapters.devices.reason import Reason
 from adapters.devices.register import Match, find_filed, find_written
@@ -185,7 +185,7 @@ class Intake:
         if actor.patient and patient != f"Patient/{actor.patient}":
             return reason.DEVICE_UNKNOWN  # a patient's own token learns nothing of others' devices
         names = known.assigned.names.get(patient, ())
-        if message.patient is not None and message.patient not in names:
+        if known.patient is not None and known.patient not in (*names, DeviceName(REFERENCE, patient)):
             return reason.PATIENT_MISMATCH
         if message.session and (known.session is None or known.session.patient != patient):
             return reason.SESSION_UNKNOWN

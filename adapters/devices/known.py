@@ -9,8 +9,8 @@ from adapters.devices import quarantine
 from adapters.devices.assignment import Assigned, find_assigned, find_device
 from adapters.devices.correction import Effective
 from adapters.devices.filing import Name
-from adapters.devices.message import Message
-from adapters.devices.reading import Measured
+from adapters.devices.message import REFERENCE, Message
+from adapters.devices.reading import DeviceName, Measured
 from adapters.devices.reason import Reason
 from adapters.devices.session import Session, find_session
 from adapters.devices.watch import is_awaited
@@ -26,6 +26,7 @@ class Known(NamedTuple):
     session: Session | None
     awaited: tuple[str, ...]  # Device/ID of those whom somebody waits to hear of
     kept: tuple[bool, ...]  # for each reading: whether it is, or was, kept aside
+    patient: DeviceName | None = None  # whom the message names; None too where it refers to somebody not known here
 
 
 class Sending(NamedTuple):
@@ -57,5 +58,8 @@ async def look(asking: Asking, message: Message, zone: tzinfo, now: int) -> Know
         gateway = {"reference": reference} if reference else {"identifier": message.gateway._asdict()}
     session = await find_session(asking, message.session) if message.session else None
     awaited = tuple([device for device in devices if await is_awaited(asking, device, now)])
+    patient = message.patient
+    if patient is not None and patient.system == REFERENCE and await asking.resource(patient.value) is None:
+        patient = None  # an id of the sender's own
     aside = [await quarantine.state_of(asking, message.device, item.raw) for item in message.readings]
-    return Known(assigned, gateway, session, awaited, tuple(state != "" for state in aside))
+    return Known(assigned, gateway, session, awaited, tuple(state != "" for state in aside), patient)

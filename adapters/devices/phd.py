@@ -8,27 +8,50 @@ copy is known. What the canonical record cannot hold is not filed in part: such 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from adapters.devices import reason
-from adapters.devices.message import MAX_READINGS, Message, Received
+from adapters.devices.measure import measures_of, panel_of
+from adapters.devices.message import MAX_READINGS, REFERENCE, Message, Received
+from adapters.devices.observation import ABSENT, GATEWAY, REASON, SUPPLEMENTAL
 from adapters.devices.reading import DeviceName
-from adapters.devices.reading_json import MAX_TEXT, is_text, read_reading
+from adapters.devices.reading_json import LOINC, MAX_TEXT, MDC, is_text, read_reading
 from adapters.devices.reason import Reason
+from adapters.devices.status import INTERPRETATION, STATUSES
 from fhir_server.errors import BadRequest, TooLarge
 
-MDC: Final = "urn:iso:std:iso:11073:10101"
-LOINC: Final = "http://loinc.org"
 TAKEN: Final = frozenset({"final", "preliminary"})  # statuses of a reading
 _BESIDE: Final = frozenset({"Device", "Patient", "Provenance"})  # may stand in the Bundle; the hub has its own
+_VALUES: Final = ("valueQuantity", "valueCodeableConcept", "valueSampledData", "dataAbsentReason")
 
 # What the canonical record holds, or the hub works out by itself.
 _HELD: Final = frozenset(
     {
         "resourceType", "id", "meta", "text", "contained", "identifier", "status", "category", "code", "subject",
-        "effectiveDateTime", "effectivePeriod", "issued", "performer", "device", "valueQuantity", "component",
+        "effectiveDateTime", "effectivePeriod", "issued", "performer", "device", "component", "extension",
+        "interpretation", *_VALUES,
     }
 )  # fmt: skip
+_INTERPRETED: Final = MappingProxyType(
+    {status.interpretation: name for name, status in STATUSES.items() if status.interpretation}
+)
+_SAMPLED: Final = MappingProxyType(
+    {
+        "period": "period", "data": "data", "factor": "factor", "lowerLimit": "low", "upperLimit": "high",
+        "dimensions": "dimensions",
+    }
+)  # fmt: skip
+
+Held = Mapping[str, Mapping[str, Any]]  # resources of a payload by fullUrl and by Type/id
+
+
+class _Names(NamedTuple):
+    """What an Observation names beside its value; readings that name the same are one message."""
+
+    device: DeviceName
+    gateway: DeviceName | None
+    patient: DeviceName | None
 
 
 def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[Message, ...]:
@@ -47,13 +70,22 @@ def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[M
     if not observations or any(item.get("resourceType") not in {"Observation", *_BESIDE} for _, item in held):
         raise BadRequest("Of FHIR, Observations are taken here, one or in a Bundle with their Device and Patient.")
     known = {key: item for url, item in held for key in (url, f"{item.get('resourceType')}/{item.get('id')}") if key}
-    made: dict[DeviceName, list[Received]] = {}
+    made: dict[_Names, list[Received]] = {}
     for observation in observations:
-        name = _device(observation, known) or device
+        near = {f"#{item.get('id')}": item for item in _dicts(observation.get("contained"))} | known
+        name = _named(observation.get("device"), near) or device
         if name is None:
             raise BadRequest("An Observation names no device by an identifier.")
-        made.setdefault(name, []).append(_received(observation))
-    return tuple(Message(name, tuple(readings)) for name, readings in made.items())
+        gateway = _named(_gateway(observation), near)
+        raw = _reading(observation) if gateway or "extension" not in observation else reason.FORMAT_UNKNOWN
+        names = _Names(name, gateway, _patient(observation.get("subject"), near))
+        made.setdefault(names, []).append(
+            Received(observation, raw) if isinstance(raw, Reason) else Received(raw, read_reading(raw))
+        )
+    return tuple(
+        Message(names.device, tuple(readings), gateway=names.gateway, patient=names.patient)
+        for names, readings in made.items()
+    )
 
 
 def _resources(resource: Any) -> list[tuple[str, Mapping[str, Any]]]:
@@ -72,17 +104,14 @@ def _resources(resource: Any) -> list[tuple[str, Mapping[str, Any]]]:
     return [(str(entry.get("fullUrl", "")), entry["resource"]) for entry in entries]
 
 
-def _device(observation: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> DeviceName | None:
-    """Return the identifier of the device: of the reference itself, or of the Device it leads to in the payload."""
-    reference = observation.get("device")
+def _named(reference: Any, near: Held) -> DeviceName | None:
+    """Return the identifier of what is referred to: of the reference itself, or of what it leads to in the payload."""
     if not isinstance(reference, dict):
         return None
     if name := _name(reference.get("identifier")):
         return name
     target = reference.get("reference")
-    contained = observation.get("contained")
-    held = {f"#{item.get('id')}": item for item in _dicts(contained)} | dict(known)
-    found = held.get(target) if isinstance(target, str) else None
+    found = near.get(target) if isinstance(target, str) else None
     names = [name for item in _dicts((found or {}).get("identifier")) if (name := _name(item))]
     return names[0] if names else None
 
@@ -94,47 +123,124 @@ def _name(identifier: Any) -> DeviceName | None:
     return DeviceName(str(system), str(value)) if is_text(system) and is_text(value) else None
 
 
-def _received(observation: Mapping[str, Any]) -> Received:
-    raw = _reading(observation)
-    return Received(observation, raw) if isinstance(raw, Reason) else Received(raw, read_reading(raw))
+def _patient(subject: Any, near: Held) -> DeviceName | None:
+    """Return whom an Observation names, to be compared; a Patient who is not in the payload is one of this hub."""
+    if name := _named(subject, near):
+        return name
+    target = subject.get("reference") if isinstance(subject, dict) else None
+    is_ours = isinstance(target, str) and target.startswith("Patient/") and target not in near and is_text(target)
+    return DeviceName(REFERENCE, "/".join(str(target).split("/")[:2])) if is_ours else None
+
+
+def _gateway(observation: Mapping[str, Any]) -> Any:
+    """Return the reference to the gateway, where that is all that the extensions say."""
+    extensions = observation.get("extension")
+    if not isinstance(extensions, list) or len(extensions) != 1 or not isinstance(extensions[0], dict):
+        return None
+    return extensions[0].get("valueReference") if extensions[0].get("url") == GATEWAY else None
 
 
 def _reading(observation: Mapping[str, Any]) -> dict[str, Any] | Reason:
     """Return an Observation as the canonical reading, or why it is none."""
-    if observation.keys() - _HELD or observation.get("status") not in TAKEN:
+    statuses = _statuses(observation)
+    if observation.keys() - _HELD or observation.get("status") not in TAKEN or statuses is None:
         return reason.FORMAT_UNKNOWN
-    coding = _coding(observation.get("code"))
-    if coding is None:
+    codings = _codings(observation.get("code"))
+    if not codings:
         return reason.CODE_UNKNOWN
-    system, code = coding
-    made: dict[str, Any] = {"system": system, "code": code, **_times(observation), **_id(observation)}
-    if observation["status"] == "preliminary":
-        made["status"] = ["early"]
-    components = observation.get("component")
-    if components is None:
-        return made | _quantity(observation.get("valueQuantity"))
-    if "valueQuantity" in observation or not isinstance(components, list):
-        return reason.MALFORMED
-    parts = [_component(component, system) for component in components]
-    return made | {"components": parts} if all(part is not None for part in parts) else reason.FORMAT_UNKNOWN
+    beside = {**_times(observation), **_id(observation), **({"status": statuses} if statuses else {})}
+    for system, code in codings:
+        value = _value(observation, system)
+        if value is not None:
+            return {"system": system, "code": code, **beside, **value}
+    return reason.FORMAT_UNKNOWN
+
+
+def _statuses(observation: Mapping[str, Any]) -> list[str] | None:
+    """Return the status bits that status, interpretation and labels mean; None where one of them means no such bit."""
+    made = ["early"] if observation.get("status") == "preliminary" else []
+    meta = observation.get("meta")
+    for label in _dicts(meta.get("security") if isinstance(meta, dict) else None):
+        if (label.get("system"), label.get("code")) != (REASON, "HTEST"):
+            return None
+        made.append("test")
+    for concept in _dicts(observation.get("interpretation")):
+        names = [
+            _INTERPRETED.get(str(coding.get("code")))
+            for coding in _dicts(concept.get("coding"))
+            if coding.get("system") == INTERPRETATION
+        ]
+        if len(names) != 1 or names[0] is None:
+            return None
+        made.append(names[0])
+    return list(dict.fromkeys(made))
+
+
+def _codings(concept: Any) -> list[tuple[str, str]]:
+    """Return the codings that may be read: of those in the table MDC first, then the narrowest of LOINC."""
+    found: list[tuple[str, str]] = []
+    for coding in _dicts(concept.get("coding") if isinstance(concept, dict) else None):
+        for system, uri in (("mdc", MDC), ("loinc", LOINC)):
+            if coding.get("system") == uri and isinstance(code := coding.get("code"), str):
+                found.append((system, code))
+    return sorted(found, key=_rank)
+
+
+def _rank(coding: tuple[str, str]) -> tuple[bool, bool, int]:
+    measures = measures_of(*coding)
+    is_known = bool(measures) or panel_of(*coding) is not None
+    return (not is_known, coding[0] != "mdc", -max((len(measure.loinc) for measure in measures), default=0))
+
+
+def _value(observation: Mapping[str, Any], system: str) -> dict[str, Any] | None:
+    """Return the value with its supplemental types; None where it is none that a reading can hold in that system."""
+    items = observation.get("component", [])
+    given = [name for name in _VALUES if name in observation]
+    if not isinstance(items, list) or len(given) > 1:
+        return None
+    types = [code for item in items if (code := _type(item))]
+    parts = [_component(item, system) for item in items if not _type(item)]
+    if None in parts or (parts and given):
+        return None
+    made = {"components": parts} if parts else _single(observation, given[0]) if given else {}
+    return None if made is None else {**made, **({"types": types} if types else {})}
+
+
+def _single(holder: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    value = holder[name]
+    if name == "valueQuantity":
+        return _quantity(value)
+    if not isinstance(value, dict):
+        return None
+    if name == "valueSampledData":
+        origin = value.get("origin")
+        unit = {"unit": origin.get("code", origin.get("unit")), "origin": origin.get("value")} if origin else {}
+        return {"samples": {**unit, **{ours: value[key] for key, ours in _SAMPLED.items() if key in value}}}
+    codings = _dicts(value.get("coding"))
+    if name == "dataAbsentReason":
+        codes = [str(coding.get("code")) for coding in codings if coding.get("system") == ABSENT]
+        return {"absent": codes[0]} if codes else None
+    if len(codings) != 1:
+        return None
+    coded = {"system": codings[0].get("system"), "code": codings[0].get("code"), "text": value.get("text")}
+    return {"coded": {key: text for key, text in coded.items() if text is not None}}
+
+
+def _type(item: Any) -> str:
+    """Return the supplemental type that a component tells; "" where it tells another thing."""
+    if not isinstance(item, dict) or item.keys() != {"code", "valueCodeableConcept"}:
+        return ""
+    told, value = _codings(item["code"]), _codings(item["valueCodeableConcept"])
+    return value[0][1] if told == [("mdc", SUPPLEMENTAL)] and len(value) == 1 and value[0][0] == "mdc" else ""
 
 
 def _component(component: Any, system: str) -> dict[str, Any] | None:
-    if not isinstance(component, dict) or component.keys() != {"code", "valueQuantity"}:
+    if not isinstance(component, dict) or len(component) != 2 or "code" not in component:
         return None
-    coding = _coding(component["code"], system)
-    return {"code": coding[1], **_quantity(component["valueQuantity"])} if coding else None
-
-
-def _coding(concept: Any, wanted: str = "") -> tuple[str, str] | None:
-    """Return the LOINC coding of a concept, else the MDC one; or the wanted system's."""
-    codings = _dicts(concept.get("coding")) if isinstance(concept, dict) else []
-    for system, uri in (("loinc", LOINC), ("mdc", MDC)):
-        for coding in codings:
-            code = coding.get("code")
-            if coding.get("system") == uri and isinstance(code, str) and wanted in ("", system):
-                return system, code
-    return None
+    codes = [code for its_system, code in _codings(component["code"]) if its_system == system]
+    (name,) = component.keys() - {"code"}
+    value = _single(component, name) if codes and name in ("valueQuantity", "dataAbsentReason") else None
+    return {"code": codes[0], **value} if value is not None else None
 
 
 def _quantity(quantity: Any) -> dict[str, Any]:

@@ -125,6 +125,46 @@ def test_a_fhir_observation_is_a_reading_whose_patient_the_hub_knows(hub: Runnin
     }
     assert post(hub, sent, "application/fhir+json")[0]["status"] == "stored"
     assert cuff.stored()[0]["subject"] == {"reference": cuff.patient}
+    for number, (subject, status) in enumerate([(cuff.patient, "stored"), (Bedside(hub).patient, "quarantined")], 10):
+        named = {**sent, "subject": {"reference": subject}, "effectiveDateTime": f"2026-11-20T08:{number}:00+01:00"}
+        (result,) = post(hub, named, "application/fhir+json")
+        assert (result["status"], result.get("reason")) == (
+            status,
+            "patient-mismatch" if status == "quarantined" else None,
+        )
+
+
+def test_what_a_personal_health_gateway_says_beside_the_value_is_in_the_record(hub: RunningHub) -> None:
+    bed = Bedside(hub)
+    mdc, loinc = "urn:iso:std:iso:11073:10101", "http://loinc.org"
+    codings = [
+        {"system": mdc, "code": "150456"},
+        {"system": loinc, "code": "59408-5"},
+        {"system": loinc, "code": "2708-6"},
+    ]
+    gateway = {"identifier": {"system": "urn:example", "value": "GW-1"}}
+    bit = {"system": "http://hl7.org/fhir/uv/pocd/CodeSystem/measurement-status", "code": "questionable"}
+    sent = {
+        "resourceType": "Observation",
+        "meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST"}]},
+        "extension": [
+            {"url": "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice", "valueReference": gateway}
+        ],
+        "status": "final",
+        "code": {"coding": codings},
+        "subject": {"reference": bed.patient},
+        "device": {"identifier": {"system": SYSTEM, "value": bed.value}},
+        "effectiveDateTime": AT,
+        "interpretation": [{"coding": [bit]}],
+        "valueQuantity": {"value": 71, "code": "%", "system": "http://unitsofmeasure.org"},
+    }
+    assert post(hub, sent, "application/fhir+json")[0]["status"] == "stored"
+    (made,) = bed.stored("&code=59408-5")
+    assert {coding["code"] for coding in made["code"]["coding"]} == {"150456", "59408-5", "2708-6"}
+    assert made["extension"][0]["valueReference"]["identifier"] == gateway["identifier"]
+    assert made["interpretation"] == [{"coding": [bit]}]
+    assert made["meta"]["security"][0]["code"] == "HTEST"
+    assert hub.search(f"Task?patient={bed.patient}")["total"] == 0, "a test alerts nobody"
 
 
 @pytest.mark.parametrize(

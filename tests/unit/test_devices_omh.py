@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from adapters.devices import reason
+from adapters.devices.assessment import assess
+from adapters.devices.message import REFERENCE
 from adapters.devices.omh import ACCOUNT, read_points
 from adapters.devices.phd import read_resource
-from adapters.devices.reading import DeviceName
+from adapters.devices.reading import DeviceName, Reading
 from adapters.devices.reason import Reason
 from fhir_server.errors import FhirError
 
@@ -133,7 +135,24 @@ def test_the_account_is_the_device_unless_one_is_given() -> None:
         read_points({"header": {}, "body": {}})
 
 
+ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+MDC = "urn:iso:std:iso:11073:10101"
+GATEWAY = "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice"
 DEVICE = {"identifier": {"system": "urn:example", "value": "SN-1"}}
+
+
+def status_of(code: str) -> dict[str, Any]:
+    return {"coding": [{"system": "http://hl7.org/fhir/uv/pocd/CodeSystem/measurement-status", "code": code}]}
+
+
+def absent_of(code: str) -> dict[str, Any]:
+    return {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": code}]}
+
+
+def coded(code: str, **value: Any) -> dict[str, Any]:
+    """Return an Observation of an MDC code with another kind of value than a quantity."""
+    made = observation(code={"coding": [{"system": MDC, "code": code}]}, **value)
+    return {key: item for key, item in made.items() if key != "valueQuantity"}
 
 
 def observation(**more: Any) -> dict[str, Any]:
@@ -153,6 +172,21 @@ def observation(**more: Any) -> dict[str, Any]:
     [
         pytest.param({}, {"system": "mdc", "code": "188736", "unit": "kg", "at": AT}, id="MDC, and the code of the unit"),
         pytest.param({"status": "preliminary"}, {"status": ["early"]}, id="an early estimate"),
+        pytest.param({"meta": {"security": [{"system": ACT_REASON, "code": "HTEST"}]}}, {"status": ["test"]}, id="a test is no patient's data"),
+        pytest.param({"interpretation": [status_of("questionable")]}, {"status": ["questionable"]}, id="a status bit"),
+        pytest.param({"status": "preliminary", "interpretation": [status_of("early-indication")]}, {"status": ["early"]}, id="an early estimate, said twice"),
+        pytest.param(
+            {"code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}, {"system": MDC, "code": "188736"}]}},
+            {"system": "mdc", "code": "188736"}, id="MDC before LOINC: it tells more",
+        ),
+        pytest.param(
+            {"code": {"coding": [{"system": "http://loinc.org", "code": "2708-6"}, {"system": "http://loinc.org", "code": "59408-5"}, {"system": MDC, "code": "1"}]}},
+            {"system": "loinc", "code": "59408-5"}, id="the narrowest LOINC code where the MDC code is not known",
+        ),
+        pytest.param(
+            {"component": [{"code": {"coding": [{"system": MDC, "code": "68193"}]}, "valueCodeableConcept": {"coding": [{"system": MDC, "code": "150588"}]}}]},
+            {"value": Decimal("71.40"), "types": ["150588"]}, id="a supplemental type",
+        ),
         pytest.param({"identifier": [{"system": "urn:a", "value": "7"}]}, {"id": "urn:a|7"}, id="the sender's own id"),
         pytest.param(
             {"effectivePeriod": {"start": AT, "end": "2026-11-20T09:00:00+01:00"}, "effectiveDateTime": AT},
@@ -172,12 +206,71 @@ def test_an_observation_is_read_as_a_reading(more: dict[str, Any], expected: dic
     [
         pytest.param({"status": "amended"}, reason.FORMAT_UNKNOWN, id="a correction"),
         pytest.param({"note": [{"text": "x"}]}, reason.FORMAT_UNKNOWN, id="what the canonical record cannot hold"),
+        pytest.param({"interpretation": [{"coding": [{"system": "urn:mine", "code": "H"}]}]}, reason.FORMAT_UNKNOWN, id="an interpretation that is no status bit"),
+        pytest.param({"meta": {"security": [{"system": ACT_REASON, "code": "ETREAT"}]}}, reason.FORMAT_UNKNOWN, id="a label that would be lost"),
+        pytest.param({"extension": [{"url": "urn:mine", "valueString": "x"}]}, reason.FORMAT_UNKNOWN, id="an extension"),
+        pytest.param({"dataAbsentReason": absent_of("error")}, reason.FORMAT_UNKNOWN, id="a value and why there is none"),
         pytest.param({"code": {"coding": [{"system": "urn:mine", "code": "1"}]}}, reason.CODE_UNKNOWN, id="a code of no system known here"),
     ],
 )  # fmt: skip
 def test_an_observation_that_would_be_filed_in_part_is_kept_whole(more: dict[str, Any], why: Reason) -> None:
     (message,) = read_resource(observation(**more))
     assert message.readings[0].reading == why and message.readings[0].raw == observation(**more)
+
+
+WAVE = {
+    "origin": {"value": 0, "code": "mV"},
+    "period": 4,
+    "factor": Decimal("0.005"),
+    "lowerLimit": -5,
+    "dimensions": 1,
+    "data": "1 2 E",
+}
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        pytest.param(coded("150456", dataAbsentReason=absent_of("not-a-number")), {"absent": "not-a-number"}, id="no value, and why"),
+        pytest.param(coded("184327", valueCodeableConcept={"coding": [{"system": MDC, "code": "147720"}], "text": "AF"}), {"coded": {"system": MDC, "code": "147720", "text": "AF"}}, id="a code"),
+        pytest.param(coded("131330", valueSampledData=WAVE), {"samples": {"unit": "mV", "origin": 0, "period": 4, "factor": Decimal("0.005"), "low": -5, "dimensions": 1, "data": "1 2 E"}}, id="a wave"),
+        pytest.param(coded("8519681"), {"code": "8519681"}, id="an event, which is its code"),
+        pytest.param(
+            coded("150020", component=[
+                {"code": {"coding": [{"system": MDC, "code": "150021"}]}, "valueQuantity": {"value": 128, "code": "mm[Hg]"}},
+                {"code": {"coding": [{"system": MDC, "code": "150022"}]}, "dataAbsentReason": absent_of("error")},
+            ]),
+            {"components": [{"code": "150021", "value": 128, "unit": "mm[Hg]"}, {"code": "150022", "absent": "error"}]},
+            id="a panel, of which one value is not there",
+        ),
+        pytest.param(
+            coded("150020", component=[{"code": {"coding": [{"system": "http://loinc.org", "code": code}]}, "valueQuantity": {"value": value, "code": "mm[Hg]"}} for code, value in (("8480-6", 128), ("8462-4", 79))]) | {
+                "code": {"coding": [{"system": MDC, "code": "150020"}, {"system": "http://loinc.org", "code": "85354-9"}]}
+            },
+            {"system": "loinc", "code": "85354-9"}, id="a panel whose components have LOINC codes alone",
+        ),
+    ],
+)  # fmt: skip
+def test_every_kind_of_value_of_a_personal_health_device_is_read(
+    sent: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    (message,) = read_resource(sent)
+    assert expected.items() <= dict(message.readings[0].raw).items()
+    reading = message.readings[0].reading
+    assert isinstance(reading, Reading) and not isinstance(assess(reading), Reason)
+
+
+def test_the_gateway_and_the_patient_whom_an_observation_names_are_kept() -> None:
+    hub = {"resourceType": "Device", "id": "g", "identifier": [{"system": "urn:example", "value": "GW"}]}
+    through = [{"url": GATEWAY, "valueReference": {"reference": "#g"}}]
+    sent = observation(contained=[hub], extension=through, subject={"identifier": {"system": "urn:ins", "value": "1"}})
+    (message,) = read_resource(sent)
+    assert message.gateway == DeviceName("urn:example", "GW") and message.patient == DeviceName("urn:ins", "1")
+    assert isinstance(message.readings[0].reading, Reading)
+    (message,) = read_resource(observation(subject={"reference": "Patient/7/_history/2"}))
+    assert message.patient == DeviceName(REFERENCE, "Patient/7")
+    (message,) = read_resource(observation(subject={"reference": "urn:uuid:1"}))
+    assert message.patient is None
 
 
 def test_in_a_bundle_the_device_is_found_by_its_reference() -> None:
