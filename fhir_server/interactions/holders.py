@@ -3,7 +3,8 @@
 "By default, search results only include resources that are not contained in other resources. A chained condition will
 be evaluated inside contained resources." The index tells which resources contain one of a type; their bodies are read,
 each contained resource is indexed as one of its own would be, and the ids of what holds a match stand beside the chain.
-Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#contained
+`Bundle?composition.patient=x` goes into the first entry of a document in the same way, `message` into a message's.
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/search.html#contained and https://hl7.org/fhir/R4/bundle.html#search
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fhir_server import gate
 from fhir_server.definitions import resource_types
@@ -20,6 +21,7 @@ from fhir_server.interactions.contained import CONTAINS, MOST_READ
 from fhir_server.interactions.includes import Index
 from fhir_server.model import Resource, Version, Visibility
 from fhir_server.search.match import Node, matches
+from fhir_server.search.parameters import parameter
 from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Match, Parameter, Query
 from fhir_server.search.values import Reference, Token, Value
 from fhir_server.store.protocol import View
@@ -29,6 +31,11 @@ MOST_HOLDERS: Final = 5_000  # resources that hold a match, of one chain
 _PAGE: Final = 200
 _TURN: Final = 10  # resources read before others have their turn
 _MARK: Final = "...contained..."  # begins the id by which what is contained stands in an index
+_LARGE: Final = 50_000  # bytes of a body that count as another one read
+_FIRST: Final = {
+    "composition": "document",
+    "message": "message",
+}  # of a Bundle: what leads into its first entry, by type
 _ROUNDS: Final = 6  # of reading what contained resources refer to: deeper than any chain
 
 
@@ -56,13 +63,12 @@ class Holders:
         Raises:
             TooCostly: Too many resources contain one of the types that the chain leads to.
         """
-        held = tuple(Ask(Token(None, type)) for type in chain.targets)
-        asked = Query(tuple(types), (Match(CONTAINS, held), *narrowing), count=_PAGE, total="none")
+        asked = Query(tuple(types), (_kind(types, chain), *narrowing), count=_PAGE, total="none")
         found: list[Version] = []
         read = 0
         while True:
             page = await self._view.search(asked, see=self._see)
-            read += len(page.versions)
+            read += sum(1 + len(version.body) // _LARGE for version in page.versions)
             if read > MOST_READ or len(found) > MOST_HOLDERS:
                 raise TooCostly(
                     f"More than {MOST_READ:,} resources, or {MOST_HOLDERS:,} that match, contain what the chain "
@@ -80,9 +86,13 @@ class Holders:
     async def _holds(self, chain: Chain, version: Version) -> bool:
         resource = gate.load(version.body)
         code = chain.parameter.code
-        around = _Within(_nodes(resource, self._index), self._outside)
-        values = self._index(_local(resource, _marks(resource))).values
-        inside = tuple(one for one in values.get(code, ()) if isinstance(one, Reference) and one.id.startswith(_MARK))
+        if version.type == "Bundle":
+            entries = Entries(resource, self._index)
+            around, inside = _Within(entries, self._outside), entries.first(chain.targets)
+        else:
+            around = _Within(_nodes(resource, self._index), self._outside)
+            values = self._index(_local(resource, _marks(resource))).values.get(code, ())
+            inside = tuple(one for one in values if isinstance(one, Reference) and one.id.startswith(_MARK))
         node = Node(version.type, version.id, {code: inside})
         for _ in range(_ROUNDS if inside else 0):
             holds = matches(chain, node, around)
@@ -111,17 +121,66 @@ class _Outside:
         self.asked: set[tuple[str, str]] = set()
 
 
+class _Inside(Protocol):
+    """The resources inside another, by type and id."""
+
+    def get(self, key: tuple[str, str], /) -> Node | None:
+        """Return that resource, None where there is none."""
+        ...
+
+
+class Entries:
+    """The resources of a Bundle, each looked into once it is asked for.
+
+    Args:
+        bundle: A document or a message.
+        index: Gives the values of a resource.
+    """
+
+    def __init__(self, bundle: Resource, index: Index) -> None:
+        self._index = index
+        self._held: list[Resource] = []
+        self._places: dict[tuple[str, str], int] = {}
+        self._marks: dict[str, str] = {}
+        self._made: dict[int, Node] = {}
+        for number, entry in enumerate(bundle.get("entry", ())):
+            resource, url = entry.get("resource") or {}, entry.get("fullUrl", "")
+            type = resource.get("resourceType", "")
+            self._held.append(resource)
+            self._places[type, f"{_MARK}{number}"] = number
+            if url.startswith("urn:"):
+                self._marks.setdefault(url, f"{type}/{_MARK}{number}")
+            elif url.endswith(f"{type}/{resource.get('id')}"):
+                self._places.setdefault((type, resource["id"]), number)
+
+    def first(self, types: Sequence[str]) -> tuple[Reference, ...]:
+        """Return what refers to the first entry, where it is of one of these types."""
+        type = self._held[0].get("resourceType", "") if self._held else ""
+        return (Reference(type, f"{_MARK}0"),) if type in types else ()
+
+    def get(self, key: tuple[str, str], /) -> Node | None:
+        """Return an entry's resource; references to a `urn:` of the Bundle lead to its entries."""
+        if (place := self._places.get(key)) is None:
+            return None
+        if place not in self._made:
+            resource = self._held[place]
+            local = _local(resource, self._marks)
+            made = _node(str(resource.get("id", "")), local, gate.write(resource), self._index)
+            self._made[place] = made._replace(id=f"{_MARK}{place}")
+        return self._made[place]
+
+
 class _Within:
     """What is around a contained resource: the others of its container, and what they refer to."""
 
-    def __init__(self, inside: dict[tuple[str, str], Node], outside: _Outside) -> None:
+    def __init__(self, inside: _Inside, outside: _Outside) -> None:
         self._inside, self._outside = inside, outside
 
     def target(self, type: str, id: str) -> Node | None:
         """Return that resource; None also of one that is still to be read."""
         key = (type, id)
-        if id.startswith(_MARK):
-            return self._inside.get(key)
+        if (found := self._inside.get(key)) is not None or id.startswith(_MARK):
+            return found
         if type in resource_types() and key not in self._outside.known:
             self._outside.asked.add(key)
         return self._outside.known.get(key)
@@ -129,6 +188,15 @@ class _Within:
     def sources(self, type: str, code: str, to: Node) -> Iterable[Node]:
         """Return nothing: only its container refers to what is contained."""
         return ()
+
+
+def _kind(types: Sequence[str], chain: Chain) -> Clause:
+    """Return what holds for resources that have within themselves what a chain may lead to."""
+    if tuple(types) == ("Bundle",) and (kind := _FIRST.get(chain.parameter.code)) and chain.parameter.base == "Bundle":
+        of_bundle = parameter("Bundle", "type")
+        assert of_bundle is not None, "R4 has it"
+        return Match(of_bundle, (Ask(Token(None, kind)),))
+    return Match(CONTAINS, tuple(Ask(Token(None, type)) for type in chain.targets))
 
 
 def _marks(resource: Resource) -> dict[str, str]:

@@ -142,3 +142,63 @@ def test_a_chain_into_what_is_contained_shows_nothing_that_is_hidden(hub: Runnin
     themselves = hub.token("patient/*.rs", patient=patient)
     assert hub.search("MedicationRequest", token=themselves)["total"] == 1
     assert hub.search(asked, token=themselves)["total"] == 0
+
+
+def bundle(kind: str, first: dict[str, Any], *others: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return a document or a message; the resources after its first entry have their fullUrl."""
+    identified = {"identifier": {"system": "urn:bundles", "value": uuid.uuid4().hex}} if kind == "document" else {}
+    entry = [{"fullUrl": f"urn:uuid:{uuid.uuid4()}", "resource": first}]
+    entry += [{"fullUrl": url, "resource": resource} for url, resource in others]
+    return {"resourceType": "Bundle", "type": kind, "timestamp": "2026-03-01T00:00:00Z", "entry": entry, **identified}
+
+
+def composition(title: str, subject: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Composition",
+        "status": "final",
+        "type": {"text": "letter"},
+        "date": "2026-03-01",
+        "author": [{"display": "somebody"}],
+        "title": title,
+        "subject": {"reference": subject},
+    }
+
+
+@pytest.fixture(scope="module")
+def bundles(hub: RunningHub) -> dict[str, str]:
+    """Ids of Bundles that are alike but for what is in them, by a word; a tag marks them."""
+    alone = hub.create({"resourceType": "Patient", "name": [{"family": "Dehors"}]})["id"]
+    by_urn, by_url = f"urn:uuid:{uuid.uuid4()}", "http://elsewhere.example/fhir/Patient/q9"
+    patient = {"resourceType": "Patient", "name": [{"family": "Dedans"}]}
+    header = {
+        "resourceType": "MessageHeader",
+        "eventUri": "urn:event",
+        "source": {"endpoint": "urn:lab", "name": "Labo"},
+    }
+    made = {
+        "urn": bundle("document", composition("Lettre", by_urn), (by_urn, patient)),
+        "url": bundle("document", composition("Courrier", "Patient/q9"), (by_url, {**patient, "id": "q9"})),
+        "outside": bundle("document", composition("Lettre", f"Patient/{alone}")),
+        "message": bundle("message", header),
+        "collection": bundle("collection", composition("Lettre", by_urn), (by_urn, patient)),
+    }
+    mark = {"meta": {"tag": [{"system": "urn:bundles", "code": "chained"}]}}
+    return {hub.create({**one, **mark})["id"]: word for word, one in made.items()}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        pytest.param("composition.title=lettre", {"urn", "outside"}, id="what the first entry of a document says"),
+        pytest.param("composition.patient.name=dedans", {"urn", "url"}, id="what it refers to inside"),
+        pytest.param("composition.patient.name=dehors", {"outside"}, id="what it refers to outside"),
+        pytest.param("composition.patient=Patient/q9", {"url"}, id="its references as they are written"),
+        pytest.param("message.source=labo", {"message"}, id="the first entry of a message"),
+        pytest.param("composition.title=labo", set(), id="nothing that is not there"),
+    ],
+)
+def test_chains_go_into_the_first_entry_of_a_bundle(
+    hub: RunningHub, bundles: dict[str, str], query: str, expected: set[str]
+) -> None:
+    found = entries(hub.search(f"Bundle?_tag=chained&{query}"))
+    assert {bundles[name.removeprefix("Bundle/")] for name in found} == expected
