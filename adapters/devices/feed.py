@@ -171,6 +171,8 @@ async def _read(request: Request, *, json_only: bool) -> tuple[str, bytes]:
         raise UnsupportedMediaType("A session is posted as application/json.")
     if kind not in NDJSON:
         check(kind)
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("Device readings are sent without Content-Encoding.")
     body = await read_body(request, MAX_MEDIA_BODY, "A message of readings has at most 33,554,432 bytes.")
     # A message of numbers alone is small; what is longer must hold media or waves.
     if len(body) > MAX_BODY and b'"media"' not in body and b'"samples"' not in body:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gzip
 import json
 import uuid
 from typing import Any
@@ -235,6 +236,12 @@ def test_a_bad_body_gets_an_operation_outcome(hub: RunningHub, content: bytes, s
 
 def test_another_media_type_is_refused(hub: RunningHub) -> None:
     assert hub.request("POST", "/devices", content=b"{}", Content_Type="text/plain").status_code == 415
+
+
+def test_a_compressed_body_is_refused_and_says_so(hub: RunningHub) -> None:
+    sent = {"Content_Type": "application/json", "Content_Encoding": "gzip"}
+    answer = hub.request("POST", "/devices", content=gzip.compress(b"{}"), **sent)
+    assert answer.status_code == 415 and "Content-Encoding" in answer.json()["issue"][0]["diagnostics"]
 
 
 def test_who_may_send_and_who_may_look(hub: RunningHub) -> None:
