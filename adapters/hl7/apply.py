@@ -13,6 +13,7 @@ from adapters.hl7.planned import Plan as Plan
 from adapters.hl7.standing import place
 from adapters.hl7.stays import stay as stay
 from fhir_server.interface import Writing
+from fhir_server.model import Resource
 
 
 async def plan(writing: Writing, draft: Draft, sender: str) -> Plan:
@@ -32,9 +33,9 @@ async def plan(writing: Writing, draft: Draft, sender: str) -> Plan:
         await patients.join(writing, person, made)
     for person in draft.people:
         patient = await patients.settle(writing, draft, sender, person, made)
-        encounter = None
+        encounter: Resource | None = None
         if person.visit and person.leads:
-            encounter = await stays.settle(writing, draft, sender, person.visit, patient, made)
+            encounter = {"reference": await stays.settle(writing, draft, sender, person.visit, patient, made)}
         elif person.visit:
             encounter = await stays.link(writing, person.visit, patient, made)
         await snapshots.note_missing(writing, sender, person, patient, made)

@@ -20,6 +20,9 @@ from adapters.hl7.wanted import Wanted
 LARGE: Final = 256 * 1024
 """Characters of base64 from which on a document is stored beside the resource that holds it."""
 
+WITHDRAWN: Final = frozenset({"D", "W", "X"})
+"""OBX-11 of a document that was deleted, is another patient's, or was not made (table 0085)."""
+
 DOCUMENT_STATUS: Final = {"P": "preliminary", "R": "preliminary", "S": "preliminary", "C": "amended", "F": "final"}
 """OBX-11 -> docStatus of a document beside its report. Ours."""
 
@@ -119,6 +122,8 @@ def attached(context: Context, told: Told, key: tuple[str, ...], *, has_report: 
         has_report: Whether there is a report that can hold it; else it is a document of its own.
     """
     obx = told.segment
+    if has_report and obx.text(11) in WITHDRAWN:
+        return _withdrawn(context, obx, key)
     found = titled(context, obx)
     if found is None:
         return None
@@ -129,6 +134,15 @@ def attached(context: Context, told: Told, key: tuple[str, ...], *, has_report: 
     document = _document(context, obx, held)
     document["id"] = unique(context, obx, ("DocumentReference", *own))
     return Attached(held, (*([binary] if binary else []), Wanted(document, obx)))
+
+
+def _withdrawn(context: Context, obx: Segment, key: tuple[str, ...]) -> Attached:
+    """Return of a document that was withdrawn its title alone; one that is stored apart was entered in error."""
+    context.note(obx, 11, "document-withdrawn", obx.text(11))
+    title = {"title": obx.text(3, 2) or obx.text(3) or "?"}
+    own = ("DocumentReference", *key, obx.text(3), obx.raw(4))
+    apart = {"resourceType": "DocumentReference", "id": unique(context, obx, own), "status": "entered-in-error"}
+    return Attached(title, (Wanted(apart, obx, "known"),))
 
 
 def _document(context: Context, obx: Segment, attachment: Json) -> Json:

@@ -110,18 +110,18 @@ def _is_patient(participant: Resource) -> bool:
     return str(participant.get("actor", {}).get("reference", "")).startswith(("Patient/", "urn:uuid:"))
 
 
-def entry(resource: Resource, patient: str, encounter: str | None) -> Entry:
+def entry(resource: Resource, patient: str, encounter: Resource | None) -> Entry:
     """Return the entry that stores a resource of the message under its own id, with its patient and its stay."""
     type = resource["resourceType"]
     owner, stay = LINKS.get(type, SUBJECT)
     linked = {**resource, owner: {"reference": patient}} if owner else dict(resource)
     if encounter and stay:
-        linked[stay] = {"reference": encounter}
+        linked[stay] = encounter
     if type == "Appointment":
         others = [p for p in resource.get("participant", ()) if not _is_patient(p)]
         linked["participant"] = [{"actor": {"reference": patient}, "status": "accepted"}, *others]
     elif type == "Provenance":
-        linked["target"] = [{"reference": one} for one in (patient, encounter) if one]
+        linked["target"] = [{"reference": patient}, *([encounter] if encounter else [])]
     elif type == "DocumentReference" and encounter:
-        linked["context"] = {**resource.get("context", {}), "encounter": [{"reference": encounter}]}
+        linked["context"] = {**resource.get("context", {}), "encounter": [encounter]}
     return Entry("PUT", f"{type}/{resource['id']}", linked)

@@ -32,7 +32,7 @@ HOW: Final = {
 
 
 async def place(
-    writing: Writing, draft: Draft, sender: str, person: Person, patient: str, encounter: str | None, made: Plan
+    writing: Writing, draft: Draft, sender: str, person: Person, patient: str, encounter: Resource | None, made: Plan
 ) -> None:
     """Plan what a message says about a patient beside the patient and the stay.
 
@@ -42,7 +42,7 @@ async def place(
         sender: Names the feed.
         person: The patient as the message tells it.
         patient: Reference to the Patient.
-        encounter: Reference to the stay, None where there is none.
+        encounter: Reference to the stay, by its number where it is not stored; None where there is none.
         made: What the transaction will hold; entries and problems are added.
     """
     for wanted in person.wanted:

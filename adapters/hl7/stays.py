@@ -166,13 +166,17 @@ def _period(period: dict[str, str], visit: Visit, made: Plan) -> dict[str, str]:
     return period
 
 
-async def link(writing: Writing, visit: Visit, patient: str, made: Plan) -> str | None:
-    """Return the reference to the stay that results name, None where it is not known or not the patient's."""
+async def link(writing: Writing, visit: Visit, patient: str, made: Plan) -> Resource | None:
+    """Return the reference to the stay that results name, None where it is not the patient's.
+
+    One that is not known is referred to by its number: no stay is made of it.
+    """
     current = await find(writing, visit.key)
     if current is None:
         made.problems.append(Problem(visit.segment.place(19).path, "visit-unknown"))
-        return None
+        system, value = visit.key
+        return {"type": "Encounter", "identifier": {"system": system, "value": value}}
     if current.get("subject", {}).get("reference") != patient:
         made.problems.append(Problem(visit.segment.place(19).path, "visit-of-another-patient"))
         return None
-    return f"Encounter/{current['id']}"
+    return {"reference": f"Encounter/{current['id']}"}

@@ -8,8 +8,8 @@ import pytest
 
 from fhir_server.model import Resource
 from fhir_server.validation import validate
-from tests.hl7_core import event, find, hub, number, one, take
-from tests.hl7_messages import arrive, header, message, obx, pid, resources, rules, segment, wanted
+from tests.hl7_core import AUTHORITY, SYSTEM, event, find, hub, number, one, take
+from tests.hl7_messages import arrive, header, message, obx, oru, pid, pv1, resources, rules, segment, wanted
 from tests.hl7_orders import VISIT, obr, orc, order, rxa, sch, txa
 
 KIN = segment("NK1", f1="1", f2="MARTIN^LUC", f3="SPO^Conjoint^HL70063", f5="0248000000^PRN^PH")
@@ -188,3 +188,80 @@ async def test_a_place_of_birth_with_its_code_keeps_it_beside_its_name() -> None
         "FRA",
         {"code": "21231"},
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        pytest.param(oru(person=pid(f18="N1^^^X", f21="M1^^^X")), {"PID-18", "PID-21"}, id="results read neither"),
+        pytest.param(event("A28", 1, f18="N1^^^X", f21="M1^^^X"), {"PID-18"}, id="a person alone has no account"),
+        pytest.param(event("A01", 1, stay=pv1("V1"), f18="N1^^^X", f21="M1^^^X"), set(), id="a stay has both"),
+        pytest.param(
+            event("A01", 1, stay=segment("PV1", f2="I", f44="20261120"), f18="N1^^^X"),
+            set(),
+            id="PID-18 names the stay",
+        ),
+    ],
+)
+def test_an_account_or_mother_that_nothing_reads_counts_as_unused(text: str, left: set[str]) -> None:
+    assert {name for name in arrive(text).unused if name.startswith("PID")} == left
+
+
+def report(control: str, minute: int, status: str, data: str = "JVBERi0xLjQK", stay: str = "") -> str:
+    """Return a report with one document of this status."""
+    document = segment(
+        "OBX", f1="1", f2="ED", f3="18842-5^CR^LN", f5=data and f"^application^pdf^Base64^{data}", f11=status
+    )
+    start = header("ORU^R01^ORU_R01", control, f"2026112009{minute:02}00")
+    return message(
+        start, pid(number("A")), *([stay] if stay else []), segment("OBR", f3="L1", f4="X^X^L"), obx(), document
+    )
+
+
+@pytest.mark.parametrize("status", ["D", "W", "X"])
+@pytest.mark.parametrize("data", [pytest.param("JVBERi0xLjQK", id="sent again"), pytest.param("", id="not sent again")])
+async def test_a_document_that_is_withdrawn_is_in_no_report_any_more(status: str, data: str) -> None:
+    assert rules(report("C2", 2, status, data))["document-withdrawn"] == "OBX[2]-11"
+    async with hub() as core:
+        await take(core, report("C1", 1, "F"))
+        (shown,) = (await one(core, "DiagnosticReport"))["presentedForm"]
+        await take(core, report("C2", 2, status, data))
+        (left,) = (await one(core, "DiagnosticReport"))["presentedForm"]
+    assert "data" in shown
+    assert left == {"title": "CR"}
+
+
+async def test_a_large_document_that_is_withdrawn_was_entered_in_error() -> None:
+    large = "JVBE" * 70_000
+    async with hub() as core:
+        await take(core, report("C0", 0, "W"))
+        assert await find(core, "DocumentReference") == []
+        await take(core, report("C1", 1, "F", large), report("C2", 2, "W"))
+        (form,) = (await one(core, "DiagnosticReport"))["presentedForm"]
+        document = await one(core, "DocumentReference")
+    assert (form, document["status"]) == ({"title": "CR"}, "entered-in-error")
+    assert "url" in document["content"][0]["attachment"]
+
+
+STAY = segment("PV1", f2="I", f19="V9^^^" + AUTHORITY)
+
+
+async def test_results_of_a_stay_that_is_not_known_yet_name_it_by_its_number() -> None:
+    text = report("C1", 1, "F", stay=STAY)
+    async with hub() as core:
+        await take(core, text)
+        found = [await one(core, "DiagnosticReport"), await one(core, "Observation")]
+        assert await find(core, "Encounter") == []
+        await take(core, event("A01", 2, stay=STAY), report("C2", 2, "C", stay=STAY))
+        stay, later = await one(core, "Encounter"), await one(core, "DiagnosticReport")
+    assert [r["encounter"] for r in found] == [
+        {"type": "Encounter", "identifier": {"system": SYSTEM, "value": "V9"}},
+        {"type": "Encounter", "identifier": {"system": SYSTEM, "value": "V9"}},
+    ]
+    assert later["encounter"] == {"reference": f"Encounter/{stay['id']}"}
+
+
+async def test_results_name_no_stay_of_another_patient() -> None:
+    async with hub() as core:
+        await take(core, event("A01", 1, stay=STAY, person="B"), report("C1", 2, "F", stay=STAY))
+        assert "encounter" not in await one(core, "DiagnosticReport")

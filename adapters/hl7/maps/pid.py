@@ -189,11 +189,15 @@ PID_TO_PATIENT: Final = (
 )
 
 
+MOTHER: Final = frozenset({21})
+
+
 def mother(context: Context, pid: Segment, patient: tuple[str, str]) -> Json | None:
     """Return the RelatedPerson that PID-21 numbers: the mother. Guide: CX[RelatedPerson-Mother]."""
     numbers = [one for parts in pid.repetitions(21) if (one := identifier(context, pid, 21, parts))]
     if not numbers:
         return None
+    context.take(pid, MOTHER)
     relationship = {"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "MTH"}
     return {
         "resourceType": "RelatedPerson",
@@ -204,5 +208,5 @@ def mother(context: Context, pid: Segment, patient: tuple[str, str]) -> Json | N
     }
 
 
-USED: Final = frozenset({1, 12, 18, 21, 32} | {row.field for row in PID_TO_PATIENT})
-"""Fields that count as used: 1 is a running number, 12 belongs to 11, 18 to the stay, 32 to the identity."""
+USED: Final = frozenset({1, 12, 32} | {row.field for row in PID_TO_PATIENT})
+"""Fields that count as used: 1 is a running number, 12 belongs to 11, 32 to the identity; 18 and 21 where read."""

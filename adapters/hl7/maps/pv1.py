@@ -104,8 +104,13 @@ def _time(context: Context, segment: Segment, number: int) -> Any:
     return moment.text if moment else None
 
 
+ACCOUNT: Final = frozenset({18})
+"""The field of PID that belongs to the stay."""
+
+
 def account(context: Context, pid: Segment) -> list[Stated]:
     """Return Encounter.account by PID-18."""
+    context.take(pid, ACCOUNT)
     number = identifier(context, pid, 18, pid.first(18)) if pid.is_valued(18) else None
     return [Stated(ACCOUNT_ROW, [{"type": "Account", "identifier": number}])] if number else []
 

@@ -78,6 +78,7 @@ def visit_key(context: Context, pid: Segment, pv1: Segment) -> tuple[str, str] |
     if pv1.is_valued(19):
         made = pv1_map.visit_number(context, pv1, 19, pv1.first(19))
     if made is None and pid.is_valued(18) and pv1.is_valued(44):
+        context.take(pid, pv1_map.ACCOUNT)
         number = f"{pid.text(18)}/{pv1.text(44)}"
         made = {"system": f"{context.facility_system}:accounts", "value": number}
     return (made["system"], made["value"]) if made else None
