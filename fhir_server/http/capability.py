@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from fhir_server import profiles
 from fhir_server.definitions import FHIR_VERSION, resource_types
+from fhir_server.http.definitions import definition_url
 from fhir_server.http.message import XML
 from fhir_server.http.routes import ROUTES
 from fhir_server.interactions.core import Hub
@@ -124,7 +125,7 @@ def _operations(hub: Hub, type: str) -> list[dict[str, str]]:
     return [
         {
             "name": operation.name,
-            "definition": operation.definition or f"{hub.base_url}/OperationDefinition/{operation.name}",
+            "definition": definition_url(hub.base_url, operation),
             "documentation": operation.documentation,
         }
         for operation in found.values()

@@ -11,7 +11,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from fhir_server import gate
-from fhir_server.errors import BadParameter, BadRequest, Issue, UnknownParameter
+from fhir_server.errors import BadParameter, BadRequest, Issue, NotFound, UnknownParameter
+from fhir_server.http.definitions import own_definition
 from fhir_server.http.message import Request, Response
 from fhir_server.http.search import link
 from fhir_server.interactions import bundle
@@ -48,7 +49,13 @@ async def read(hub: Hub, request: Request) -> Response:
     """Serve read (https://hl7.org/fhir/R4/http.html#read)."""
     type, id = request.segments
     _check(request, _OF_READS)
-    version = await hub.read_one(type, id, actor=request.actor, request_id=request.id)
+    try:
+        version = await hub.read_one(type, id, actor=request.actor, request_id=request.id)
+    except NotFound:
+        own = own_definition(hub.base_url, hub.operations, type, id)
+        if own is None:
+            raise
+        return Response(200, _asked_part(request, gate.write(dict(own))))
     return _versioned(request, version)
 
 
@@ -74,10 +81,11 @@ def _versioned(request: Request, version: Version) -> Response:
     headers = (("etag", version.etag), ("last-modified", http_date(version.at)))
     if _is_known(request, version):
         return Response(304, headers=headers)
-    body = version.body
-    if "_summary=" in request.query or "_elements=" in request.query:
-        body = _part(request, body)
-    return Response(200, body, headers)
+    return Response(200, _asked_part(request, version.body), headers)
+
+
+def _asked_part(request: Request, body: bytes) -> bytes:
+    return _part(request, body) if "_summary=" in request.query or "_elements=" in request.query else body
 
 
 def _is_known(request: Request, version: Version) -> bool:

@@ -181,3 +181,23 @@ def test_each_operation_is_there_at_each_of_its_places(hub: RunningHub, statemen
         served = [a for a in answers if "There is no such operation here." not in a.text]
         assert served, (place, name)
         assert all(answer.status_code < 500 for answer in served), (place, name, [a.status_code for a in served])
+
+
+def test_what_the_hub_defines_itself_can_be_read(hub: RunningHub, statement: dict[str, Any]) -> None:
+    rest = statement["rest"][0]
+    base = statement["implementation"]["url"]
+    named = [
+        (one["definition"], one["name"]) for part in (rest, *rest["resource"]) for one in part.get("operation", ())
+    ]
+    own = {url.removeprefix(f"{base}/"): name for url, name in named if url.startswith(base)}
+    profiles = [url for one in rest["resource"] for url in one.get("supportedProfile", ()) if url.startswith("urn:")]
+    own |= {f"StructureDefinition/{url.rpartition(':')[2]}": url for url in profiles}
+    assert {"OperationDefinition/erase", "OperationDefinition/unmerge", "StructureDefinition/fr-patient"} <= set(own)
+    for path, name in own.items():
+        answer = hub.request("GET", f"/fhir/{path}")
+        assert answer.status_code == 200, path
+        assert name in (answer.json().get("code"), answer.json()["url"])
+        told = hub.request("POST", "/fhir/$validate", content=answer.content).json()["issue"]
+        assert not [issue for issue in told if issue["severity"] == "error"], (path, told)
+    assert hub.request("GET", "/fhir/OperationDefinition/everything").status_code == 404, "HL7's are HL7's"
+    assert hub.request("GET", "/fhir/OperationDefinition/erase", token=hub.token("system/Patient.r")).status_code == 403
