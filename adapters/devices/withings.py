@@ -21,20 +21,32 @@ from adapters.devices.reason import Reason
 from fhir_server import gate
 from fhir_server.errors import BadRequest, FhirError, Unavailable
 
+
+class Type(NamedTuple):
+    """What a type of measure is."""
+
+    code: str
+    unit: str  # UCUM
+    system: str = "loinc"  # or mdc, where the table of measures has no LOINC code
+
+
 MEASURES: Final = MappingProxyType(
     {
-        1: ("29463-7", "kg"),
-        4: ("8302-2", "m"),
-        6: ("41982-0", "%"),
-        9: ("8462-4", "mm[Hg]"),
-        10: ("8480-6", "mm[Hg]"),
-        11: ("8867-4", "/min"),
-        12: ("8310-5", "Cel"),
-        54: ("59408-5", "%"),
-        71: ("8310-5", "Cel"),
+        1: Type("29463-7", "kg"),
+        4: Type("8302-2", "m"),
+        5: Type("188756", "kg", "mdc"),
+        6: Type("41982-0", "%"),
+        9: Type("8462-4", "mm[Hg]"),
+        10: Type("8480-6", "mm[Hg]"),
+        11: Type("8867-4", "/min"),
+        12: Type("8310-5", "Cel"),
+        54: Type("59408-5", "%"),
+        71: Type("8310-5", "Cel"),
+        76: Type("188776", "kg", "mdc"),
+        77: Type("188764", "kg", "mdc"),
     }
 )
-"""Type of a measure -> LOINC, UCUM. Others (masses of fat, muscle, water, bone; pulse wave velocity) stay aside."""
+"""Types of measures that are taken. Others (mass of fat or bone, temperature of the skin, pulse wave) stay aside."""
 
 GOAL: Final = 2  # category
 _DIASTOLIC, _SYSTOLIC, _PANEL = 9, 10, "85354-9"
@@ -194,10 +206,12 @@ def _raws(measures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for item in measures:
         if all(pair) and any(item is one for one in pair):
             continue
-        code, unit = MEASURES.get(item["type"], ("", "")) if _is_whole(item.get("type")) else ("", "")
-        parts.append({"code": code, "value": _value(item), "unit": unit} if code else {"measure": item})
+        known = MEASURES.get(item["type"]) if _is_whole(item.get("type")) else None
+        parts.append({**known._asdict(), "value": _value(item)} if known else {"measure": item})
     if pair[0] and pair[1]:
-        components = [{"code": MEASURES[one["type"]][0], "value": _value(one), "unit": "mm[Hg]"} for one in pair if one]
+        components = [
+            {"code": MEASURES[one["type"]].code, "value": _value(one), "unit": "mm[Hg]"} for one in pair if one
+        ]
         parts.append({"code": _PANEL, "components": components})
     return parts
 

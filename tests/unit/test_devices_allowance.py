@@ -18,8 +18,11 @@ from adapters.devices.message import read_message
 from adapters.devices.publication import Publication, Publications
 from adapters.devices.quarantine import DISMISSED, lane_of
 from adapters.devices.reading import DeviceName
+from adapters.devices.vendor import Vendor
+from adapters.devices.webhook import Webhooks
 from fhir_server import gate
 from fhir_server.app import opened
+from fhir_server.errors import Unavailable
 from fhir_server.interface import Asking, Core, Writing
 from fhir_server.model import Entry, Record
 from fhir_server.settings import Settings
@@ -142,6 +145,16 @@ async def test_an_unfit_publication_beyond_the_bound_is_acknowledged_logged_and_
     assert taking.counts == {("obs", "refused"): 2} and await aside(core) == []
     assert [record.levelname for record in caplog.records].count("ERROR") == 2
     assert "SN-1" not in caplog.text
+
+
+async def test_a_notification_that_cannot_be_read_nor_kept_is_to_be_sent_again(core: Core) -> None:
+    vendor = Vendor(name="v", url_key="k" * 40)
+    webhooks = Webhooks(core, {"v": vendor}, lambda: None)
+    await webhooks.take(vendor, {}, b"no form", key=vendor.url_key)
+    assert len(await aside(core)) == 1
+    await fill(core, allowance.EVERY, FULL)
+    with pytest.raises(Unavailable):
+        await webhooks.take(vendor, {}, b"no form either", key=vendor.url_key)
 
 
 async def test_a_list_of_long_rows_comes_in_parts(core: Core) -> None:

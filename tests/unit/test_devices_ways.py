@@ -11,7 +11,9 @@ import pytest
 
 from adapters.devices import account, presence, reason, signature
 from adapters.devices.account import Account, Tokens
+from adapters.devices.assessment import assess
 from adapters.devices.broker import Broker
+from adapters.devices.reading import Measured, Reading
 from adapters.devices.topic import Topic, read_topic
 from adapters.devices.vendor import Vendor, read_vendors
 from adapters.devices.withings import Refused, answer_of, read_groups, read_notification
@@ -163,6 +165,27 @@ def values(*measures: dict[str, Any], **odd: Any) -> list[tuple[Any, object]]:
 def test_a_value_is_times_a_power_of_ten(value: Any, exponent: int, expected: str) -> None:
     ((made, _),) = values({"type": 1, "value": value, "unit": exponent})
     assert made == expected
+
+
+@pytest.mark.parametrize(
+    ("type", "loinc", "mdc"),
+    [
+        pytest.param(1, "29463-7", "", id="weight"),
+        pytest.param(5, "", "188756", id="fat-free mass, which has an MDC code alone"),
+        pytest.param(76, "", "188776", id="muscle mass"),
+        pytest.param(77, "", "188764", id="body water"),
+    ],
+)
+def test_what_a_body_scale_measures_is_taken(type: int, loinc: str, mdc: str) -> None:
+    ((_, reading),) = values({"type": type, "value": 5512, "unit": -2})
+    assert isinstance(reading, Reading)
+    measured = assess(reading)
+    assert isinstance(measured, Measured)
+    assert ("".join(measured.loinc), measured.mdc, str(measured.parts[0].value)) == (loinc, mdc, "55.12")
+
+
+def test_the_mass_of_bone_has_no_code_here_and_is_kept_aside() -> None:
+    assert values({"type": 88, "value": 30, "unit": -1}) == [(None, reason.CODE_UNKNOWN)]
 
 
 @pytest.mark.parametrize(
