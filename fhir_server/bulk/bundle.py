@@ -104,7 +104,7 @@ def prepare_bundle(
     if not together or len(entries) < _FEWEST:
         return []
     targets = [_target(entry) for entry in entries]
-    if not all(targets) or not _are_apart(entries, targets):
+    if not all(targets) or not _are_apart(entries, targets) or _may_answer(targets, known):
         return []
     named = links.Links(known)
     for entry, target in zip(entries, targets, strict=True):
@@ -138,6 +138,12 @@ def _target(entry: Entry) -> str:
     if entry.method == "PUT" and isinstance(id, str) and is_id(id) and entry.url == f"{type}/{id}":
         return entry.url
     return ""
+
+
+def _may_answer(targets: Sequence[str], known: Mapping[str, str]) -> bool:
+    """Whether a conditional reference may mean what the transaction itself stores: it is resolved after the writes."""
+    stored = {target.partition("/")[0] for target in targets}
+    return any(reference.partition("?")[0] in stored for reference in known)
 
 
 def _are_apart(entries: Sequence[Entry], targets: Sequence[str]) -> bool:

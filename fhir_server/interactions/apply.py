@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from fhir_server import gate
 from fhir_server.errors import (
@@ -79,12 +80,23 @@ class Applied:
     changes: list[Change] = field(default_factory=list)
 
 
+_ROUNDS: Final = 3  # in which what waits for others of its transaction is tried again
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """What an applied transaction came to."""
 
     outcomes: list[Outcome]  # one for each entry, in order
     changes: list[Change]  # of the entries and of what enrichers added
+
+
+class _Unmet(Unprocessable):
+    """A conditional reference of a type matches nothing, yet."""
+
+    def __init__(self, type: str) -> None:
+        super().__init__("A conditional reference matches nothing.")
+        self.type = type
 
 
 class Applier:
@@ -168,13 +180,29 @@ class Applier:
         for step in steps:
             if step.entry.full_url and step.id:
                 done.named.add(step.entry.full_url, step.reference)
-        order = sorted(range(len(steps)), key=lambda n: ORDER[steps[n].method]) if len(steps) > 1 else range(len(steps))
+        order = sorted(range(len(steps)), key=lambda n: ORDER[steps[n].method]) if len(steps) > 1 else [0] * len(steps)
+        rounds = _ROUNDS
+        while order:
+            order = await self._put_all(tx, steps, order, done, rounds)
+            rounds -= 1
+
+    async def _put_all(
+        self, tx: Transaction, steps: Sequence[Step], order: Sequence[int], done: Applied, rounds: int
+    ) -> list[int]:
+        """Write steps; return those that refer, by condition, to what another of them may have stored after them.
+
+        R4 resolves conditional references after all writes (https://hl7.org/fhir/R4/http.html#trules).
+        """
+        waiting = []
         for number in order:
             step = steps[number]
             try:
                 done.outcomes[number] = await self._put(tx, step, done)
             except FhirError as error:
-                raise error.placed(step.place) from None
+                if not (rounds and isinstance(error, _Unmet) and any(error.type == other.type for other in steps)):
+                    raise error.placed(step.place) from None
+                waiting.append(number)
+        return waiting
 
     async def _identify(self, tx: Transaction, step: Step, done: Applied) -> None:
         """Find the id that a step is about; conditions are judged in the state before the transaction.
@@ -296,7 +324,7 @@ class Applier:
                 raise BadRequest("A conditional reference names no resource type.")
             id = await self._matches(tx, type, criteria(pairs), done.see)
             if not id:
-                raise Unprocessable("A conditional reference matches nothing.")
+                raise _Unmet(type)
             return f"{type}/{id}"
 
         return await links.resolve(resource, done.named, find)

@@ -312,6 +312,52 @@ def test_conditional_references_in_a_transaction(hub: RunningHub) -> None:
     assert made["entry"][0]["resource"]["subject"]["reference"] == f"Patient/{id}"
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param((0, 1, 2), id="the patient first"),
+        pytest.param((2, 1, 0), id="the patient last, and between them what refers and is referred to"),
+    ],
+)
+def test_conditional_references_to_what_the_transaction_itself_stores(hub: RunningHub, order: tuple[int, ...]) -> None:
+    value = mark()
+    visit = {"resourceType": "Encounter", "status": "planned", "class": {"code": "VR"}}
+    visit |= {
+        "identifier": [{"system": "urn:mark", "value": value}],
+        "subject": {"reference": f"Patient?identifier=urn:mark|{value}"},
+    }
+    reading = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    reading |= {"encounter": {"reference": f"Encounter?identifier=urn:mark|{value}"}}
+    entries: list[dict[str, Any]] = [
+        {"resource": {**patient(value), "id": value}, "request": {"method": "PUT", "url": f"Patient/{value}"}},
+        {"resource": visit, "request": {"method": "POST", "url": "Encounter"}},
+        {"resource": reading, "request": {"method": "POST", "url": "Observation"}},
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entries[number] for number in order]}
+    answer = hub.request("POST", "/fhir", json=bundle, Prefer="return=representation")
+    assert answer.status_code == 200, answer.text
+    stored = {entry["resource"]["resourceType"]: entry["resource"] for entry in answer.json()["entry"]}
+    assert stored["Encounter"]["subject"]["reference"] == f"Patient/{value}"
+    assert stored["Observation"]["encounter"]["reference"] == f"Encounter/{stored['Encounter']['id']}"
+    assert [entry["resource"]["resourceType"] for entry in answer.json()["entry"]] == [
+        entries[number]["resource"]["resourceType"] for number in order
+    ]
+
+
+def test_a_conditional_reference_that_nothing_answers_refuses_the_transaction(hub: RunningHub) -> None:
+    value = mark()
+    visit = {"resourceType": "Encounter", "status": "planned", "class": {"code": "VR"}}
+    visit |= {"subject": {"reference": f"Patient?identifier=urn:mark|none-{value}"}}
+    entries = [
+        {"resource": visit, "request": {"method": "POST", "url": "Encounter"}},
+        {"resource": patient(value), "request": {"method": "POST", "url": "Patient"}},
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    answer = hub.request("POST", "/fhir", json=bundle)
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (422, ["Bundle.entry[0]"])
+    assert hub.search(f"Patient?identifier=urn:mark|{value}").get("total") == 0
+
+
 def test_capabilities_and_mode(hub: RunningHub) -> None:
     full = hub.request("GET", "/fhir/metadata", token=None)
     assert (full.json()["resourceType"], full.json()["fhirVersion"]) == ("CapabilityStatement", "4.0.1")

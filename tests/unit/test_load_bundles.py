@@ -227,6 +227,20 @@ def test_a_worker_leaves_alone(body: bytes) -> None:
     assert prepare_bundle(body, {}, validate, INDEX) == []
 
 
+def test_a_condition_that_a_transaction_may_answer_itself_is_left_alone() -> None:
+    second = {"resourceType": "Organization", "identifier": [{"system": "urn:sys", "value": "clinic"}], "name": "E"}
+    body = transaction(entry("p", patient(CLINIC)), entry("o", second))
+    assert prepare_bundle(body, {CLINIC: "Organization/1"}, validate, INDEX) == []
+
+
+async def test_a_second_match_that_comes_with_a_transaction_refuses_it(tmp_path: Path) -> None:
+    second = {"resourceType": "Organization", "identifier": [{"system": "urn:sys", "value": "clinic"}], "name": "E"}
+    record = transaction(entry("o", second), entry("p", patient(CLINIC)))
+    async with hub_at(tmp_path, workers=True) as (_, importing, loader):
+        await importing.load([write(tmp_path, "h.json", HOSPITAL), write(tmp_path, "r.json", record)])
+    assert [line.partition(":")[0] for line in loader.tally.failed] == ["r.json"]
+
+
 def test_a_worker_replaces_links_and_says_what_is_declared() -> None:
     body = transaction(
         entry(
