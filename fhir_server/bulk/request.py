@@ -16,7 +16,7 @@ from fhir_server.interactions.asking import Ask, split_query
 from fhir_server.interactions.steps import forbidden
 from fhir_server.interface import OperationCall
 from fhir_server.model import Actor
-from fhir_server.operations.inputs import COMMON, Inputs, read_inputs, text, texts
+from fhir_server.operations.inputs import COMMON, Inputs, read_inputs, refuse_empty, text, texts
 from fhir_server.search.query import Match
 from fhir_server.search.values import Period
 
@@ -86,6 +86,8 @@ def _inputs(call: OperationCall, lenient: bool) -> tuple[Inputs, list[str]]:
             raise UnknownParameter(REFUSED[strange[0]])
         raise UnknownParameter(f"An export has no parameter {strange[0][:60]!a}.")
     inputs = read_inputs(call, KNOWN | set(strange))
+    if not lenient:
+        refuse_empty(inputs)
     formats = texts(inputs, "_outputFormat")
     if any(value.replace(" ", "+") not in FORMATS for value in formats) and not lenient:
         raise BadParameter("_outputFormat is application/fhir+ndjson.")

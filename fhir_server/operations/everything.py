@@ -21,7 +21,7 @@ from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Version, Visibility
 from fhir_server.operations.compartment import Compartment, Span, check_span, read_types
-from fhir_server.operations.inputs import Inputs, read_inputs, text, texts, whole
+from fhir_server.operations.inputs import Inputs, read_inputs, refuse_empty, text, texts, whole
 from fhir_server.operations.references import References
 from fhir_server.search.parameters import parameter
 from fhir_server.search.query import Ask, Match, Query
@@ -105,6 +105,7 @@ class Everything:
             Forbidden: Type level, for a caller who is neither a patient nor the operator.
         """
         inputs = read_inputs(call, _INPUTS[call.type])
+        refuse_empty(inputs)
         span = check_span(
             Span(
                 text(inputs, "start"), text(inputs, "end"), text(inputs, "_since"), read_types(texts(inputs, "_type"))

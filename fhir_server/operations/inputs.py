@@ -37,6 +37,13 @@ def read_inputs(call: OperationCall, known: Collection[str]) -> Inputs:
     return made
 
 
+def refuse_empty(inputs: Inputs) -> None:
+    """Raise BadParameter where a parameter is named without a value: what was to narrow an answer would not."""
+    for name, values in inputs.items():
+        if "" in values:
+            raise BadParameter(f"The parameter '{name}' has an empty value.")
+
+
 def read_body(call: OperationCall) -> list[tuple[str, Any]]:
     """Return names and values of a Parameters body, in order; raise BadParameter where it is none."""
     if call.resource is None:

@@ -217,6 +217,8 @@ def test_an_export_shows_only_what_its_caller_may_see(world: tuple[RunningHub, d
         pytest.param("_outputFormat=text/csv", 400, 202, id="another format"),
         pytest.param("_type=Nothing", 400, 202, id="a type that R4 does not have"),
         pytest.param("_since=yesterday", 400, 202, id="a time that is none"),
+        pytest.param("_type=", 400, 202, id="types that are left empty"),
+        pytest.param("_since=&_type=Basic", 400, 202, id="a time that is left empty"),
         pytest.param("_typeFilter=Patient%3Fnonsense%3D1", 400, 202, id="a filter that cannot be run"),
         pytest.param("_typeFilter=Patient%3F_sort%3Dname", 400, 202, id="a filter with a parameter of results"),
         pytest.param("includeAssociatedData=LatestProvenanceResources", 400, 202, id="associated data"),

@@ -160,6 +160,7 @@ def test_scopes_narrow_what_is_given(record: Record) -> None:
     [
         pytest.param("?start=yesterday", "start", id="a start that is no date"),
         pytest.param("?_type=Nonsense", "_type", id="a type that is none"),
+        pytest.param("?_since=", "_since", id="a time that is left empty"),
         pytest.param("?_count=0", "_count", id="a page of nothing"),
         pytest.param("?_count=5000", "_count", id="a page beyond the bound"),
         pytest.param("?name=x", "name", id="an unknown parameter"),
