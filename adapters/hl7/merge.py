@@ -65,12 +65,16 @@ def _says(holder: Resource, name: str, one: Stated) -> bool:
 def united(current: list[Any], stated: list[Any]) -> list[Any]:
     """Return identifiers by system and value: those stated renew the stored ones, none is lost.
 
-    One that is stored as old stays old: a merge or a change of number made it so.
+    One that is stored as old stays old, with its period: a merge or a change of number made it so.
     """
     made = {(item.get("system"), item.get("value")): item for item in current}
     for item in stated:
         key = item.get("system"), item.get("value")
-        made[key] = {**item, "use": "old"} if made.get(key, {}).get("use") == "old" else item
+        stored = made.get(key, {})
+        if "old" in (stored.get("use"), item.get("use")):
+            period = {**stored.get("period", {}), **item.get("period", {})}
+            item = {**item, "use": "old", **({"period": period} if period else {})}
+        made[key] = item
     return list(made.values())
 
 

@@ -44,6 +44,8 @@ class Movement(NamedTuple):
     patient_class: Json | None  # PV1-2
     said: int  # when the message was recorded, microseconds since 1970
     left: str = ""  # PV1-45 of a discharge
+    prior: Json | None = None  # PV1-6: where the patient was before
+    historic: bool = False  # ZBE-5: it was told long after
 
 
 def with_movement(known: Sequence[Movement], new: Movement) -> tuple[list[Movement], bool]:
@@ -125,10 +127,16 @@ def _places(standing: Sequence[Movement], is_over: bool) -> list[Json]:
         period = {key: text for key, text in (("start", one.start), ("end", end)) if text}
         where = one.place or {"display": one.medical or one.nursing}
         made.append({"extension": [_told(one)], "location": where, "status": status, "period": period})
+    first = standing[0]
+    if first.prior and first.prior != first.place:  # what came before is known by this movement alone
+        made.insert(0, {"location": first.prior, "status": "completed", "period": {"end": first.start}})
     return made
 
 
 def _told(one: Movement) -> Json:
     """Return the extension that says which movement a place is from, and which units are responsible there."""
     named = (("id", one.id), ("medicalUnit", one.medical), ("nursingUnit", one.nursing), ("nature", one.nature))
-    return {"url": EXTENSION, "extension": [{"url": name, "valueString": text} for name, text in named if text]}
+    told: list[Json] = [{"url": name, "valueString": text} for name, text in named if text]
+    if one.historic:
+        told.append({"url": "historic", "valueBoolean": True})
+    return {"url": EXTENSION, "extension": told}

@@ -124,8 +124,15 @@ def _with_old(resource: Resource, key: Key, prior: Prior, *, is_newest: bool) ->
     old = [{**one, "use": "old"} for one in prior.identifiers if _key(one) != key]
     known = united(resource.get("identifier", []), old)
     if is_newest:
-        known = [{k: v for k, v in one.items() if k != "use" or v != "old" or _key(one) != key} for one in known]
+        known = [_in_use(one) if _key(one) == key and one.get("use") == "old" else one for one in known]
     return {**resource, "identifier": known}
+
+
+def _in_use(identifier: dict[str, Any]) -> dict[str, Any]:
+    """Return a number that had ended as one that is in use."""
+    period = {name: value for name, value in identifier.get("period", {}).items() if name != "end"}
+    made = {name: value for name, value in identifier.items() if name not in ("use", "period")}
+    return {**made, "period": period} if period else made
 
 
 def _key(identifier: dict[str, Any]) -> Key:

@@ -70,6 +70,18 @@ async def test_a_stay_without_its_admission_begins_with_its_first_movement() -> 
         assert found["period"]["start"][11:16] == "08:30"
 
 
+async def test_where_a_patient_was_before_the_first_movement_that_is_known() -> None:
+    transfer = moved("A02", 60, zbe("M2", 60, f5="Y"), "CHIR^7", f6="MED^101")
+    async with hub() as core:
+        before, now = (await stay_after(core, transfer))["location"]
+        known = await stay_after(core, ADMITTED)
+    assert before == {
+        "location": {"display": "MED 101"}, "status": "completed", "period": {"end": now["period"]["start"]},
+    }  # fmt: skip
+    assert {"url": "historic", "valueBoolean": True} in now["extension"][0]["extension"]
+    assert course(known) == [("MED 101", "completed", "08:00", "09:00"), ("CHIR 7", "active", "09:00", None)]
+
+
 async def test_a_movement_that_is_corrected_long_after_changes_the_course() -> None:
     correction = moved("Z99", 300, zbe("M2", 30, "UPDATE", "A02"), "REA^1")
     async with hub() as core:

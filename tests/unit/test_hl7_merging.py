@@ -227,3 +227,22 @@ def test_a_message_merges_a_bounded_number_of_patients() -> None:
 def test_clocks_are_erased_with_what_they_are_of(key: str, is_held: bool) -> None:
     record = Record("hl7-clock", key, "", "", 1, 0, b"{}")
     assert holds(record, Erasure("1", frozenset({"Condition/c1"}), frozenset({"ABCD"}))) == is_held
+
+
+async def test_a_number_that_is_changed_ends_then_and_one_that_comes_back_is_in_use() -> None:
+    async with hub() as core:
+        await take(core, event("A28", 1, person="A"), merge(2, "B", "A", "A47"), event("A31", 3, person="A"))
+        changed = (await one(core, "Patient"))["identifier"]
+        await take(core, merge(4, "A", "B", "A47"))
+        back = (await one(core, "Patient"))["identifier"]
+    told = [{each["value"]: (each.get("use"), each.get("period")) for each in found} for found in (changed, back)]
+    assert told[0] == {"A": ("old", {"end": "2026-11-20T08:02:00+01:00"}), "B": (None, None)}
+    assert told[1] == {"A": (None, None), "B": ("old", {"end": "2026-11-20T08:04:00+01:00"})}
+
+
+async def test_a_number_that_a_merge_made_old_has_no_end() -> None:
+    async with hub() as core:
+        await take(core, event("A28", 1, person="A"), merge(2, "B", "A", "A40"))
+        assert [(each["value"], each.get("period")) for each in (await one(core, "Patient"))["identifier"]] == [
+            ("A", None), ("B", None),
+        ]  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from adapters.hl7.context import Context
-from adapters.hl7.datatypes import Json, authority
+from adapters.hl7.datatypes import Json, authority, code_of
 from adapters.hl7.demography import place
 from adapters.hl7.event import recorded
 from adapters.hl7.faults import Fault, Refused
@@ -73,7 +73,14 @@ def read_movement(context: Context, segments: Sequence[Segment], pv1: Segment, t
         patient_class=pv1_map.patient_class(context, pv1),
         said=micros(when.at) + when.doubt if when.at else 0,
         left=left.text if left else "",
+        prior=place(context, pv1, 6, pv1.first(6)) if original == "A02" and pv1.is_valued(6) else None,
+        historic=_is_historic(context, zbe),
     )
+
+
+def _is_historic(context: Context, zbe: Segment) -> bool:
+    """Return whether a movement was told long after (ZBE-5 Y)."""
+    return zbe.is_valued(5) and code_of(context, zbe, 5, "YesNoIndicator", zbe.text(5)) == "true"
 
 
 def _place(context: Context, pv1: Segment, trigger: str) -> Json | None:

@@ -12,6 +12,7 @@ from itertools import zip_longest
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import identifier
 from adapters.hl7.draft import Kind, Link, Person, Prior
+from adapters.hl7.event import recorded
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
 from adapters.hl7.maps import pv1 as pv1_map
@@ -22,6 +23,8 @@ from adapters.hl7.tokens import Segment
 
 MRG_USED = frozenset({1, 2, 4})
 LINKED = "A24"
+RENUMBERED = frozenset({"A46", "A47"})
+"""Events that change a patient's number: the earlier one ends then."""
 MOST_PEOPLE = 200
 """Patients of one message, and earlier numbers of one patient."""
 
@@ -53,6 +56,8 @@ def read_merge(context: Context, root: Group, what: Kind, message: str) -> tuple
         if len(merges) > MOST_PEOPLE:
             raise Refused(Fault("100", merges[MOST_PEOPLE].place(), f"A patient had {MOST_PEOPLE} numbers at most."))
         prior = tuple(_prior(context, one) for one in merges)
+        if what.trigger in RENUMBERED and (when := recorded(context, segments).text):
+            prior = tuple(_ended(one, when) for one in prior)
         people.append(replace(with_parts(context, segments, person, None), prior=prior))
     if not people:
         raise Refused(Fault("100", Place("PID"), "The message is about a patient: it has a PID."))
@@ -70,6 +75,12 @@ def _prior(context: Context, mrg: Segment) -> Prior:
         raise Refused(Fault("101", mrg.place(1), "The earlier number is missing."))
     found = [one for n in (1, 2, 4) for parts in mrg.repetitions(n) if (one := identifier(context, mrg, n, parts))]
     return Prior(own_key(context, mrg, 1, found), mrg, tuple(found))
+
+
+def _ended(prior: Prior, when: str) -> Prior:
+    """Return a number with the end of its use, where MRG does not tell one."""
+    ended = [{**one, "period": {"end": when, **one.get("period", {})}} for one in prior.identifiers]
+    return prior._replace(identifiers=tuple(ended))
 
 
 def read_link(context: Context, root: Group, what: Kind, message: str) -> tuple[Person, ...]:
