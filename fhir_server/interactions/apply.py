@@ -183,8 +183,8 @@ class Applier:
         order = sorted(range(len(steps)), key=lambda n: ORDER[steps[n].method]) if len(steps) > 1 else [0] * len(steps)
         rounds = _ROUNDS
         while order:
-            order = await self._put_all(tx, steps, order, done, rounds)
-            rounds -= 1
+            left = await self._put_all(tx, steps, order, done, rounds)
+            order, rounds = left, rounds - 1 if len(left) < len(order) else 0
 
     async def _put_all(
         self, tx: Transaction, steps: Sequence[Step], order: Sequence[int], done: Applied, rounds: int
