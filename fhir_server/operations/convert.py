@@ -6,11 +6,13 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/resource-operation-convert.html
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from fhir_server.errors import BadRequest, Unprocessable
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall
+from fhir_server.operations.inputs import read_inputs
 from fhir_server.settings import Settings
 
 
@@ -35,8 +37,10 @@ async def run(hub: Hub, call: OperationCall) -> Answer:
 
     Raises:
         BadRequest: There is none.
+        UnknownParameter: The query has a parameter beside `_format` and `_pretty`.
         Unprocessable: It has a form that R4 does not have, so that no other format could carry it.
     """
+    read_inputs(replace(call, resource=None), ())
     resource = call.resource
     if resource is None:
         raise BadRequest("Send the resource that is to be converted.")

@@ -6,6 +6,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/patient-operation-match.html
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from fhir_server.errors import BadParameter, BadRequest, Unprocessable
@@ -91,7 +92,8 @@ class Matching:
 def read_match(call: OperationCall) -> tuple[Resource, bool, int]:
     """Return the Patient to match, whether only certain ones are wanted, and how many at most."""
     if call.resource is not None and call.resource.get("resourceType") == "Patient":
-        return call.resource, False, MOST
+        beside = read_inputs(replace(call, resource=None), ("onlyCertainMatches", "count"))
+        return call.resource, flag(beside, "onlyCertainMatches"), whole(beside, "count", default=MOST, most=MOST)
     inputs = read_inputs(call, ("resource", "onlyCertainMatches", "count"))
     given = inputs.get("resource", [])
     if len(given) != 1 or not isinstance(given[0], dict):

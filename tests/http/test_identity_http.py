@@ -97,6 +97,9 @@ def test_only_a_qualified_ins_is_certain(hub: RunningHub) -> None:
     sure = hub.create(person(name=name, identifier=ins, extension=[RELIABILITY]))["id"]
     found = match(hub, {"resourceType": "Patient", "identifier": ins}, onlyCertainMatches=True)
     assert [entry["resource"]["id"] for entry in found] == [sure]
+    bare = hub.request("POST", "/fhir/Patient/$match?onlyCertainMatches=true", json=person(name=name, identifier=ins))
+    assert [entry["resource"]["id"] for entry in bare.json()["entry"]] == [sure], "the Patient alone is the body"
+    assert hub.request("POST", "/fhir/Patient/$match?certain=true", json=person(name=name)).status_code == 400
     every = match(hub, person(name=name, identifier=ins))
     assert every[0]["resource"]["id"] == sure
     assert {entry["resource"]["id"] for entry in every} >= {plain, sure}

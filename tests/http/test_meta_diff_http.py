@@ -207,6 +207,8 @@ def test_the_resource_may_come_as_a_parameter(hub: RunningHub) -> None:
     body = b'{"resourceType":"Parameters","parameter":[{"name":"input","resource":' + OBSERVATION + b"}]}"
     assert convert(hub, body, "application/fhir+json", "application/fhir+json").content == OBSERVATION
     assert convert(hub, b"", "application/fhir+json", "application/fhir+json").status_code == 400
+    strange = hub.request("POST", "/fhir/$convert?to=xml", content=OBSERVATION)
+    assert (strange.status_code, strange.json()["issue"][0]["code"]) == (400, "not-supported")
 
 
 @pytest.mark.parametrize(
