@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar, cast
 
 from fhir_server import gate
 from fhir_server.errors import BadParameter, TooCostly
+from fhir_server.interactions.canonicals import Canonicals, is_canonical, joined
 from fhir_server.interactions.hierarchy import related
 from fhir_server.interactions.holders import Holders
 from fhir_server.interactions.includes import Index
@@ -112,7 +113,8 @@ class SettledView:
         if not any(map(_needs_more, where)):
             return where if isinstance(where, tuple) else tuple(where)
         holders = Holders(self._view, see, self._index)
-        settling = _Settling(self._view, self._terminology, see, holders)
+        canonicals = Canonicals(self._view, see, self._index)
+        settling = _Settling(self._view, self._terminology, see, holders, canonicals)
         plain = tuple(clause for clause in where if not _needs_more(clause))
         made = tuple([await settling.clause(clause, types, plain) for clause in where])
         for narrowed, others in () if self._view.knows_words else _read_whole(types, made):
@@ -135,8 +137,11 @@ class _SettledTransaction(SettledView):
 class _Settling:
     """Replaces the clauses of one search that a terminology must answer first."""
 
-    def __init__(self, view: View, terminology: Terminology, see: Visibility, holders: Holders) -> None:
-        self._view, self._terminology, self._see, self._holders = view, terminology, see, holders
+    def __init__(
+        self, view: View, terminology: Terminology, see: Visibility, holders: Holders, canonicals: Canonicals
+    ) -> None:
+        self._view, self._terminology, self._see = view, terminology, see
+        self._holders, self._canonicals = holders, canonicals
 
     async def clause(self, clause: Clause, types: tuple[str, ...], narrowing: tuple[Clause, ...] = ()) -> Clause:
         """Return the clause as a store can answer it.
@@ -152,14 +157,21 @@ class _Settling:
             case Chain():
                 pairs = zip(clause.targets, clause.then, strict=True)
                 then = tuple([await self.clause(one, (target,)) for target, one in pairs])
-                return await self._holders.beside(types, replace(clause, then=then), narrowing)
+                settled = replace(clause, then=then)
+                made = await self._holders.beside(types, settled, narrowing)
+                if not is_canonical(clause.parameter):
+                    return made
+                return joined(made, await self._canonicals.beside_chain(types, settled, narrowing))
             case Has():
-                return replace(clause, then=await self.clause(clause.then, (clause.source,)))
+                has = replace(clause, then=await self.clause(clause.then, (clause.source,)))
+                if not is_canonical(clause.parameter):
+                    return has
+                return joined(has, await self._canonicals.beside_has(types, has, narrowing))
             case Not():
                 return Not(await self.clause(clause.clause, types, narrowing))
             case AllOf() | AnyOf():
-                made = [await self.clause(one, types, narrowing) for one in clause.clauses]
-                return replace(clause, clauses=tuple(made))
+                each = [await self.clause(one, types, narrowing) for one in clause.clauses]
+                return replace(clause, clauses=tuple(each))
 
     async def _match(self, clause: Match) -> Clause:
         if clause.parameter.type == "reference":
@@ -228,7 +240,7 @@ def _needs_more(clause: Clause) -> bool:
         case Chain():
             return True  # it may go into contained resources
         case Has():
-            return _needs_more(clause.then)
+            return is_canonical(clause.parameter) or _needs_more(clause.then)
         case Not():
             return _needs_more(clause.clause)
         case AllOf() | AnyOf():
