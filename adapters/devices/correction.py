@@ -7,7 +7,8 @@ HL7 Personal Health Device guide, "Coincident Timestamp", https://hl7.org/fhir/u
 from __future__ import annotations
 
 import hashlib
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from adapters.devices import reason
 from adapters.devices.instant import exact, moved, written
@@ -17,6 +18,8 @@ from fhir_server.model import Resource
 
 MDC: Final = "urn:iso:std:iso:11073:10101"
 REFERENCE: Final = "http://hl7.org/fhir/uv/phd/StructureDefinition/CoincidentTimeStampReference"
+CODE: Final = "67975"  # MDC_ATTR_TIME_ABS
+SYNC: Final = "68220"  # MDC_TIME_SYNC_PROTOCOL
 COINCIDENT: Final = "urn:predmp:devices:coincident-time-stamp"  # identifier system
 TOLERANCE: Final = 2_000_000  # microseconds: a difference up to this is reading the clock, not a wrong clock (own)
 AHEAD: Final = 300_000_000  # microseconds that a time may be after the hub's own (own)
@@ -67,6 +70,28 @@ def coincident(clock: Clock, device: DeviceName) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
+def read_coincident(resource: Mapping[str, Any]) -> Clock | None:
+    """Return what an Observation tells of a device's clock; None where it is another, or its times are not exact."""
+    if CODE not in _codes(resource.get("code")):
+        return None
+    device, gateway = resource.get("valueDateTime"), resource.get("effectiveDateTime")
+    if not (isinstance(device, str) and isinstance(gateway, str)) or exact(device) is None or exact(gateway) is None:
+        return None
+    components = resource.get("component")
+    for component in components if isinstance(components, list) else ():
+        if isinstance(component, dict) and SYNC in _codes(component.get("code")):
+            ways = [code for code in _codes(component.get("valueCodeableConcept")) if code.isdigit()]
+            return Clock(device, gateway, ways[0] if ways else "")
+    return Clock(device, gateway)
+
+
+def _codes(concept: Any) -> list[str]:
+    """Return the MDC codes of a concept."""
+    codings = concept.get("coding") if isinstance(concept, dict) else None
+    found = [item for item in codings if isinstance(item, dict)] if isinstance(codings, list) else []
+    return [str(item.get("code")) for item in found if item.get("system") == MDC]
+
+
 def build_coincident(clock: Clock, *, key: str, device: str, gateway: str, issued: int) -> Resource:
     """Return the Observation that puts the device's time beside its gateway's.
 
@@ -81,7 +106,7 @@ def build_coincident(clock: Clock, *, key: str, device: str, gateway: str, issue
         "resourceType": "Observation",
         "identifier": [{"system": COINCIDENT, "value": key}],
         "status": "final",
-        "code": {"coding": [{"system": MDC, "code": "67975", "display": "MDC_ATTR_TIME_ABS"}], "text": "Horloge"},
+        "code": {"coding": [{"system": MDC, "code": CODE, "display": "MDC_ATTR_TIME_ABS"}], "text": "Horloge"},
         "subject": {"reference": device},
         "effectiveDateTime": clock.gateway,
         "issued": written(issued),
@@ -90,6 +115,6 @@ def build_coincident(clock: Clock, *, key: str, device: str, gateway: str, issue
     if gateway:
         made["device"] = {"reference": gateway}
     sync = {"coding": [{"system": MDC, "code": clock.sync}]} if clock.sync else {"text": "non indiquée"}
-    code = {"coding": [{"system": MDC, "code": "68220", "display": "MDC_TIME_SYNC_PROTOCOL"}]}
+    code = {"coding": [{"system": MDC, "code": SYNC, "display": "MDC_TIME_SYNC_PROTOCOL"}]}
     made["component"] = [{"code": code, "valueCodeableConcept": sync}]
     return made

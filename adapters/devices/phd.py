@@ -12,10 +12,13 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from adapters.devices import reason
+from adapters.devices.correction import REFERENCE as CLOCK
+from adapters.devices.correction import offset_of, read_coincident
+from adapters.devices.instant import exact, moved
 from adapters.devices.measure import measures_of, panel_of
 from adapters.devices.message import MAX_READINGS, REFERENCE, Message, Received
 from adapters.devices.observation import ABSENT, GATEWAY, REASON, SUPPLEMENTAL
-from adapters.devices.reading import DeviceName
+from adapters.devices.reading import Clock, DeviceName
 from adapters.devices.reading_json import LOINC, MAX_TEXT, MDC, is_text, read_reading
 from adapters.devices.reason import Reason
 from adapters.devices.status import INTERPRETATION, STATUSES
@@ -52,6 +55,7 @@ class _Names(NamedTuple):
     device: DeviceName
     gateway: DeviceName | None
     patient: DeviceName | None
+    clock: Clock | None  # what the Observation tells that it points to
 
 
 def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[Message, ...]:
@@ -71,19 +75,26 @@ def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[M
         raise BadRequest("Of FHIR, Observations are taken here, one or in a Bundle with their Device and Patient.")
     known = {key: item for url, item in held for key in (url, f"{item.get('resourceType')}/{item.get('id')}") if key}
     made: dict[_Names, list[Received]] = {}
+    told = [target for item in observations if (target := _beside(item, CLOCK))]
+    clocks = [known[target] for target in map(_target, told) if target in known]
     for observation in observations:
+        if any(observation is clock for clock in clocks) and read_coincident(observation):
+            continue  # it stands in the messages of those that point to it
         near = {f"#{item.get('id')}": item for item in _dicts(observation.get("contained"))} | known
         name = _named(observation.get("device"), near) or device
         if name is None:
             raise BadRequest("An Observation names no device by an identifier.")
-        gateway = _named(_gateway(observation), near)
-        raw = _reading(observation) if gateway or "extension" not in observation else reason.FORMAT_UNKNOWN
-        names = _Names(name, gateway, _patient(observation.get("subject"), near))
+        gateway = _named(_beside(observation, GATEWAY), near)
+        clock = read_coincident(near.get(_target(_beside(observation, CLOCK)), {}))
+        extensions = observation.get("extension", [])
+        is_whole = isinstance(extensions, list) and len(extensions) == (gateway is not None) + (clock is not None)
+        raw = _reading(observation, clock) if is_whole else reason.FORMAT_UNKNOWN
+        names = _Names(name, gateway, _patient(observation.get("subject"), near), clock)
         made.setdefault(names, []).append(
             Received(observation, raw) if isinstance(raw, Reason) else Received(raw, read_reading(raw))
         )
     return tuple(
-        Message(names.device, tuple(readings), gateway=names.gateway, patient=names.patient)
+        Message(names.device, tuple(readings), gateway=names.gateway, clock=names.clock, patient=names.patient)
         for names, readings in made.items()
     )
 
@@ -132,15 +143,18 @@ def _patient(subject: Any, near: Held) -> DeviceName | None:
     return DeviceName(REFERENCE, "/".join(str(target).split("/")[:2])) if is_ours else None
 
 
-def _gateway(observation: Mapping[str, Any]) -> Any:
-    """Return the reference to the gateway, where that is all that the extensions say."""
-    extensions = observation.get("extension")
-    if not isinstance(extensions, list) or len(extensions) != 1 or not isinstance(extensions[0], dict):
-        return None
-    return extensions[0].get("valueReference") if extensions[0].get("url") == GATEWAY else None
+def _beside(observation: Mapping[str, Any], url: str) -> Any:
+    """Return the reference of an extension."""
+    found = [item.get("valueReference") for item in _dicts(observation.get("extension")) if item.get("url") == url]
+    return found[0] if len(found) == 1 else None
 
 
-def _reading(observation: Mapping[str, Any]) -> dict[str, Any] | Reason:
+def _target(reference: Any) -> str:
+    target = reference.get("reference") if isinstance(reference, dict) else None
+    return target if isinstance(target, str) else ""
+
+
+def _reading(observation: Mapping[str, Any], clock: Clock | None) -> dict[str, Any] | Reason:
     """Return an Observation as the canonical reading, or why it is none."""
     statuses = _statuses(observation)
     if observation.keys() - _HELD or observation.get("status") not in TAKEN or statuses is None:
@@ -148,7 +162,7 @@ def _reading(observation: Mapping[str, Any]) -> dict[str, Any] | Reason:
     codings = _codings(observation.get("code"))
     if not codings:
         return reason.CODE_UNKNOWN
-    beside = {**_times(observation), **_id(observation), **({"status": statuses} if statuses else {})}
+    beside = {**_times(observation, clock), **_id(observation), **({"status": statuses} if statuses else {})}
     for system, code in codings:
         value = _value(observation, system)
         if value is not None:
@@ -256,11 +270,18 @@ def _quantity(quantity: Any) -> dict[str, Any]:
     return {**made, **({"unit": unit} if unit is not None else {})}
 
 
-def _times(observation: Mapping[str, Any]) -> dict[str, Any]:
+def _times(observation: Mapping[str, Any], clock: Clock | None) -> dict[str, Any]:
+    """Return the times by the device's own clock: its gateway wrote them as it had put them right."""
     period = observation.get("effectivePeriod")
     if isinstance(period, dict):
-        return {key: period[name] for key, name in (("at", "start"), ("end", "end")) if name in period}
-    return {"at": observation["effectiveDateTime"]} if "effectiveDateTime" in observation else {}
+        made = {key: period[name] for key, name in (("at", "start"), ("end", "end")) if name in period}
+    else:
+        made = {"at": observation["effectiveDateTime"]} if "effectiveDateTime" in observation else {}
+    offset = offset_of(clock) if clock else 0
+    if not clock or not offset:
+        return made
+    is_exact = {key: isinstance(text, str) and exact(text) is not None for key, text in made.items()}
+    return {key: moved(text, -offset, clock.device) if is_exact[key] else text for key, text in made.items()}
 
 
 def _id(observation: Mapping[str, Any]) -> dict[str, str]:

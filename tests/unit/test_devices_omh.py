@@ -9,10 +9,11 @@ import pytest
 
 from adapters.devices import reason
 from adapters.devices.assessment import assess
+from adapters.devices.correction import effective
 from adapters.devices.message import REFERENCE
 from adapters.devices.omh import ACCOUNT, read_points
 from adapters.devices.phd import read_resource
-from adapters.devices.reading import DeviceName, Reading
+from adapters.devices.reading import Clock, DeviceName, Measured, Reading
 from adapters.devices.reason import Reason
 from fhir_server.errors import FhirError
 
@@ -137,6 +138,7 @@ def test_the_account_is_the_device_unless_one_is_given() -> None:
 
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 MDC = "urn:iso:std:iso:11073:10101"
+COINCIDENT = "http://hl7.org/fhir/uv/phd/StructureDefinition/CoincidentTimeStampReference"
 GATEWAY = "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice"
 DEVICE = {"identifier": {"system": "urn:example", "value": "SN-1"}}
 
@@ -209,6 +211,9 @@ def test_an_observation_is_read_as_a_reading(more: dict[str, Any], expected: dic
         pytest.param({"interpretation": [{"coding": [{"system": "urn:mine", "code": "H"}]}]}, reason.FORMAT_UNKNOWN, id="an interpretation that is no status bit"),
         pytest.param({"meta": {"security": [{"system": ACT_REASON, "code": "ETREAT"}]}}, reason.FORMAT_UNKNOWN, id="a label that would be lost"),
         pytest.param({"extension": [{"url": "urn:mine", "valueString": "x"}]}, reason.FORMAT_UNKNOWN, id="an extension"),
+        pytest.param({"extension": 7}, reason.FORMAT_UNKNOWN, id="extensions that are no list"),
+        pytest.param({"extension": [{"url": GATEWAY, "valueReference": {"reference": "Device/9"}}]}, reason.FORMAT_UNKNOWN, id="a gateway without identifier"),
+        pytest.param({"extension": [{"url": COINCIDENT, "valueReference": {"reference": "Observation/9"}}]}, reason.FORMAT_UNKNOWN, id="a clock that is not in the payload"),
         pytest.param({"dataAbsentReason": absent_of("error")}, reason.FORMAT_UNKNOWN, id="a value and why there is none"),
         pytest.param({"code": {"coding": [{"system": "urn:mine", "code": "1"}]}}, reason.CODE_UNKNOWN, id="a code of no system known here"),
     ],
@@ -271,6 +276,40 @@ def test_the_gateway_and_the_patient_whom_an_observation_names_are_kept() -> Non
     assert message.patient == DeviceName(REFERENCE, "Patient/7")
     (message,) = read_resource(observation(subject={"reference": "urn:uuid:1"}))
     assert message.patient is None
+
+
+def clocked(at: str, clock: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a Bundle of an Observation and of the one that tells of its device's clock, an hour behind."""
+    tells = {
+        "resourceType": "Observation", "status": "final", "device": DEVICE,
+        "code": {"coding": [{"system": MDC, "code": "67975"}]},
+        "effectiveDateTime": "2026-11-20T09:00:00+01:00", "valueDateTime": "2026-11-20T08:00:00+01:00",
+        "component": [{"code": {"coding": [{"system": MDC, "code": "68220"}]}, "valueCodeableConcept": {"coding": [{"system": MDC, "code": "532224"}]}}],
+        **(clock or {}),
+    }  # fmt: skip
+    through = [{"url": COINCIDENT, "valueReference": {"reference": "urn:uuid:c"}}]
+    entries = [
+        {"fullUrl": "urn:uuid:c", "resource": tells},
+        {"resource": observation(effectiveDateTime=at, extension=through)},
+    ]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def test_a_time_that_the_gateway_put_right_is_read_by_the_devices_clock_and_the_clock_with_it() -> None:
+    at = "2026-11-20T08:30:00+01:00"
+    (message,) = read_resource(clocked(at))
+    assert message.clock == Clock("2026-11-20T08:00:00+01:00", "2026-11-20T09:00:00+01:00", "532224")
+    reading = message.readings[0].reading
+    assert isinstance(reading, Reading) and reading.at == "2026-11-20T07:30:00+01:00"
+    measured = assess(reading)
+    assert isinstance(measured, Measured)
+    again = effective(measured, message.clock, 1_800_000_000_000_000)
+    assert not isinstance(again, Reason) and again.at == at
+
+
+def test_a_clock_whose_times_are_not_exact_leaves_both_aside() -> None:
+    (message,) = read_resource(clocked(AT, {"valueDateTime": "2026-11-20"}))
+    assert [received.reading for received in message.readings] == [reason.FORMAT_UNKNOWN] * 2
 
 
 def test_in_a_bundle_the_device_is_found_by_its_reference() -> None:
