@@ -265,3 +265,26 @@ async def test_results_name_no_stay_of_another_patient() -> None:
     async with hub() as core:
         await take(core, event("A01", 1, stay=STAY, person="B"), report("C1", 2, "F", stay=STAY))
         assert "encounter" not in await one(core, "DiagnosticReport")
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        pytest.param([{"f40": "06^PRN^CP"}, {"f40": "06^PRN^CP"}], ["06"], id="PID-40 again is one number"),
+        pytest.param([{"f40": "06^PRN^CP"}, {"f40": "07^PRN^CP"}], ["07"], id="a new PID-40 replaces the one before"),
+        pytest.param([{"f13": "03^PRN^PH"}, {"f40": "07^PRN^CP"}], ["07"], id="PID-40 replaces what PID-13 said"),
+        pytest.param([{"f14": "09^WPN^PH"}, {"f40": "07^PRN^CP"}], ["09", "07"], id="PID-40 leaves work numbers"),
+        pytest.param([{"f40": "08^WPN^PH~07^PRN^CP"}, {"f40": "09^WPN^PH"}], ["09", "07"], id="of the work by itself"),
+        pytest.param(
+            [{"f13": "03^PRN^PH", "f40": "07^PRS^CP"}] * 2, ["03", "07"], id="PID-13 and PID-40 are both kept"
+        ),
+        pytest.param([{"f13": "07^PRN^CP", "f40": "07^PRN^CP"}], ["07"], id="one number in both is one"),
+        pytest.param([{"f40": "07^PRS^CP"}, {"f40": '""'}], [], id="the null value of PID-40 deletes"),
+        pytest.param([{"f13": "03^PRN^PH"}, {"f13": '""', "f40": "07^PRS^CP"}], ["07"], id="PID-13 goes, PID-40 comes"),
+    ],
+)
+async def test_numbers_of_pid_40_are_renewed(sent: list[dict[str, str]], expected: list[str]) -> None:
+    async with hub() as core:
+        await take(core, *(event("A31", minute, **fields) for minute, fields in enumerate(sent, 1)))
+        patient = await one(core, "Patient")
+    assert sorted(each["value"] for each in patient.get("telecom", ())) == sorted(expected)

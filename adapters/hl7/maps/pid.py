@@ -52,11 +52,32 @@ def _birth_places(context: Context, segment: Segment, number: int) -> Any:
 
 
 def _telecom(use: str) -> Any:
-    def convert(context: Context, segment: Segment, number: int, parts: Parts) -> Any:
-        made = contact_point(context, segment, number, parts)
-        return {**made, "use": made.get("use", use)} if made else None
+    """Return the converter of PID-13 or PID-14, which takes in what PID-40 has of the same sort."""
 
-    return repeated(convert)
+    def convert(context: Context, segment: Segment, number: int) -> Any:
+        found = (contact_point(context, segment, number, parts) for parts in segment.repetitions(number))
+        made = [{**one, "use": one.get("use", use)} for one in found if one]
+        return [*made, *(one for one in _others(context, segment, use) if one not in made)] or None
+
+    return convert
+
+
+def _others(context: Context, segment: Segment, use: str) -> list[Json]:
+    """Return the telecom of PID-40 that is of the work, or that is not."""
+    if segment.raw(40) in ("", NULL):
+        return []
+    found = [contact_point(context, segment, 40, parts) for parts in segment.repetitions(40)]
+    return [one for one in found if one and (one.get("use") == "work") is (use == "work")]
+
+
+def _telecom_alone(field: int, use: str) -> Any:
+    """Return the converter of PID-40 where PID-13 or PID-14 does not take it in."""
+
+    def convert(context: Context, segment: Segment, number: int) -> Any:
+        is_taken = segment.raw(field) not in ("", NULL)
+        return None if is_taken else _others(context, segment, use) or None
+
+    return convert
 
 
 def _extension(name: str, key: str, convert: Any) -> Any:
@@ -169,7 +190,8 @@ PID_TO_PATIENT: Final = (
     Row(11, "extension", _birth_places, "ours: PID-11.7 BDL: no address of theirs", _is("patient-birthPlace"), 23),
     Row(13, "telecom", _telecom("home"), "PID-13", _is_not_work),
     Row(14, "telecom", _telecom("work"), "PID-14", _is_work),
-    Row(40, "telecom", repeated(contact_point), "PID-40", _none, 13),
+    Row(40, "telecom", _telecom_alone(13, "home"), "PID-40; ours: renews what PID-13 says", _is_not_work, 13),
+    Row(40, "telecom", _telecom_alone(14, "work"), "PID-40; ours: renews what PID-14 says", _is_work, 14),
     Row(15, "communication", _languages, "PID-15"),
     Row(16, "maritalStatus", single(mapped("MaritalStatus")), "PID-16, MaritalStatus"),
     Row(
