@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from adapters.hl7.faults import Fault, Place
 from adapters.hl7.record import INTERNAL
@@ -13,8 +12,7 @@ STORE_DOWN: Final = Fault(INTERNAL, Place("MSH"), "The store does not answer.", 
 DISK_LOW: Final = Fault(INTERNAL, Place("MSH"), "There is no room for more messages.", reject=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """No, one or two acknowledgements, in the message's character set."""
 
     code: str  # AA, AE, AR; "" where it is not answered

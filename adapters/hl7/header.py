@@ -153,8 +153,10 @@ class Header:
                 for each in ack.due(to, code, kept=kept)
             )
         return tuple(
-            f"{p.before_time}{at}{p.before_own}{self._own_id(key, p.code)}{p.before_id}{self.control}{p.after}"
-            for p in self.form.pieces(code, kept=kept)
+            [
+                f"{p.before_time}{at}{p.before_own}{self._own_id(key, p.code)}{p.before_id}{self.control}{p.after}"
+                for p in self.form.pieces(code, kept=kept)
+            ]
         )
 
     def answer(self, code: str, *, now: int, faults: Sequence[Fault] = ()) -> str:
