@@ -101,8 +101,8 @@ def _bounds(statement: Resource, zone: tzinfo) -> tuple[int | None, int | None]:
 
 def patient_of(reference: Any) -> str:
     """Return `Patient/ID` of a local reference, "" for any other."""
-    text = reference.get("reference", "") if isinstance(reference, dict) else ""
-    type, _, id = text.partition("/")
+    text = reference.get("reference") if isinstance(reference, dict) else None
+    type, _, id = text.partition("/") if isinstance(text, str) else ("", "", "")
     return f"Patient/{id.partition('/')[0]}" if type == "Patient" and id else ""
 
 

@@ -71,7 +71,7 @@ def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[M
     """
     held = _resources(resource)
     observations = [item for _, item in held if item.get("resourceType") == "Observation"]
-    if not observations or any(item.get("resourceType") not in {"Observation", *_BESIDE} for _, item in held):
+    if not observations or any(str(item.get("resourceType")) not in {"Observation", *_BESIDE} for _, item in held):
         raise BadRequest("Of FHIR, Observations are taken here, one or in a Bundle with their Device and Patient.")
     known = {key: item for url, item in held for key in (url, f"{item.get('resourceType')}/{item.get('id')}") if key}
     made: dict[_Names, list[Received]] = {}
@@ -157,7 +157,7 @@ def _target(reference: Any) -> str:
 def _reading(observation: Mapping[str, Any], clock: Clock | None) -> dict[str, Any] | Reason:
     """Return an Observation as the canonical reading, or why it is none."""
     statuses = _statuses(observation)
-    if observation.keys() - _HELD or observation.get("status") not in TAKEN or statuses is None:
+    if observation.keys() - _HELD or str(observation.get("status")) not in TAKEN or statuses is None:
         return reason.FORMAT_UNKNOWN
     codings = _codings(observation.get("code"))
     if not codings:
@@ -227,8 +227,9 @@ def _single(holder: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         return None
     if name == "valueSampledData":
-        origin = value.get("origin")
-        unit = {"unit": origin.get("code", origin.get("unit")), "origin": origin.get("value")} if origin else {}
+        origin: Any = value.get("origin")
+        is_there = isinstance(origin, dict)
+        unit = {"unit": origin.get("code", origin.get("unit")), "origin": origin.get("value")} if is_there else {}
         return {"samples": {**unit, **{ours: value[key] for key, ours in _SAMPLED.items() if key in value}}}
     codings = _dicts(value.get("coding"))
     if name == "dataAbsentReason":

@@ -261,6 +261,7 @@ def test_a_session_of_a_cart_is_one_encounter_with_everything_in_it(hub: Running
     ("change", "status"),
     [
         pytest.param({"patient": {"system": "urn:example:ins", "value": "nobody"}}, 422, id="an unknown patient"),
+        pytest.param({"patient": {"reference": ["Patient/1"]}}, 400, id="a patient whose reference is a list"),
         pytest.param({"start": "yesterday"}, 400, id="a time that is none"),
         pytest.param({"messages": {}}, 400, id="messages that are no list"),
         pytest.param({"more": 1}, 400, id="a field without meaning"),

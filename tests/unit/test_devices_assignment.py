@@ -100,6 +100,7 @@ def test_a_statement_that_assigns_nobody(statement: dict[str, Any]) -> None:
         pytest.param({"reference": "https://other.example/Patient/1"}, "", id="elsewhere"),
         pytest.param({"reference": "Group/1"}, "", id="another type"),
         pytest.param({"display": "Anne"}, "", id="a name only"),
+        pytest.param({"reference": ["Patient/1"]}, "", id="a list"),
         pytest.param(None, "", id="nothing"),
     ],
 )

@@ -206,6 +206,7 @@ def test_an_observation_is_read_as_a_reading(more: dict[str, Any], expected: dic
 @pytest.mark.parametrize(
     ("more", "why"),
     [
+        pytest.param({"status": ["final"]}, reason.FORMAT_UNKNOWN, id="a status that is a list"),
         pytest.param({"status": "amended"}, reason.FORMAT_UNKNOWN, id="a correction"),
         pytest.param({"note": [{"text": "x"}]}, reason.FORMAT_UNKNOWN, id="what the canonical record cannot hold"),
         pytest.param({"interpretation": [{"coding": [{"system": "urn:mine", "code": "H"}]}]}, reason.FORMAT_UNKNOWN, id="an interpretation that is no status bit"),
@@ -263,6 +264,15 @@ def test_every_kind_of_value_of_a_personal_health_device_is_read(
     assert expected.items() <= dict(message.readings[0].raw).items()
     reading = message.readings[0].reading
     assert isinstance(reading, Reading) and not isinstance(assess(reading), Reason)
+
+
+def test_a_resource_of_no_type_is_refused_and_a_wave_without_its_origin_kept_aside() -> None:
+    with pytest.raises(FhirError):
+        read_resource(
+            {"resourceType": "Bundle", "entry": [{"resource": observation()}, {"resource": {"resourceType": []}}]}
+        )
+    (message,) = read_resource(coded("131330", valueSampledData={**WAVE, "origin": 0}))
+    assert message.readings[0].reading == reason.MALFORMED
 
 
 def test_the_gateway_and_the_patient_whom_an_observation_names_are_kept() -> None:
