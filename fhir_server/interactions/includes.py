@@ -133,13 +133,24 @@ class Including:
 
     async def _referring(self, source: str, known: Parameter, targets: Sequence[Version]) -> None:
         asks = [Ask(Reference(t.type, t.id)) for t in targets]
-        asks += [Ask(Reference("", "", url)) for t in targets if (url := _url_of(t))]
+        named = [(url, version) for t in targets for url, version in _canonical_of(t)]
+        asks += [Ask(Reference("", "", url)) for url in dict.fromkeys(url for url, _ in named)]
         where: tuple[Clause, ...] = (Match(known, tuple(asks)),)
         found = await self._view.search(Query((source,), where, count=MOST_INCLUDED + 1, total="none"), see=self._see)
         for version in found.versions:
-            self._add(version)
+            if not named or self._leads(known, version, {(t.type, t.id) for t in targets}, named):
+                self._add(version)
         if found.after is not None:
             self.is_cut = True
+
+    def _leads(
+        self, known: Parameter, source: Version, ids: set[tuple[str, str]], named: Sequence[tuple[str, str]]
+    ) -> bool:
+        """Whether a resource refers to one of these, by a canonical only where it names no other version."""
+        return any(
+            (one.type, one.id) in ids or any(one.url == url and one.version in ("", version) for url, version in named)
+            for _, one in self._references(known, source)
+        )
 
 
 def _canonical_types(found: Parameter, target: str) -> tuple[str, ...]:
@@ -148,9 +159,10 @@ def _canonical_types(found: Parameter, target: str) -> tuple[str, ...]:
     return tuple(type for type in named if type != "Resource" and parameter(type, "url") is not None)
 
 
-def _url_of(version: Version) -> str:
-    """Return the canonical url of a resource, "" where it has none."""
+def _canonical_of(version: Version) -> list[tuple[str, str]]:
+    """Return the canonical url of a resource with its business version, nothing where it has none."""
     if parameter(version.type, "url") is None:
-        return ""
-    url = gate.load(version.body).get("url")
-    return url if isinstance(url, str) else ""
+        return []
+    resource = gate.load(version.body)
+    url, said = resource.get("url"), resource.get("version")
+    return [(url, said if isinstance(said, str) else "")] if isinstance(url, str) and url else []

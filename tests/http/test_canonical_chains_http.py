@@ -96,3 +96,26 @@ def test_what_may_not_be_seen_leads_to_nothing(hub: RunningHub, words: dict[str,
     stranger = hub.token("system/*.cruds", actor="Organization/stranger")
     asked = f"Questionnaire?_has:QuestionnaireResponse:questionnaire:status=amended&_tag={MARK}"
     assert (hub.search(asked)["total"], hub.search(asked, token=stranger)["total"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        pytest.param(
+            "Questionnaire?title=first&_revinclude=QuestionnaireResponse:questionnaire", "of one, of any", id="back"
+        ),
+        pytest.param(
+            "Questionnaire?title=plain&_revinclude=QuestionnaireResponse:questionnaire", "of plain", id="to none"
+        ),
+        pytest.param("Questionnaire?title=second&_revinclude=*", "of two, of any, plan", id="back from everything"),
+        pytest.param(
+            "QuestionnaireResponse?status=amended&_include=QuestionnaireResponse:questionnaire", "second", id="on"
+        ),
+    ],
+)
+def test_includes_keep_to_the_version_that_a_canonical_says(
+    hub: RunningHub, words: dict[str, str], query: str, expected: str
+) -> None:
+    found = hub.search(f"{query}&_tag={MARK}")
+    included = [entry["resource"] for entry in found["entry"] if entry["search"]["mode"] == "include"]
+    assert {words[one["id"]] for one in included if one["id"] in words} == set(filter(None, expected.split(", ")))
