@@ -144,7 +144,7 @@ class Subsuming:
             NotLoaded: The part of the code system that is loaded cannot decide.
         """
         inputs = read_call(call, SUBSUMES)
-        resource = await instance(self._hub, call)
+        resource = await instance(self._hub, call, inputs)
         one, other = _pair(inputs, "A"), _pair(inputs, "B")
         url = bounded(inputs, "system") or one.system or other.system
         if resource is not None:

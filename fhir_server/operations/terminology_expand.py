@@ -68,7 +68,7 @@ class Expanding:
         """
         inputs = read_call(call, KNOWN, "valueSet")
         wish = read_wish(inputs)
-        resource = await instance(self._hub, call) or given_resource(self._hub, inputs, "valueSet", "ValueSet")
+        resource = await instance(self._hub, call, inputs) or given_resource(self._hub, inputs, "valueSet", "ValueSet")
         async with opened(self._hub, call, [resource], read_pins(inputs)) as library:
             value_set = valueset.decode(resource) if resource else await named(library, inputs)
             expansion = await expand(library, value_set)

@@ -42,6 +42,10 @@ def read_call(call: OperationCall, known: Collection[str], resource: str = "") -
     return read_inputs(call, known)
 
 
+_NAMING: Final = frozenset({"url", "valueSet", "codeSystem", "conceptMap", "context"})
+"""Parameters that name what an operation is about, on type level."""
+
+
 @asynccontextmanager
 async def opened(
     hub: Hub, call: OperationCall, given: Sequence[Resource | None] = (), pins: Pins = NO_PINS
@@ -53,16 +57,25 @@ async def opened(
     hub.audit(call.actor, "E", "terminology", name, (), 0, call.request_id)
 
 
-async def instance(hub: Hub, call: OperationCall) -> Resource | None:
+async def instance(hub: Hub, call: OperationCall, inputs: Inputs) -> Resource | None:
     """Return the resource that an operation is called on; None on type level.
 
     R4's own resources answer under their ids where none is stored under it.
 
     Raises:
         NotFound, Gone: It is not there for the caller.
+        BadParameter: The parameters name another one.
     """
     if not call.id:
         return None
+    found = await _called_on(hub, call)
+    for name in _NAMING.intersection(inputs):
+        if name != "url" or [str(value).partition("|")[0] for value in inputs[name]] != [found.get("url")]:
+            raise BadParameter(f"The operation is called on an instance: the parameter '{name}' names another one.")
+    return found
+
+
+async def _called_on(hub: Hub, call: OperationCall) -> Resource:
     url = r4.url_of(call.type, call.id)
     if url is not None:
         async with hub.store.view(call.actor.tenant) as view:

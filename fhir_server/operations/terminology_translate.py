@@ -62,7 +62,9 @@ class Translating:
             codes = [one] if one else []
         if not codes or not all(code.system for code in codes):
             raise needed("Name the code: system and code, coding or codeableConcept.")
-        resource = await instance(self._hub, call) or given_resource(self._hub, inputs, "conceptMap", "ConceptMap")
+        resource = await instance(self._hub, call, inputs) or given_resource(
+            self._hub, inputs, "conceptMap", "ConceptMap"
+        )
         found: list[Translation] = []
         async with opened(self._hub, call, [resource]) as library:
             for code in codes:

@@ -78,7 +78,7 @@ class Validating:
         is_set = call.type == "ValueSet"
         inputs = read_call(call, OF_SET if is_set else OF_SYSTEM)
         asked = self._asked(inputs, "systemVersion" if is_set else "version")
-        resource = await instance(self._hub, call)
+        resource = await instance(self._hub, call, inputs)
         resource = resource or given_resource(self._hub, inputs, "valueSet" if is_set else "codeSystem", call.type)
         async with opened(self._hub, call, [resource]) as library:
             check = _Check(library, display.wanted(bounded(inputs, "displayLanguage")), _takes_abstract(inputs))

@@ -55,3 +55,25 @@ def test_what_is_not_of_r4s_form_is_refused(hub: RunningHub, path: str, sent: di
     answer = post(hub, path, **sent)
     assert answer.status_code == status
     assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+GENDER = "http://hl7.org/fhir/ValueSet/administrative-gender"
+NAMED = [
+    pytest.param("ValueSet/administrative-gender/$expand", {"url": GENDER}, 200, id="the instance itself"),
+    pytest.param("ValueSet/administrative-gender/$expand", {"url": f"{GENDER}|4.0.1"}, 200, id="in its version"),
+    pytest.param("ValueSet/administrative-gender/$expand", {"url": "http://other"}, 400, id="another value set"),
+    pytest.param("ValueSet/administrative-gender/$expand", {"context": "Observation.status"}, 400, id="an element's"),
+    pytest.param("ValueSet/administrative-gender/$expand", {"valueSet": value_set(include("a"))}, 400, id="one sent"),
+    pytest.param("ValueSet/administrative-gender/$validate-code", {"code": "male", "url": "http://other"}, 400, id="another value set to validate by"),
+    pytest.param("CodeSystem/administrative-gender/$validate-code", {"code": "male", "url": "http://other"}, 400, id="another code system"),
+    pytest.param("ConceptMap/101/$translate", {"code": "home", "system": "http://hl7.org/fhir/address-use", "url": "http://other"}, 400, id="another map"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "sent", "status"), NAMED)
+def test_on_an_instance_the_parameters_name_no_other_one(
+    hub: RunningHub, path: str, sent: dict[str, Any], status: int
+) -> None:
+    answer = post(hub, path, **sent)
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["issue"][0]["code"] == "value"
