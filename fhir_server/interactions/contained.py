@@ -77,6 +77,11 @@ async def search(view: View, query: Query, see: Visibility, index: Index, types:
     return Page(page[: query.count], after, total)
 
 
+def as_source(version: Version) -> Version:
+    """Return a match as what includes begin at: a contained resource is of its own type there."""
+    return version._replace(type=str(gate.load(version.body)["resourceType"])) if "#" in version.id else version
+
+
 def is_phase(after: tuple[object, ...] | None) -> bool:
     """Whether a cursor stands among contained resources."""
     return bool(after) and after[0] == _PHASE  # type: ignore[index]

@@ -43,7 +43,12 @@ async def search(view: View, query: Query, see: Visibility, index: Index, regist
         )
     plan = await view.explain(query, see=see) if query.explain else None
     if query.contained != "false":
-        return await _contained(view, query, see, index, plan)
+        page = await _contained(view, query, see, index, plan)
+        if not query.includes:
+            return page
+        beside = Including(view, see, index, [contained.as_source(one) for one in page.matches], registry)
+        await beside.run(query.includes)
+        return replace(page, included=beside.made, cut=beside.is_cut)
     if query.summary == "count" or query.count == 0:
         total = await view.count(query.types, query.where, see=see)
         return Results(query, [], [], total, None, False, plan=plan)

@@ -69,6 +69,21 @@ def test_pages_give_each_once(hub: RunningHub, count: int) -> None:
     assert seen == [f"Medication/{alone}", *(f"MedicationRequest/{id}" for id in reversed(held))]
 
 
+def test_what_containers_and_what_they_contain_refer_to_is_included(hub: RunningHub) -> None:
+    mark = uuid.uuid4().hex
+    maker = hub.create({"resourceType": "Organization", "name": "Maker"})["id"]
+    patient = hub.create({"resourceType": "Patient"})["id"]
+    order = {**request("a", mark), "subject": {"reference": f"Patient/{patient}"}}
+    order["contained"][0]["manufacturer"] = {"reference": f"Organization/{maker}"}
+    held = hub.create(order)["id"]
+    asked = f"Medication?identifier=urn:mark|{mark}&_contained=true"
+    of_containers = hub.search(f"{asked}&_include=MedicationRequest:subject")
+    assert entries(of_containers) == [f"MedicationRequest/{held}", f"Patient/{patient}"]
+    of_contained = hub.search(f"{asked}&_containedType=contained&_include=Medication:manufacturer")
+    assert entries(of_contained) == [f"MedicationRequest/{held}#drug", f"Organization/{maker}"]
+    assert [one["search"]["mode"] for one in of_contained["entry"]] == ["match", "include"]
+
+
 def test_what_may_not_be_seen_is_not_found(hub: RunningHub) -> None:
     mark = uuid.uuid4().hex
     patient = hub.create({"resourceType": "Patient"})["id"]
