@@ -87,8 +87,8 @@ def read_reasons(context: Context, diagnoses: Sequence[Segment]) -> list[Json]:
     for dg1 in diagnoses:
         context.take(dg1, DG1_USED)
         found = coded(context, dg1, 3, dg1.first(3)) or {}
-        if not found and dg1.text(4):
-            found = {"text": dg1.text(4)}
+        if dg1.text(4) and "text" not in found:
+            found = {**found, "text": dg1.text(4)}
         if found:
             made.append(found)
     return made

@@ -195,7 +195,7 @@ async def test_how_an_identity_was_found_out_is_kept_and_what_else_is_said_of_it
         await take(core, event("A31", 1, zfd, zfp, f32="PROV"))
         found = await one(core, "Patient")
     assert reliability(found) == [
-        ("identityStatus", "PROV"), ("methodCollection", "INSI"), ("dateInterrogationINSi", "2026-11-01"), ("validationMode", "CN"),
+        ("identityStatus", "PROV"), ("methodCollection", "INSi"), ("dateInterrogationINSi", "2026-11-01"), ("validationMode", "CN"),
     ]  # fmt: skip
     assert own(found) == {
         "gestation-weeks": 32, "sms-consent": True, "birth-date-corrected": False, "identity-proof-expiry": "2030-12-31",

@@ -288,3 +288,37 @@ async def test_numbers_of_pid_40_are_renewed(sent: list[dict[str, str]], expecte
         await take(core, *(event("A31", minute, **fields) for minute, fields in enumerate(sent, 1)))
         patient = await one(core, "Patient")
     assert sorted(each["value"] for each in patient.get("telecom", ())) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        pytest.param({}, {"f13": "1^ROUX^ANNE"}, ["ANNE ROUX"], id="PV2-13 referred the patient"),
+        pytest.param({"f8": "2^DUPRE^JEAN"}, {"f13": "1^ROUX^ANNE"}, ["JEAN DUPRE", "ANNE ROUX"], id="PV1-8 did too"),
+        pytest.param({"f8": "1^ROUX^ANNE"}, {"f13": "1^ROUX^ANNE"}, ["ANNE ROUX"], id="both name one"),
+        pytest.param({"f8": "1^ROUX^ANNE"}, {"f13": '""'}, ["ANNE ROUX"], id="PV2-13 deletes nobody of PV1-8"),
+    ],
+)
+async def test_who_referred_a_patient(first: dict[str, str], second: dict[str, str], expected: list[str]) -> None:
+    text = [event("A01", n, segment("PV2", **second), stay=pv1("V1", **first)) for n in (1, 2)]
+    async with hub() as core:
+        await take(core, *text)
+        stay = await one(core, "Encounter")
+    of_type = [(p["individual"]["display"], p["type"][0]["coding"][0]["code"]) for p in stay["participant"]]
+    assert [name for name, code in of_type if code == "REF"] == expected
+
+
+def test_what_kind_of_professional_takes_part() -> None:
+    rol = segment("ROL", f1="1", f2="AD", f3="SW^Social^L", f4="1^ROUX^ANNE", f9="ODRP^Autre^L")
+    team = made(event("A08", 5, rol), "CareTeam")
+    assert [role["coding"][0]["code"] for role in team["participant"][0]["role"]] == ["SW", "ODRP"]
+
+
+def test_a_duration_without_a_time_of_day_is_told() -> None:
+    text = event("A08", 5, segment("PR1", f1="1", f3="X^X^L", f5="20261119", f7="45"))
+    assert rules(text)["duration-without-time"] == "PR1[1]-7"
+
+
+def test_the_words_of_a_diagnosis_are_those_of_the_reason() -> None:
+    (request,) = wanted(order(orc(), obr(), "DG1|1||R05^Toux^I10|Toux sèche"), "ServiceRequest")
+    assert request["reasonCode"][0]["text"] == "Toux sèche"

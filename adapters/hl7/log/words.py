@@ -65,6 +65,7 @@ RULES: Final = {
         "the ConceptMap says more than the code does: not followed",
     ),
     "code-mapped-inexactly": Words("traduit de façon approchée", "mapped inexactly"),
+    "duration-without-time": Words("durée sans heure de début", "duration without the time of its begin"),
     "document-withdrawn": Words("document retiré", "document withdrawn"),
     "authenticator-differs": Words("deux validateurs : TXA-22 est retenu", "TXA-22 counts, not TXA-10"),
     "code-missing": Words("code absent", "no code"),

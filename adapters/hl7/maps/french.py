@@ -36,6 +36,9 @@ SCOPE: Final = "urn:predmp:CodeSystem:consent-scope"
 STATUSES: Final = ("VALI", "PROV", "RECUP")
 """Statuses of an identity that PID-32 may say; QUAL is VALI with an INS. Other codes are comments."""
 
+METHODS: Final = {"INSI": "INSi"}
+"""ZFD-5 -> FR Core's code, where they differ (2.2.0-ballot; not checked in a release)."""
+
 DOUBTED: Final = frozenset({"DOUT", "FICT"})
 
 
@@ -154,7 +157,7 @@ def _collected(context: Context, zfd: Segment) -> list[Json]:
     """Return how the identity was found out: source, date of the INS query, kind of proof."""
     made = []
     if method := _code(zfd.text(5)):
-        made.append({"url": "methodCollection", "valueCoding": {"code": method}})
+        made.append({"url": "methodCollection", "valueCoding": {"code": METHODS.get(method, method)}})
     if moment := context.moment(zfd, 6, zfd.text(6)):
         made.append({"url": "dateInterrogationINSi", "valueDate": moment.date})
     if proof := _code(zfd.text(7)):

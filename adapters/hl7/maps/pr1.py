@@ -88,7 +88,10 @@ def _status(pr1: Segment, moment: Moment | None, recorded: datetime | None) -> s
 def _performed(context: Context, pr1: Segment, moment: Moment) -> Json:
     """Return performed[x]: a period where PR1-7 gives its minutes and PR1-5 a time of day."""
     minutes = pr1.text(7)
-    if not minutes or not moment.is_full:
+    if not minutes:
+        return {"performedDateTime": moment.text}
+    if not moment.is_full:
+        context.note(pr1, 7, "duration-without-time")
         return {"performedDateTime": moment.text}
     if not minutes.isascii() or not minutes.isdigit() or len(minutes) > 5:
         context.note(pr1, 7, "number-malformed")

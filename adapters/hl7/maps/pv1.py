@@ -30,7 +30,9 @@ def _class(context: Context, segment: Segment, number: int) -> Any:
     return {key: value for key, value in made.items() if value}
 
 
-def _participants(code: str) -> Any:
+def participants(code: str) -> Any:
+    """Return the converter of XCN to participants of a type (v3-ParticipationType)."""
+
     def convert(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
         who = person(context, segment, number, parts)
         if who is None:
@@ -41,7 +43,8 @@ def _participants(code: str) -> Any:
     return repeated(convert)
 
 
-def _plays(code: str) -> Owns:
+def plays(code: str) -> Owns:
+    """Return whether a participant is of a type."""
     return lambda item: any(c.get("code") == code for t in item.get("type", []) for c in t.get("coding", []))
 
 
@@ -127,9 +130,9 @@ PV1_TO_ENCOUNTER: Final = (
     Row(4, "type", _listed(mapped("AdmissionType")), "PV1-4, AdmissionType"),
     Row(5, "hospitalization.preAdmissionIdentifier", single(identifier), "PV1-5"),
     Row(6, "location", _places("completed"), "PV1-6", _stands("completed")),
-    Row(7, "participant", _participants("ATND"), "PV1-7", _plays("ATND")),
-    Row(8, "participant", _participants("REF"), "PV1-8", _plays("REF")),
-    Row(9, "participant", _participants("CON"), "PV1-9", _plays("CON")),
+    Row(7, "participant", participants("ATND"), "PV1-7", plays("ATND")),
+    Row(8, "participant", participants("REF"), "PV1-8", plays("REF")),
+    Row(9, "participant", participants("CON"), "PV1-9", plays("CON")),
     Row(10, "serviceType", single(mapped("HospitalService")), "PV1-10, HospitalService"),
     Row(
         11,
@@ -142,7 +145,7 @@ PV1_TO_ENCOUNTER: Final = (
     Row(14, "hospitalization.admitSource", single(coded), "PV1-14"),
     Row(15, "hospitalization.specialArrangement", _listed(mapped("AmbulatoryStatus")), "PV1-15, AmbulatoryStatus"),
     Row(16, "hospitalization.specialCourtesy", _listed(coded), "PV1-16"),
-    Row(17, "participant", _participants("ADM"), "PV1-17", _plays("ADM")),
+    Row(17, "participant", participants("ADM"), "PV1-17", plays("ADM")),
     Row(19, "identifier", repeated(_visit), "PV1-19"),
     Row(36, "hospitalization.dischargeDisposition", single(coded), "PV1-36"),
     Row(37, "hospitalization.destination", single(_destination), "PV1-37; ours: named, no Location is made"),
@@ -151,7 +154,7 @@ PV1_TO_ENCOUNTER: Final = (
     Row(44, "period.start", _time, "PV1-44"),
     Row(45, "period.end", _time, "PV1-45"),
     Row(50, "identifier", repeated(identifier), "PV1-50"),
-    Row(52, "participant", _participants("PART"), "PV1-52", _plays("PART")),
+    Row(52, "participant", participants("PART"), "PV1-52", plays("PART")),
     Row(54, "episodeOfCare", repeated(_episode), "PV1-54; ours: named, no EpisodeOfCare is made"),
 )
 

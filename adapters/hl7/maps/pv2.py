@@ -8,6 +8,7 @@ from typing import Any, Final
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import code_of, coded, mapped
 from adapters.hl7.maps.extensions import OWN, has_url
+from adapters.hl7.maps.pv1 import participants, plays
 from adapters.hl7.maps.rows import GONE, Row, repeated, single
 from adapters.hl7.tokens import Parts, Segment, part
 
@@ -60,6 +61,7 @@ PV2_TO_ENCOUNTER: Final = (
     Row(9, "extension", _planned(PLANNED_END), "PV2-9", has_url(PLANNED_END)),
     Row(11, "length", _length, "PV2-11, NM[Quantity-LengthOfStay]: days"),
     Row(12, "extension", repeated(_description), "PV2-12; ours: no narrative is made of it", has_url(DESCRIPTION)),
+    Row(13, "participant", participants("REF"), "PV2-13; ours: renews what PV1-8 says", plays("REF"), 8),
     Row(22, "meta.security", _protected, "PV2-22; ours: Y is restricted (R)", _is_confidentiality),
     Row(25, "priority", single(mapped("EncounterPriority")), "PV2-25, EncounterPriority"),
     Row(38, "extension", repeated(_arrival), "PV2-38, ModeOfArrivalCode", has_url(ARRIVAL)),

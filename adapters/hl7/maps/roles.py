@@ -35,13 +35,14 @@ class Part(NamedTuple):
     who: Json  # reference to a Practitioner, else to an Organization or a Location
     on_behalf_of: Json | None
     period: dict[str, str]
+    kind: Json | None = None  # ROL-9, as CodeableConcept
 
     @property
     def member(self) -> Json:
         """CareTeam.participant."""
         made: Json = {"member": self.who}
-        if self.role:
-            made["role"] = [self.role]
+        if named := [one for one in (self.role, self.kind) if one]:
+            made["role"] = named
         if self.on_behalf_of:
             made["onBehalfOf"] = self.on_behalf_of
         return made | ({"period": self.period} if self.period else {})
@@ -80,7 +81,8 @@ def _parts(context: Context, one: Segment, fields: tuple[int, ...], times: tuple
     firm = {"type": "Organization", **firm} if firm else None
     found = [who for parts in one.repetitions(people) if (who := person(context, one, people, parts))]
     if found:
-        return [Part(one, code, concept, who, firm, period) for who in found]
+        kind = coded(context, one, 9, one.first(9)) if one.name == "ROL" and one.is_valued(9) else None
+        return [Part(one, code, concept, who, firm, period, kind) for who in found]
     spot = place(context, one, where, one.first(where)) if where and one.is_valued(where) else None
     if firm:
         return [Part(one, code, concept, firm, None, period)]

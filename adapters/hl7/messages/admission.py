@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from adapters.hl7.context import Context
+from adapters.hl7.datatypes import Json
 from adapters.hl7.draft import Kind, Person, Visit, Wanted
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
@@ -93,10 +94,18 @@ def read_visit(context: Context, segments: list[Segment], pid: Segment, what: Ki
         stated.append(Stated(pv1_map.STATUS_ROW, said))
     for pv2 in (one for one in segments if one.name == "PV2"):
         context.take(pv2, PV2_USED)
-        stated += state(PV2_TO_ENCOUNTER, context, pv2)
+        stated += [_beside(stated, one) for one in state(PV2_TO_ENCOUNTER, context, pv2)]
     stated += french.state_extensions(context, segments, french.ENCOUNTER)
     movement = zbe.read_movement(context, segments, pv1, what.trigger)
     return Visit(key, pv1, tuple(stated), what.trigger, movement)
+
+
+def _beside(stated: list[Stated], one: Stated) -> Stated:
+    """Return what PV2 says with what PV1 says of the same: who referred the patient (PV2-13 and PV1-8)."""
+    if not one.row.with_field:
+        return one
+    own: list[Json] = next((each.value for each in stated if each.row.clock == one.row.clock and each.value), [])
+    return one._replace(value=[*own, *(each for each in one.value or () if each not in own)] or None)
 
 
 def _ending(context: Context, segments: list[Segment], pv1: Segment, trigger: str) -> list[Stated]:

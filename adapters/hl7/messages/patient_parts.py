@@ -180,7 +180,7 @@ def _participants(
     context: Context, visit: Visit, taking: Sequence[roles.Part]
 ) -> tuple[list[Stated], list[roles.Part]]:
     """Return what the roles say of the stay's participants where PV1 does not, and the roles that are left."""
-    said = {one.row.field for one in visit.stated if one.row.element == "participant"}
+    said = {one.row.with_field or one.row.field for one in visit.stated if one.row.element == "participant"}
     made: dict[str, list[Json]] = {}
     left = []
     for one in taking:
