@@ -53,7 +53,8 @@ async def look(asking: Asking, message: Message, zone: tzinfo, now: int) -> Know
     assigned = await find_assigned(asking, message.device, zone)
     gateway, devices = None, [] if isinstance(assigned, Reason) else [assigned.device]
     if message.gateway is not None:
-        reference = await find_device(asking, message.gateway)
+        is_ours = message.gateway.system == REFERENCE and await asking.resource(message.gateway.value) is not None
+        reference = message.gateway.value if is_ours else await find_device(asking, message.gateway)
         devices += [reference] if reference else []
         gateway = {"reference": reference} if reference else {"identifier": message.gateway._asdict()}
     session = await find_session(asking, message.session) if message.session else None

@@ -17,7 +17,7 @@ from fhir_server.errors import BadRequest, TooLarge
 MAX_READINGS: Final = 1_000  # of one request
 MAX_MESSAGES: Final = 500  # devices of one request
 REFERENCE: Final = "urn:predmp:devices:reference"
-"""System of a patient who is named by a reference into this hub: the value is `Patient/ID`."""
+"""System of a patient or a gateway named by a reference into this hub: the value is `Patient/ID` or `Device/ID`."""
 
 _FIELDS: Final = frozenset({"device", "readings", "gateway", "clock", "patient", "session", "test"})
 _NAME: Final = frozenset({"system", "value"})

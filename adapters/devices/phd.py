@@ -84,12 +84,12 @@ def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[M
         name = _named(observation.get("device"), near) or device
         if name is None:
             raise BadRequest("An Observation names no device by an identifier.")
-        gateway = _named(_beside(observation, GATEWAY), near)
+        gateway = _named_or_ours(_beside(observation, GATEWAY), near, "Device")
         clock = read_coincident(near.get(_target(_beside(observation, CLOCK)), {}))
         extensions = observation.get("extension", [])
         is_whole = isinstance(extensions, list) and len(extensions) == (gateway is not None) + (clock is not None)
         raw = _reading(observation, clock) if is_whole else reason.FORMAT_UNKNOWN
-        names = _Names(name, gateway, _patient(observation.get("subject"), near), clock)
+        names = _Names(name, gateway, _named_or_ours(observation.get("subject"), near, "Patient"), clock)
         made.setdefault(names, []).append(
             Received(observation, raw) if isinstance(raw, Reason) else Received(raw, read_reading(raw))
         )
@@ -134,13 +134,13 @@ def _name(identifier: Any) -> DeviceName | None:
     return DeviceName(str(system), str(value)) if is_text(system) and is_text(value) else None
 
 
-def _patient(subject: Any, near: Held) -> DeviceName | None:
-    """Return whom an Observation names, to be compared; a Patient who is not in the payload is one of this hub."""
-    if name := _named(subject, near):
+def _named_or_ours(reference: Any, near: Held, type: str) -> DeviceName | None:
+    """Return what is referred to by its identifier; what is not in the payload is meant to be this hub's."""
+    if name := _named(reference, near):
         return name
-    target = subject.get("reference") if isinstance(subject, dict) else None
-    is_ours = isinstance(target, str) and target.startswith("Patient/") and target not in near and is_text(target)
-    return DeviceName(REFERENCE, "/".join(str(target).split("/")[:2])) if is_ours else None
+    target = _target(reference)
+    is_ours = target.startswith(f"{type}/") and target not in near and is_text(target)
+    return DeviceName(REFERENCE, "/".join(target.split("/")[:2])) if is_ours else None
 
 
 def _beside(observation: Mapping[str, Any], url: str) -> Any:

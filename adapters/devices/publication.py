@@ -16,7 +16,7 @@ from adapters.devices import presence, reason
 from adapters.devices.arrival import arrival_key, first_arrival
 from adapters.devices.format import Given, read_format
 from adapters.devices.intake import Intake
-from adapters.devices.message import Message, Received
+from adapters.devices.message import REFERENCE, Message, Received
 from adapters.devices.quarantine import keep
 from adapters.devices.reading import DeviceName
 from adapters.devices.reason import Reason
@@ -130,7 +130,8 @@ class Publications:
 def placed(message: Message, topic: Topic) -> Message:
     """Return a message with its gateway; its readings stay aside where it names another device than its topic does."""
     names = [(message.device.value, topic.device)]
-    names += [(message.gateway.value, topic.gateway)] if message.gateway else []
+    is_named = message.gateway is not None and message.gateway.system != REFERENCE
+    names += [(message.gateway.value, topic.gateway)] if message.gateway and is_named else []
     gateway = message.gateway or DeviceName(presence.GATEWAY, topic.gateway)
     if all(said == way for said, way in names):
         return message._replace(gateway=gateway)

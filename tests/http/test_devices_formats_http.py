@@ -143,13 +143,12 @@ def test_what_a_personal_health_gateway_says_beside_the_value_is_in_the_record(h
         {"system": loinc, "code": "2708-6"},
     ]
     gateway = {"identifier": {"system": "urn:example", "value": "GW-1"}}
+    url = "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice"
     bit = {"system": "http://hl7.org/fhir/uv/pocd/CodeSystem/measurement-status", "code": "questionable"}
     sent = {
         "resourceType": "Observation",
         "meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST"}]},
-        "extension": [
-            {"url": "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice", "valueReference": gateway}
-        ],
+        "extension": [{"url": url, "valueReference": gateway}],
         "status": "final",
         "code": {"coding": codings},
         "subject": {"reference": bed.patient},
@@ -165,6 +164,12 @@ def test_what_a_personal_health_gateway_says_beside_the_value_is_in_the_record(h
     assert made["interpretation"] == [{"coding": [bit]}]
     assert made["meta"]["security"][0]["code"] == "HTEST"
     assert hub.search(f"Task?patient={bed.patient}")["total"] == 0, "a test alerts nobody"
+    ours = hub.create({"resourceType": "Device", "status": "active"})["id"]
+    through = [{"url": url, "valueReference": {"reference": f"Device/{ours}"}}]
+    later = {**sent, "extension": through, "effectiveDateTime": "2026-11-20T08:10:00+01:00"}
+    (result,) = post(hub, later, "application/fhir+json")
+    made = hub.request("GET", f"/fhir/{result['reference']}").json()
+    assert made["extension"][0]["valueReference"] == {"reference": f"Device/{ours}"}
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_an_observation_is_read_as_a_reading(more: dict[str, Any], expected: dic
         pytest.param({"meta": {"security": [{"system": ACT_REASON, "code": "ETREAT"}]}}, reason.FORMAT_UNKNOWN, id="a label that would be lost"),
         pytest.param({"extension": [{"url": "urn:mine", "valueString": "x"}]}, reason.FORMAT_UNKNOWN, id="an extension"),
         pytest.param({"extension": 7}, reason.FORMAT_UNKNOWN, id="extensions that are no list"),
-        pytest.param({"extension": [{"url": GATEWAY, "valueReference": {"reference": "Device/9"}}]}, reason.FORMAT_UNKNOWN, id="a gateway without identifier"),
+        pytest.param({"extension": [{"url": GATEWAY, "valueReference": {"display": "phone"}}]}, reason.FORMAT_UNKNOWN, id="a gateway without identifier"),
         pytest.param({"extension": [{"url": COINCIDENT, "valueReference": {"reference": "Observation/9"}}]}, reason.FORMAT_UNKNOWN, id="a clock that is not in the payload"),
         pytest.param({"dataAbsentReason": absent_of("error")}, reason.FORMAT_UNKNOWN, id="a value and why there is none"),
         pytest.param({"code": {"coding": [{"system": "urn:mine", "code": "1"}]}}, reason.CODE_UNKNOWN, id="a code of no system known here"),
@@ -284,6 +284,9 @@ def test_the_gateway_and_the_patient_whom_an_observation_names_are_kept() -> Non
     assert isinstance(message.readings[0].reading, Reading)
     (message,) = read_resource(observation(subject={"reference": "Patient/7/_history/2"}))
     assert message.patient == DeviceName(REFERENCE, "Patient/7")
+    through = [{"url": GATEWAY, "valueReference": {"reference": "Device/9"}}]
+    (message,) = read_resource(observation(extension=through))
+    assert message.gateway == DeviceName(REFERENCE, "Device/9")
     (message,) = read_resource(observation(subject={"reference": "urn:uuid:1"}))
     assert message.patient is None
 
