@@ -52,7 +52,7 @@ def test_a_file_that_breaks_off_is_told_and_the_others_are_loaded(own_hub: Runni
     done = own_hub.run("load", "--store", own_hub.store, "--json", *files)
     report = json.loads(done.stdout)
     assert (done.returncode, report["stored"]) == (1, {"Observation": 2, "Patient": 2})
-    assert report["failed"] == ["b.ndjson.gz: cannot be read: EOFError"]
+    assert report["failed"] == ["b.ndjson.gz: cannot be read: it is damaged"]
 
 
 @pytest.mark.parametrize(
