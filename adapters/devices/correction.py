@@ -19,6 +19,7 @@ from fhir_server.model import Resource
 MDC: Final = "urn:iso:std:iso:11073:10101"
 REFERENCE: Final = "http://hl7.org/fhir/uv/phd/StructureDefinition/CoincidentTimeStampReference"
 CODE: Final = "67975"  # MDC_ATTR_TIME_ABS
+CODE_WITH_OFFSET: Final = "68226"  # MDC_ATTR_TIME_BO
 SYNC: Final = "68220"  # MDC_TIME_SYNC_PROTOCOL
 COINCIDENT: Final = "urn:predmp:devices:coincident-time-stamp"  # identifier system
 TOLERANCE: Final = 2_000_000  # microseconds: a difference up to this is reading the clock, not a wrong clock (own)
@@ -72,7 +73,7 @@ def coincident(clock: Clock, device: DeviceName) -> str:
 
 def read_coincident(resource: Mapping[str, Any]) -> Clock | None:
     """Return what an Observation tells of a device's clock; None where it is another, or its times are not exact."""
-    if CODE not in _codes(resource.get("code")):
+    if not {CODE, CODE_WITH_OFFSET} & set(_codes(resource.get("code"))):
         return None
     device, gateway = resource.get("valueDateTime"), resource.get("effectiveDateTime")
     if not (isinstance(device, str) and isinstance(gateway, str)) or exact(device) is None or exact(gateway) is None:

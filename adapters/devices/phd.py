@@ -33,7 +33,7 @@ _HELD: Final = frozenset(
     {
         "resourceType", "id", "meta", "text", "contained", "identifier", "status", "category", "code", "subject",
         "effectiveDateTime", "effectivePeriod", "issued", "performer", "device", "component", "extension",
-        "interpretation", *_VALUES,
+        "interpretation", "derivedFrom", *_VALUES,
     }
 )  # fmt: skip
 _INTERPRETED: Final = MappingProxyType(
@@ -75,8 +75,8 @@ def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[M
         raise BadRequest("Of FHIR, Observations are taken here, one or in a Bundle with their Device and Patient.")
     known = {key: item for url, item in held for key in (url, f"{item.get('resourceType')}/{item.get('id')}") if key}
     made: dict[_Names, list[Received]] = {}
-    told = [target for item in observations if (target := _beside(item, CLOCK))]
-    clocks = [known[target] for target in map(_target, told) if target in known]
+    told = {_target(reference) for item in observations for reference in _told(item)}
+    clocks = [known[target] for target in told & known.keys()]
     for observation in observations:
         if any(observation is clock for clock in clocks) and read_coincident(observation):
             continue  # it stands in the messages of those that point to it
@@ -85,9 +85,9 @@ def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[M
         if name is None:
             raise BadRequest("An Observation names no device by an identifier.")
         gateway = _named_or_ours(_beside(observation, GATEWAY), near, "Device")
-        clock = read_coincident(near.get(_target(_beside(observation, CLOCK)), {}))
-        extensions = observation.get("extension", [])
-        is_whole = isinstance(extensions, list) and len(extensions) == (gateway is not None) + (clock is not None)
+        told_by = {read_coincident(near.get(_target(reference), {})) for reference in _told(observation)}
+        clock = told_by.pop() if len(told_by) == 1 else None
+        is_whole = not told_by and bool(clock) == bool(_told(observation)) and _is_held(observation, gateway)
         raw = _reading(observation, clock) if is_whole else reason.FORMAT_UNKNOWN
         names = _Names(name, gateway, _named_or_ours(observation.get("subject"), near, "Patient"), clock)
         made.setdefault(names, []).append(
@@ -147,6 +147,23 @@ def _beside(observation: Mapping[str, Any], url: str) -> Any:
     """Return the reference of an extension."""
     found = [item.get("valueReference") for item in _dicts(observation.get("extension")) if item.get("url") == url]
     return found[0] if len(found) == 1 else None
+
+
+def _told(observation: Mapping[str, Any]) -> list[Any]:
+    """Return the references to what tells of the device's clock: an extension before version 2 of the guide."""
+    derived = observation.get("derivedFrom", [])
+    extensions = _dicts(observation.get("extension"))
+    before = [item.get("valueReference") for item in extensions if item.get("url") == CLOCK]
+    return [*before, *(derived if isinstance(derived, list) else [derived])]
+
+
+def _is_held(observation: Mapping[str, Any], gateway: DeviceName | None) -> bool:
+    """Whether the extensions are its gateway and its clock, and nothing else."""
+    extensions = observation.get("extension", [])
+    if not isinstance(extensions, list) or not all(isinstance(item, dict) for item in extensions):
+        return False
+    urls = [item.get("url") for item in extensions]
+    return all(url in (GATEWAY, CLOCK) for url in urls) and urls.count(GATEWAY) == (gateway is not None)
 
 
 def _target(reference: Any) -> str:

@@ -212,6 +212,8 @@ def test_an_observation_is_read_as_a_reading(more: dict[str, Any], expected: dic
         pytest.param({"interpretation": [{"coding": [{"system": "urn:mine", "code": "H"}]}]}, reason.FORMAT_UNKNOWN, id="an interpretation that is no status bit"),
         pytest.param({"meta": {"security": [{"system": ACT_REASON, "code": "ETREAT"}]}}, reason.FORMAT_UNKNOWN, id="a label that would be lost"),
         pytest.param({"extension": [{"url": "urn:mine", "valueString": "x"}]}, reason.FORMAT_UNKNOWN, id="an extension"),
+        pytest.param({"derivedFrom": [{"reference": "Observation/9"}]}, reason.FORMAT_UNKNOWN, id="derived from another Observation"),
+        pytest.param({"derivedFrom": 7}, reason.FORMAT_UNKNOWN, id="derived from what is no reference"),
         pytest.param({"extension": 7}, reason.FORMAT_UNKNOWN, id="extensions that are no list"),
         pytest.param({"extension": [{"url": GATEWAY, "valueReference": {"display": "phone"}}]}, reason.FORMAT_UNKNOWN, id="a gateway without identifier"),
         pytest.param({"extension": [{"url": COINCIDENT, "valueReference": {"reference": "Observation/9"}}]}, reason.FORMAT_UNKNOWN, id="a clock that is not in the payload"),
@@ -318,6 +320,18 @@ def test_a_time_that_the_gateway_put_right_is_read_by_the_devices_clock_and_the_
     assert isinstance(measured, Measured)
     again = effective(measured, message.clock, 1_800_000_000_000_000)
     assert not isinstance(again, Reason) and again.at == at
+
+
+def test_the_guides_second_version_names_the_clock_as_what_a_measurement_is_derived_from() -> None:
+    sent = clocked(AT)
+    derived = sent["entry"][1]["resource"]
+    del derived["extension"]
+    derived["derivedFrom"] = [{"reference": "urn:uuid:c"}]
+    (message,) = read_resource(sent)
+    assert message.clock is not None and [isinstance(item.reading, Reading) for item in message.readings] == [True]
+    derived["derivedFrom"].append({"reference": "Observation/another"})
+    aside = [item.reading for message in read_resource(sent) for item in message.readings]
+    assert reason.FORMAT_UNKNOWN in aside and not any(isinstance(item, Reading) for item in aside)
 
 
 def test_a_clock_whose_times_are_not_exact_leaves_both_aside() -> None:
