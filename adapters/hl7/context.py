@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from adapters.hl7.codes import NO_CODES, Codes
 from adapters.hl7.faults import Problem
 from adapters.hl7.memory import Convert, Given, Key, Memory
 from adapters.hl7.times import Moment, Zone, is_reversed, read
 from adapters.hl7.tokens import Segment
+
+T = TypeVar("T")
 
 UNKNOWN = "unknown"
 """The facility of a message that names none."""
@@ -110,6 +112,15 @@ class Context:
             made, start = convert(), len(segment.place().path)
             noted = tuple((path[start:], rule, code) for path, rule, code in self.problems)
             return Given(made, noted, tuple(self.unmapped.items()))
+        finally:
+            self.problems, self.unmapped = problems, unmapped
+
+    def quietly(self, convert: Callable[[], T]) -> T:
+        """Return what a conversion gives without what it notes and misses: it was made, and noted, before."""
+        problems, unmapped = self.problems, self.unmapped
+        self.problems, self.unmapped = [], {}
+        try:
+            return convert()
         finally:
             self.problems, self.unmapped = problems, unmapped
 

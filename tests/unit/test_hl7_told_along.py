@@ -322,3 +322,9 @@ def test_a_duration_without_a_time_of_day_is_told() -> None:
 def test_the_words_of_a_diagnosis_are_those_of_the_reason() -> None:
     (request,) = wanted(order(orc(), obr(), "DG1|1||R05^Toux^I10|Toux sèche"), "ServiceRequest")
     assert request["reasonCode"][0]["text"] == "Toux sèche"
+
+
+def test_a_code_of_a_next_of_kin_without_a_map_is_counted_once() -> None:
+    found = arrive(event("A28", 5, segment("NK1", f1="1", f2="MARTIN^LUC", f7="K^Personne de confiance^HL70131")))
+    assert [(path, code, times) for path, _, code, times in found.unmapped] == [("NK1-7", "K", 1)]
+    assert [problem.rule for problem in found.problems if problem.path.startswith("NK1")] == ["code-not-mapped"]

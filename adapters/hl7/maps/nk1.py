@@ -70,25 +70,35 @@ def contact(context: Context, nk1: Segment) -> Json | None:
     return {key: value for key, value in made.items() if value}
 
 
+def _told_of_contact(context: Context, nk1: Segment) -> Json:
+    """Return what the contact says too, as a RelatedPerson has it: what could not be carried is noted there."""
+    return {
+        **_shared(context, nk1),
+        "name": _each(context, nk1, (2, 30), human_name),
+        "telecom": _telecom(context, nk1, (5, 6, 31, 40, 41)),
+        "address": _each(context, nk1, (4, 32), address),
+    }
+
+
 def related_person(context: Context, nk1: Segment, patient: tuple[str, str]) -> Json | None:
     """Return the RelatedPerson; None for what is no person, or has nothing that tells it from others."""
     if nk1.text(3) in NO_PERSONS or nk1.text(7) in NO_PERSONS:
         return None
-    made = {"resourceType": "RelatedPerson", "active": True, **_shared(context, nk1)}
-    numbers = _each(context, nk1, (12, 33), identifier)
-    names = _each(context, nk1, (2, 30), human_name)
+    told = context.quietly(lambda: _told_of_contact(context, nk1))
+    numbers, names = _each(context, nk1, (12, 33), identifier), told["name"]
     known = (numbers[0]["system"], numbers[0]["value"]) if numbers else (nk1.raw(2), nk1.raw(3))
     if not numbers and not names:
         known = ("", "".join(nk1.raw(field) for field in (4, 5, 6, 31, 32, 40, 41)))
     if not any(known):
         return None
-    made["id"] = unique(context, nk1, ("RelatedPerson", context.tenant, *patient, *known), 2)
+    id = unique(context, nk1, ("RelatedPerson", context.tenant, *patient, *known), 2)
     birth = context.moment(nk1, 16, nk1.text(16))
-    made |= {
+    made: Json = {
+        "resourceType": "RelatedPerson",
+        "id": id,
+        "active": True,
         "identifier": numbers,
-        "name": names,
-        "telecom": _telecom(context, nk1, (5, 6, 31, 40, 41)),
-        "address": _each(context, nk1, (4, 32), address),
+        **told,
         "birthDate": birth.date if birth else "",
         "communication": [{"language": one} for one in _each(context, nk1, (20,), coded)],
     }
