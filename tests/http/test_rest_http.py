@@ -321,7 +321,7 @@ def test_conditional_references_in_a_transaction(hub: RunningHub) -> None:
 )
 def test_conditional_references_to_what_the_transaction_itself_stores(hub: RunningHub, order: tuple[int, ...]) -> None:
     value = mark()
-    visit = {"resourceType": "Encounter", "status": "planned", "class": {"code": "VR"}}
+    visit: dict[str, Any] = {"resourceType": "Encounter", "status": "planned", "class": {"code": "VR"}}
     visit |= {
         "identifier": [{"system": "urn:mark", "value": value}],
         "subject": {"reference": f"Patient?identifier=urn:mark|{value}"},
