@@ -57,7 +57,9 @@ class Keeper:
         with self._lock:
             self._connection.set_busy_timeout(_EMPTY_MS)
         try:
-            return self.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            done = self.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._was_copied = self._was_copied and not done  # the next pages are others
+            return done
         finally:
             with self._lock:
                 self._connection.set_busy_timeout(BUSY_MS)
