@@ -16,6 +16,8 @@ from fhir_server.settings import SettingsError
 
 SUFFIXES: Final = (".json", ".ndjson", ".jsonl", ".tgz")
 PACKED: Final = (".gz", ".bz2")
+MEMBERS: Final = (".json", ".ndjson", ".jsonl")
+"""Of a packed folder: what is read of it."""
 UNREADABLE: Final = (OSError, EOFError, tarfile.TarError, zlib.error)
 """What is raised where a file, packed or not, is damaged or cannot be read."""
 CHUNK: Final = 262_144  # bytes
@@ -86,7 +88,7 @@ def members_of(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
 def _read_package(path: Path) -> Iterator[Source]:
     for package, member in members_of(path):
         name = member.name.rpartition("/")[2]
-        if name.endswith(".json") and name not in ("package.json", ".index.json"):
+        if name.endswith(MEMBERS) and name not in ("package.json", ".index.json"):
             opened_member = package.extractfile(member)
             if opened_member is not None:
                 yield Source(name, opened_member.read())

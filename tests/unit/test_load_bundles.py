@@ -203,6 +203,23 @@ async def test_a_transaction_of_an_archive_is_stored_once_though_another_waits(t
         assert (loader.tally.failed, loader.tally.stored) == ([], {"Patient": 2, "Observation": 3, "Organization": 2})
 
 
+async def test_the_lines_in_an_archive_are_loaded_like_its_other_texts(tmp_path: Path) -> None:
+    path = tmp_path / "all.tgz"
+    lines = b"".join(json.dumps(patient(id=f"l{n}")).encode() + b"\n" for n in range(3))
+    with tarfile.open(path, "w:gz") as archive:
+        for name, body in (
+            ("one.json", json.dumps(patient(id="o")).encode()),
+            ("Patient.ndjson", lines),
+            ("x.txt", b"?"),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(body)
+            archive.addfile(member, io.BytesIO(body))
+    async with hub_at(tmp_path, workers=False) as (_, importing, loader):
+        await importing.load([path])
+    assert (loader.tally.failed, loader.tally.stored) == ([], {"Patient": 4})
+
+
 @pytest.mark.parametrize(
     "body",
     [
