@@ -77,7 +77,7 @@ def names(found: Sequence[Version]) -> list[str]:
         pytest.param("Condition?_id=c1&_include=Condition:subject:Group", [], id="another type than asked for"),
         pytest.param("QuestionnaireResponse?_id=any&_include=QuestionnaireResponse:questionnaire", ["one/1", "two/1"], id="a canonical without version"),
         pytest.param("QuestionnaireResponse?_id=old&_include=*", ["one/1"], id="a canonical with its version"),
-        pytest.param("Questionnaire?_id=two&_revinclude=QuestionnaireResponse:questionnaire", ["any/1", "old/1"], id="what refers to a url"),
+        pytest.param("Questionnaire?_id=two&_revinclude=QuestionnaireResponse:questionnaire", ["any/1"], id="what refers to a url, of this version or of none"),
         pytest.param("Provenance?_id=p1&_include=Provenance:target", ["a/1"], id="the version referred to, not the current one"),
         pytest.param("Provenance?_id=p9&_include=Provenance:target", [], id="a version that is not there"),
         pytest.param("Patient?_id=a&_revinclude=Condition:patient&_revinclude=Condition:subject", [f"c{n}/1" for n in range(1, 6)], id="by two ways once"),
