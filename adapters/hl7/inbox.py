@@ -82,7 +82,7 @@ class Inbox:
         self._tenants = {self._home}
         self._found: dict[tuple[str, str, str], tuple[Channel, Channel]] = {}  # channels of messages found in the store
         self._urgency = Urgency(lambda: core.calm)
-        self._intake = Intake(core, self._stored, self._room, is_low, self._glance)
+        self._intake = Intake(core, self._stored, self._room, is_low, self._glance, lambda: self._backlog.is_full)
         self._backlog = Backlog(most, lambda: self._intake.has_urgent)
         self._worker = Worker(core, self._backlog, stream=Stream(self._intake), retry_s=retry_s, known=known)
 

@@ -77,6 +77,7 @@ class Intake:
         room: Asked before a commit with the tenant; what it gives is awaited, e.g. until fewer messages wait.
         is_low: Whether the disk has no room for more messages.
         look: Tells what a message's turn depends on.
+        is_full: Whether only urgent messages are to be stored now, with what came before them about the same patients.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class Intake:
         room: Callable[[str], Awaitable[None] | None] = lambda tenant: None,
         is_low: Callable[[], bool] = lambda: False,
         look: Callable[[Letter], Glance] = lambda letter: NOTHING_SEEN,
+        is_full: Callable[[], bool] = lambda: False,
     ) -> None:
         self._core, self._stored, self._room, self._is_low, self._look = core, stored, room, is_low, look
+        self._is_full = is_full
         self._waiting: deque[Letter] = deque()
         self._unseen: deque[Letter] = deque()  # the last of them, which were not looked at yet
         self._task: asyncio.Task[None] | None = None
@@ -146,7 +149,9 @@ class Intake:
             self._task, self.is_storing = None, False
 
     def _next(self) -> list[Letter]:
-        """Take the messages of one tenant from the front, as many as one commit takes."""
+        """Take the messages of one tenant from the front, as many as one commit takes; of a full hub, those ahead."""
+        if self._is_full() and self.has_urgent and (ahead := self._ahead()):
+            return ahead
         tenant, size = self._waiting[0].header.channel.tenant, 0
         seen = len(self._waiting) - len(self._unseen)
         made: list[Letter] = []
@@ -158,6 +163,32 @@ class Intake:
         self._look_at(max(len(made) - seen, 0))
         self._urgent -= sum(bool(letter.glance.urgent) for letter in made)
         return made
+
+    def _ahead(self) -> list[Letter]:
+        """Take the urgent messages of the first one's tenant, and what must stay before them; none where that is much.
+
+        Before an urgent message stays what came before it about the same patient, or about nobody; on a channel with
+        sequence numbers, whatever came before it.
+        """
+        tenant = self._waiting[0].header.channel.tenant
+        made: list[Letter] = []
+        left: deque[Letter] = deque()
+        names: set[str] = set()
+        channels: set[str] = set()
+        for letter in reversed(self._waiting):
+            channel, whose = letter.header.channel, letter.glance.whose
+            is_before = bool(made) and (not whose or not names.isdisjoint(whose) or channel.name in channels)
+            if channel.tenant == tenant and (letter.glance.urgent or is_before):
+                made.append(letter)
+                names.update(whose)
+                channels |= {channel.name} if channel.sequence else set()
+            else:
+                left.appendleft(letter)
+        if len(made) > MOST:
+            return []
+        self._waiting = left
+        self._urgent -= sum(bool(letter.glance.urgent) for letter in made)
+        return made[::-1]
 
     async def _commit(self, letters: list[Letter]) -> None:
         """Store messages in one transaction and answer them; where it fails none is kept, and none accepted."""

@@ -96,18 +96,23 @@ async def test_a_full_backlog_lets_urgent_messages_in_and_a_tenth_more_at_most()
     await waits
 
 
-async def test_an_urgent_message_that_comes_while_others_wait_for_room_is_let_in_with_them(core: Core) -> None:
+async def test_a_full_hub_takes_in_an_urgent_message_with_its_patients_own_alone(core: Core) -> None:
     inbox = Inbox(core, channels=by_name, most=20)
     inbox._worker._ending = True  # nothing is applied: the places stay taken
-    calm = [inbox.receive(CHANNEL, result(f"C{number}", "U")) for number in range(20)]
-    await asyncio.gather(*calm)
-    late = inbox.receive(CHANNEL, result("late", "U"))
+    await asyncio.gather(*(inbox.receive(CHANNEL, result(f"C{number}", "U")) for number in range(20)))
+    others = [inbox.receive(CHANNEL, result(f"L{number}", f"O{number}")) for number in range(3)]
+    own = inbox.receive(CHANNEL, result("own", "P"))
     await asyncio.sleep(0.05)
-    assert not late.done(), "there is no room for what can wait"
-    critical = inbox.receive(CHANNEL, result("critical", "U", f8="HH"))
-    answers = await asyncio.wait_for(asyncio.gather(late, critical), 10)
+    assert not any(one.done() for one in (*others, own)), "there is no room for what can wait"
+    critical = inbox.receive(CHANNEL, result("critical", "P", f8="HH"))
+    after = inbox.receive(CHANNEL, result("after", "P"))
+    answers = await asyncio.wait_for(asyncio.gather(own, critical), 10)
     assert {answer.code for answer in answers} == {"AA"}
+    assert not any(one.done() for one in (*others, after))
+    rows: list[Record] = await core.ask("default", lambda asking: asking.records(KIND, limit=100))
+    assert [gate.load(row.body)["control_id"] for row in rows][-2:] == ["own", "critical"]
     await inbox.stop()
+    assert {one.result().code for one in (*others, after)} == {"AA"}
 
 
 async def test_readers_wait_for_what_was_overtaken_too() -> None:
