@@ -184,7 +184,7 @@ class Intake:
                 channels |= {channel.name} if channel.sequence else set()
             else:
                 left.appendleft(letter)
-        if len(made) > MOST:
+        if len(made) > MOST or sum(len(letter.header.raw) for letter in made[1:]) > MOST_BYTES:
             return []
         self._waiting = left
         self._urgent -= sum(bool(letter.glance.urgent) for letter in made)
