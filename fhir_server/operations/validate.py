@@ -63,34 +63,45 @@ class Validating:
 
         Raises:
             BadParameter: There is no such mode.
-            BadRequest: There is nothing to validate.
+            BadRequest: There is nothing to validate, or no instance that could be deleted.
             NotFound: The instance is not there for the caller.
         """
         try:
             resource, mode, profiles = read_call(call)
         except MalformedBody as error:
             return Answer(200, outcome(error.issues))
+        if mode == "delete":
+            resource = None  # R4: the content is ignored
         issues = self._mode_issues(call, resource, mode)
         if resource is None:
-            if not call.id:
-                raise BadRequest("Send the resource, or Parameters with one; or name a stored one by its id.")
-            version = await self._hub.read_one(call.type, call.id, actor=call.actor, request_id=call.request_id)
-            resource = gate.load(version.body)
+            resource = await self._stored(call, mode)
         if mode != "delete":
-            issues += await self._found(call, resource, profiles)
+            issues += await self._found(call, resource, profiles, mode)
         issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))  # what is worst first: an outcome has its bound
         return Answer(200, outcome(issues or [ALL_OK]))
 
-    async def _found(self, call: OperationCall, resource: Resource, profiles: Sequence[str]) -> list[Issue]:
+    async def _stored(self, call: OperationCall, mode: str) -> Resource:
+        if not call.id and mode == "delete":
+            raise BadRequest("The mode delete is for one that is stored: name it by its id in the url.")
+        if not call.id:
+            raise BadRequest("Send the resource, or Parameters with one; or name a stored one by its id.")
+        version = await self._hub.read_one(call.type, call.id, actor=call.actor, request_id=call.request_id)
+        return gate.load(version.body)
+
+    async def _found(self, call: OperationCall, resource: Resource, profiles: Sequence[str], mode: str) -> list[Issue]:
         """Return what R4 and the profiles find; a large resource is looked at in a thread."""
         apart = len(call.body) > LARGE
         if apart:
             issues = await asyncio.to_thread(self._of_r4, resource)
         else:
             issues = self._of_r4(resource)
-        task = Task(resource, tuple(profiles), advises=True)
+        judge = self._hub.profiles
+        if mode == "profile":  # beside the profiles that are named, not as a write
+            task = Task(resource, tuple(profiles), advises=True)
+        else:
+            task = judge.planned(resource, profiles)
         async with self._hub.store.view(call.actor.tenant) as view:
-            return issues + await self._hub.profiles.issues(view, task, apart=apart)
+            return issues + await judge.issues(view, task, apart=apart)
 
     def _of_r4(self, resource: Resource) -> list[Issue]:
         return [*self._hub.validate(resource), *advice(resource)]

@@ -71,6 +71,17 @@ class Judge:
             await self._library.learn(view, shelf, sorted(run.missing_profiles), list(run.missing_codes))
         return list(dict.fromkeys(run.issues))
 
+    def planned(self, resource: Resource, named: Sequence[str] = ()) -> Task:
+        """Return the check of a resource that is to be written: by what the operator demands too.
+
+        Args:
+            resource: What is to be written.
+            named: Profiles that are asked for beside.
+        """
+        required = self._policy.required.get(text_of(resource.get("resourceType")), ())
+        unknown = "refuse" if self._policy.unknown == "refuse" else "warn"
+        return Task(resource, tuple(dict.fromkeys((*named, *required))), unknown, advises=True)
+
     async def on_write(self, tx: Transaction, changes: Sequence[Change]) -> list[tuple[Change, list[Issue]]]:
         """Return the errors of each change that its profiles refuse; nothing is read where none are declared."""
         found = []

@@ -116,6 +116,9 @@ def test_modes_look_at_what_is_planned(hub: RunningHub) -> None:
     assert send(hub, "POST", f"{path}?mode=update", PATIENT | {"id": "other"})[1] == [("error", "value", "Patient.id")]
     assert send(hub, "POST", "Patient/$validate?mode=update", PATIENT)[1] == [("error", "required", "Patient.id")]
     assert send(hub, "POST", f"{path}?mode=delete") == FINE
+    assert send(hub, "POST", f"{path}?mode=delete", PATIENT | {"gender": "x"}) == FINE, "R4: the content is ignored"
+    assert send(hub, "POST", "Patient/$validate?mode=delete", PATIENT)[0] == 400, "no instance is named"
+    assert send(hub, "POST", "Patient/absent/$validate?mode=delete", PATIENT)[0] == 404
     assert send(hub, "GET", f"{path}?mode=profile&profile={FR}fr-patient") == FINE
     assert send(hub, "GET", path) == FINE
     assert send(hub, "POST", "Patient/absent/$validate?mode=delete")[0] == 404
@@ -247,6 +250,25 @@ def test_a_type_must_conform_where_the_setting_says_so(strict_hub: RunningHub) -
     assert send(
         strict_hub, "POST", "Encounter", encounter | {"identifier": [identifier], "period": {"start": "2026-01-01"}}
     )[0] == 201  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["", "?mode=create"])
+def test_validate_says_what_the_settings_would_refuse(strict_hub: RunningHub, mode: str) -> None:
+    encounter = PATIENT | {"resourceType": "Encounter", "status": "planned", "class": {"code": "IMP"}}
+    encounter = {key: value for key, value in encounter.items() if key != "gender"}
+    found = send(strict_hub, "POST", f"Encounter/$validate{mode}", encounter)[1]
+    refused = send(strict_hub, "POST", "Encounter", encounter)
+    assert refused[0] == 422
+    assert [issue for issue in found if issue[0] == "error"] == refused[1]
+    declared = PATIENT | {"meta": {"profile": ["https://nobody.example/p"]}}
+    answer = send(strict_hub, "POST", f"Patient/$validate{mode}", declared)
+    assert answer == (200, send(strict_hub, "POST", "Patient", declared)[1])
+
+
+def test_the_mode_profile_asks_no_more_than_the_profile_that_is_named(strict_hub: RunningHub) -> None:
+    encounter = {"resourceType": "Encounter", "status": "planned", "class": {"code": "IMP"}, "text": PATIENT["text"]}
+    path = "Encounter/$validate?mode=profile&profile=http://hl7.org/fhir/StructureDefinition/Encounter"
+    assert send(strict_hub, "POST", path, encounter) == FINE
 
 
 @pytest.mark.parametrize("word", ["Encounter", "Nothing=urn:x:y", "Encounter=name"])
