@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from adapters.hl7.context import Context
@@ -109,7 +110,7 @@ def stored_apart(context: Context, obx: Segment, attachment: Json, key: tuple[st
     binary = {"resourceType": "Binary", "id": id, "contentType": attachment["contentType"], "data": data}
     size = len(data) // 4 * 3 - data[-2:].count("=")
     pointing = {name: value for name, value in attachment.items() if name != "data"}
-    return {**pointing, "url": f"Binary/{id}", "size": size}, Wanted(binary, obx)
+    return {**pointing, "url": f"Binary/{id}", "size": size}, Wanted(binary, obx, in_order=True)
 
 
 def attached(context: Context, told: Told, key: tuple[str, ...], *, has_report: bool) -> Attached | None:
@@ -133,7 +134,8 @@ def attached(context: Context, told: Told, key: tuple[str, ...], *, has_report: 
         return Attached(held)
     document = _document(context, obx, held)
     document["id"] = unique(context, obx, ("DocumentReference", *own))
-    return Attached(held, (*([binary] if binary else []), Wanted(document, obx)))
+    beside = [*([binary] if binary else []), Wanted(document, obx, in_order=True)]
+    return Attached(held, tuple(replace(one, result=document) for one in beside))
 
 
 def _withdrawn(context: Context, obx: Segment, key: tuple[str, ...]) -> Attached:
@@ -142,7 +144,7 @@ def _withdrawn(context: Context, obx: Segment, key: tuple[str, ...]) -> Attached
     title = {"title": obx.text(3, 2) or obx.text(3) or "?"}
     own = ("DocumentReference", *key, obx.text(3), obx.raw(4))
     apart = {"resourceType": "DocumentReference", "id": unique(context, obx, own), "status": "entered-in-error"}
-    return Attached(title, (Wanted(apart, obx, "known"),))
+    return Attached(title, (Wanted(apart, obx, "known", in_order=True),))
 
 
 def _document(context: Context, obx: Segment, attachment: Json) -> Json:

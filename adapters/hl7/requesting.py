@@ -110,12 +110,12 @@ def read_specimens(context: Context, ordered: Ordered, key: tuple[str, ...], pat
         known = next((one for one in reversed(resource.get("identifier", []))), None)
         own = (*patient, known["system"], known["value"]) if known else (*key, spm.text(1) or str(number))
         resource["id"] = made_id("Specimen", *own)
-        made.append(Wanted(resource, spm, "over"))
+        made.append(Wanted(resource, spm, "over", in_order=True))
     obr = ordered.obr.segment if ordered.obr else None
     if len(made) == 1 and obr is not None:
         spm_map.complete_by_order(context, made[0].resource, obr)
     if not made and obr is not None and spm_map.is_told(obr):
         resource = spm_map.of_order(context, obr)
         resource["id"] = made_id("Specimen", *key)
-        made.append(Wanted(resource, obr, "over"))
+        made.append(Wanted(resource, obr, "over", in_order=True))
     return made

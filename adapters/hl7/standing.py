@@ -115,16 +115,24 @@ async def _of_wanted(
     """Return the resources that are to be written for one that is wanted."""
     own = wanted.resource
     type = own["resourceType"]
-    stored = await _stored(writing, wanted, patient, made)
-    if wanted.how == "known" and not stored:
-        return []
-    if wanted.in_order and await is_outdated(writing, draft, sender, type, (own["id"], "")):
+    late = wanted.in_order and await is_outdated(writing, draft, sender, type, (own["id"], ""))
+    if late or (wanted.result and await _is_behind(writing, wanted.result)):
         made.outdated = True
         made.problems.append(Problem(wanted.segment.place().path, "older-than-stored"))
+        return []
+    stored = await _stored(writing, wanted, patient, made)
+    if wanted.how == "known" and not stored:
         return []
     laid = _filled if wanted.how == "fill" else _over
     found = [own] if wanted.how == "put" or not stored else [laid(one, own) for one in stored]
     return [await _related(writing, whole(wanted, one)) for one in found]
+
+
+async def _is_behind(writing: Writing, document: Resource) -> bool:
+    """Whether the document of a result is preliminary, and the one that is stored is not."""
+    stored = await writing.resource(f"DocumentReference/{document['id']}")
+    before, after = ({"status": one.get("docStatus", "")} for one in (stored or {}, document))
+    return falls_back(before, after)
 
 
 def whole(wanted: Wanted, laid: Resource | None = None) -> Resource:

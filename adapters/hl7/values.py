@@ -18,6 +18,7 @@ from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, coded, missing_code
 from adapters.hl7.demography import human_name
 from adapters.hl7.maps import mdc
+from adapters.hl7.maps.extensions import OWN
 from adapters.hl7.times import read_clock
 from adapters.hl7.tokens import NULL, Parts, Segment, part
 from adapters.hl7.units import UCUM, ucum
@@ -36,6 +37,9 @@ NO_NUMBERS = {
 """What a device writes in an NM where it has no number -> why there is none. Ours."""
 
 Converter: TypeAlias = Callable[[Context, Segment, Parts, Json], Json | None]
+UNIT_OF_TEXT: Final = OWN + "unit"
+"""The unit of a value that is a text, as it was sent: `<0.10` (ST) in mg/L, `1,5` (NM) in mmol/L."""
+
 GIGA_PER_LITRE: Final = "10*9/L"
 """What `G/L` is: G is giga in the SI (gram is g), and French laboratories count cells so. A sender that writes gram
 with a capital says so by a ConceptMap of its units; the log tells of each (`unit-ambiguous`)."""
@@ -197,11 +201,20 @@ def absent(obx: Segment) -> Json:
 def value(context: Context, obx: Segment) -> Json:
     """Return what OBX-5 says, as elements of an Observation: value[x], component or dataAbsentReason.
 
-    Repetitions of a text are lines of it; repetitions of another type become components with the same code.
+    Repetitions of a text are lines of it; repetitions of another type become components with the same code. What is
+    no number stays a text, and its unit (OBX-6) an extension of that text: ours, the guide has no place for it.
     """
     raw = obx.raw(5)
     if not raw or raw == NULL:
         return absent(obx)
+    found = _value(context, obx)
+    if "valueString" in found and obx.is_valued(6):
+        named = obx.text(6, 2) or obx.text(6)
+        found["_valueString"] = {"extension": [{"url": UNIT_OF_TEXT, "valueString": named}]}
+    return found
+
+
+def _value(context: Context, obx: Segment) -> Json:
     kind = obx.text(2)
     converter = CONVERTERS.get(kind)
     if kind in ARRAYS and (samples := _samples(context, obx)):

@@ -300,3 +300,24 @@ def test_nothing_else_is_converted(code: str, text: str, unit: str) -> None:
 def test_what_a_device_writes_for_no_number_is_none(text: str, reason: str) -> None:
     made = value("NM", text)
     assert made == {"dataAbsentReason": {"coding": [{"system": ABSENT, "code": reason}]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        pytest.param("ST", "<0.10", id="a text with a sign"),
+        pytest.param("NM", "62,5", id="a number with a comma"),
+        pytest.param("NM", "POS", id="a word in place of a number"),
+    ],
+)
+def test_the_unit_of_a_value_that_is_a_text_is_kept_beside_it(kind: str, text: str) -> None:
+    found = value(kind, text, "mg/L^milligram per litre^UCUM")
+    kept = {"url": "urn:predmp:StructureDefinition:unit", "valueString": "milligram per litre"}
+    assert found["valueString"] == text
+    (row,) = observations(oru(obx("718-7^Hb^LN", text, "mg/L^milligram per litre^UCUM", kind)))
+    assert row["_valueString"] == {"extension": [kept]}
+
+
+def test_a_text_without_unit_has_nothing_beside_it() -> None:
+    (row,) = observations(oru(obx("718-7^Hb^LN", "POS", "", "ST")))
+    assert "_valueString" not in row

@@ -82,7 +82,7 @@ def _read_order(context: Context, ordered: Ordered, person: Person, message: str
     if told:
         given = request.resource.get("supportingInfo", [])
         request.resource["supportingInfo"] = [*given, *(_reference(one.observation) for one in told)]
-    return [*specimens, *documents, *(Wanted(one.observation, one.obx) for one in told), request]
+    return [*specimens, *documents, *(Wanted(one.observation, one.obx, in_order=True) for one in told), request]
 
 
 def _reference(resource: dict[str, object]) -> dict[str, str]:

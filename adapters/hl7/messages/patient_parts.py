@@ -149,8 +149,7 @@ def _observations(context: Context, person: Person, segments: Sequence[Segment])
     ordered, key = arrange(rows), (context.tenant, *person.key, "ADT")
     _, documents = documents_of(context, ordered, key, has_report=False)
     found = results_of(context, ordered, key, when.text, obx_map.ANSWERS)
-    told = [replace(one, in_order=True) for one in documents]
-    return [*told, *(Wanted(observation, obx, in_order=True) for obx, observation in found)]
+    return [*documents, *(Wanted(observation, obx, in_order=True) for obx, observation in found)]
 
 
 def _once(found: Sequence[tuple[Json | None, Segment]]) -> list[tuple[Json, Segment]]:

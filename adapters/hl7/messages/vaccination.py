@@ -86,5 +86,5 @@ def _told(context: Context, segments: Sequence[Segment], key: tuple[str, ...], i
     _, made = documents_of(context, ordered, key, has_report=False)
     for obx, one in results_of(context, ordered, key, "", obx_map.ANSWERS):
         whole = {**one, "partOf": [{"reference": f"Immunization/{immunization}"}]} if immunization else one
-        made.append(Wanted(whole, obx))
+        made.append(Wanted(whole, obx, in_order=True))
     return made
