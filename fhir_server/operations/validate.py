@@ -96,10 +96,8 @@ class Validating:
         else:
             issues = self._of_r4(resource)
         judge = self._hub.profiles
-        if mode == "profile":  # beside the profiles that are named, not as a write
-            task = Task(resource, tuple(profiles), advises=True)
-        else:
-            task = judge.planned(resource, profiles)
+        alone = Task(resource, tuple(profiles), advises=True)
+        task = alone if mode == "profile" else judge.planned(resource, profiles)
         async with self._hub.store.view(call.actor.tenant) as view:
             return issues + await judge.issues(view, task, apart=apart)
 

@@ -38,6 +38,19 @@ def check_binding(run: Run, binding: tuple[str, str], item: Item, named: str) ->
     )
 
 
+def check_limit(run: Run, value_set: str, item: Item, named: str) -> None:
+    """Check that a code is of the value set beyond which there is none (maxValueSet), however weak the binding is."""
+    pairs = pairs_of(item)
+    answers = [run.is_member(value_set, system, code) for system, code in pairs]
+    if not pairs or True in answers:
+        return
+    if None in answers:
+        text = "The code was not checked: the value set that limits it is not known here."
+        run.report("not-supported", text, item.where, "information")
+        return
+    run.report("code-invalid", f"The code must be of {value_set} (maxValueSet) by {named}.", item.where)
+
+
 def pairs_of(item: Item) -> list[tuple[str | None, str]]:
     """Return the codes of an element, each with its system; None for a plain code."""
     value, type = item.node.value, item.node.type

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Final
 
 from fhir_server import fhirpath
-from fhir_server.definitions import Constraint, is_structure, resource_types
-from fhir_server.fhirpath.nodes import Environment, referred_type
+from fhir_server.definitions import Constraint, resource_types
+from fhir_server.fhirpath.nodes import Environment
 from fhir_server.fhirpath.types import ancestors
 from fhir_server.model import Resource
-from fhir_server.profiles import bindings, slicing
+from fhir_server.profiles import bindings, slicing, targets
 from fhir_server.profiles.findings import MOST_DEPTH, Item, Run, below, text_of
 from fhir_server.profiles.part import STRUCTURES, Part, Profile, TypeRule, bare
 from fhir_server.profiles.values import fits, is_between, is_equal
@@ -50,6 +50,8 @@ def check_item(run: Run, profile: Profile, part: Part, item: Item) -> None:
         _check_bounds(run, profile, part, item)
     if part.binding is not None:
         bindings.check_binding(run, part.binding, item, _named(profile))
+    if part.limit:
+        bindings.check_limit(run, part.limit, item, _named(profile))
     for rule in part.rules:
         check_rule(run, rule, item)
     for name, child in part.below.items():
@@ -138,8 +140,8 @@ def _check_types(run: Run, profile: Profile, part: Part, item: Item) -> None:
         return
     if all(rule.profiles for rule in fitting):
         _check_profiles(run, fitting, item)
-    if item.node.type == "Reference" and all(rule.targets for rule in fitting):
-        _check_target(run, profile, fitting, item)
+    if item.node.type == "Reference":
+        targets.check_reference(run, _named(profile), fitting, item, check)
 
 
 def _check_profiles(run: Run, rules: Sequence[TypeRule], item: Item) -> None:
@@ -167,39 +169,6 @@ def _inside(run: Run, item: Item) -> Run:
     if item.node.type not in resource_types() or item.node.value is run.resource:
         return run
     return replace(run, resource=item.node.value)
-
-
-def _check_target(run: Run, profile: Profile, rules: Sequence[TypeRule], item: Item) -> None:
-    """Check the type that a reference shows against what it may point to."""
-    type = target_type(run.root, item)
-    if not type:
-        return
-    for target in (t for rule in rules for t in rule.targets):
-        name = bare(target).removeprefix(STRUCTURES)
-        if not is_structure(name):
-            known = run.profile(target)
-            if known is None:
-                return  # not known, so that any type may be meant
-            name = known.type
-        if name in ancestors(type):
-            return
-    run.report("structure", f"This points to a {type}, which {_named(profile)} does not allow here.", item.where)
-
-
-def target_type(root: Resource, item: Item) -> str:
-    """Return the resource type that a Reference shows: by its text, its contained resource, its `type`."""
-    value = item.node.value
-    if value.__class__ is not dict:
-        return ""
-    reference = text_of(value.get("reference"))
-    if reference.startswith("#"):
-        held = root.get("contained")
-        for resource in held if held.__class__ is list else ():
-            if resource.__class__ is dict and f"#{resource.get('id')}" == reference:
-                return text_of(resource.get("resourceType"))
-        return ""
-    said = text_of(value.get("type"))
-    return referred_type(reference) or (said if said in resource_types() else "")
 
 
 def check_rule(run: Run, rule: Constraint, item: Item) -> None:

@@ -91,6 +91,8 @@ class Run:
     depth: int = 0
     expected: dict[tuple[int, Any], Any] = field(default_factory=dict)  # by id of a slice and discriminator
     entries: dict[str, Resource] = field(default_factory=dict)  # of a Bundle, by fullUrl and Type/id
+    # By url of a profile and id of what a reference leads to: the first error; None where there is none, or none yet.
+    targets: dict[tuple[str, int], Issue | None] = field(default_factory=dict)
 
     def spend(self, steps: int = 1) -> None:
         """Count work; raise Enough when it is more than one check may cost."""
@@ -122,6 +124,10 @@ class Run:
 
     def holds_silently(self, check: Callable[[], None]) -> bool:
         """Run a check and return whether it found no error; what it found is dropped."""
+        return self.first_error(check) is None
+
+    def first_error(self, check: Callable[[], None]) -> Issue | None:
+        """Run a check and return the first error that it found; the rest is dropped."""
         kept, self.issues = self.issues, []
         try:
             check()
@@ -130,7 +136,7 @@ class Run:
                 raise
         finally:
             found, self.issues = self.issues, kept
-        return not any(issue.severity == "error" for issue in found)
+        return next((issue for issue in found if issue.severity == "error"), None)
 
 
 class _Shape(NamedTuple):

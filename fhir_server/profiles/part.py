@@ -20,6 +20,7 @@ class TypeRule(NamedTuple):
     code: str  # "Reference", "Quantity", "Patient"
     profiles: tuple[str, ...] = ()  # the element conforms to one of them
     targets: tuple[str, ...] = ()  # of a Reference: canonicals of what it may point to
+    aggregations: tuple[str, ...] = ()  # of a Reference: contained referenced bundled; empty: any of them
 
 
 class Discriminator(NamedTuple):
@@ -56,6 +57,7 @@ class Part:
     most: Given | None = None  # maxValue[x]
     length: int | None = None  # maxLength: characters of a text
     binding: tuple[str, str] | None = None  # strength, canonical of the value set
+    limit: str = ""  # canonical of the value set that codes beside the binding's are of (maxValueSet)
     rules: tuple[Constraint, ...] = ()
     below: dict[str, Part] = field(default_factory=dict)  # by element name, of a choice without [x]
     slicing: Slicing | None = None
@@ -74,6 +76,7 @@ class Part:
             or self.most
             or self.length is not None
             or self.binding
+            or self.limit
             or self.rules
             or self.below
             or self.slices

@@ -112,6 +112,8 @@ def _item(part: Part, type: str) -> Holds:
         asked.append(lambda value, _: fits(pattern, value))
     if part.binding is not None and part.binding[0] == "required":
         asked.append(_binding(part.binding[1], type))
+    if part.limit:
+        asked.append(_binding(part.limit, type))
     asked += [_rule(rule, type) for rule in part.rules if rule.severity != "warning"]
     if part.below:
         asked.append(lambda value, _: value.__class__ is dict)
@@ -127,6 +129,8 @@ def _types(rules: Sequence[TypeRule], type: str) -> list[Holds]:
         named = {bare(canonical).removeprefix(STRUCTURES) for rule in fitting for canonical in rule.profiles}
         if named.isdisjoint(ancestors(type)):
             raise _Unknown
+    if type == "Reference" and all(rule.aggregations for rule in fitting):
+        raise _Unknown
     if type == "Reference" and all(rule.targets for rule in fitting):
         return [_target({bare(target).removeprefix(STRUCTURES) for rule in fitting for target in rule.targets})]
     return []

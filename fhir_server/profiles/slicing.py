@@ -224,18 +224,27 @@ def reach(run: Run, item: Item, steps: Sequence[Step]) -> list[Item]:
 
 def _resolved(run: Run, item: Item) -> list[Item]:
     """Return what a reference points to: contained, in the same Bundle, or its type alone."""
-    value = item.node.value
-    reference = text_of(value.get("reference")) if value.__class__ is dict else ""
-    if reference.startswith("#"):
-        held = run.root.get("contained")
-        for resource in held if held.__class__ is list else ():
-            if resource.__class__ is dict and f"#{resource.get('id')}" == reference:
-                return [Item(Node(resource, text_of(resource.get("resourceType"))), item.where)]
-    found = run.entries.get(reference)
+    found = held(run, item)
     if found is not None:
-        return [Item(Node(found, text_of(found.get("resourceType"))), item.where)]
-    type = referred_type(reference)
+        return [found]
+    value = item.node.value
+    type = referred_type(text_of(value.get("reference"))) if value.__class__ is dict else ""
     return [Item(Node({}, type), item.where)] if type else []
 
 
-__all__ = ["DEFAULT", "OPEN", "Given", "expectation", "reach", "slice_of", "steps_of", "undecided"]
+def held(run: Run, item: Item) -> Item | None:
+    """Return what a reference points to where it is at hand: contained, or in the same Bundle."""
+    value = item.node.value
+    reference = text_of(value.get("reference")) if value.__class__ is dict else ""
+    found = run.entries.get(reference)
+    if reference.startswith("#"):
+        contained = run.root.get("contained")
+        found = (
+            next((r for r in contained if r.__class__ is dict and f"#{r.get('id')}" == reference), None)
+            if contained.__class__ is list
+            else None
+        )
+    return Item(Node(found, text_of(found.get("resourceType"))), item.where) if found is not None else None
+
+
+__all__ = ["DEFAULT", "OPEN", "Given", "expectation", "held", "reach", "slice_of", "steps_of", "undecided"]

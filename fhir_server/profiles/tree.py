@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final
 
-from fhir_server.definitions import Constraint, Element, is_structure, property, structure, structure_names
+from fhir_server.definitions import (
+    FHIR_VERSION,
+    Constraint,
+    Element,
+    is_structure,
+    property,
+    structure,
+    structure_names,
+)
 from fhir_server.profiles.part import (
     STRUCTURES,
     Discriminator,
@@ -207,11 +215,7 @@ def _lay(part: Part, element: Mapping[str, Any], base: Element | None, type: str
     part.most = value_of(element, "maxValue") or part.most
     length = element.get("maxLength")
     part.length = length if length.__class__ is int else part.length
-    binding = element.get("binding")
-    if binding.__class__ is dict and binding.get("valueSet").__class__ is str:
-        found = (str(binding.get("strength")), bare(binding["valueSet"]))
-        if base is None or found != (base.strength, base.binding):
-            part.binding = found
+    _bind(part, element, base)
     known = {c.key for c in base.constraints} if base is not None else set()
     for owner in (type, *(base.types if base is not None else ())):
         if is_structure(owner):
@@ -220,11 +224,42 @@ def _lay(part: Part, element: Mapping[str, Any], base: Element | None, type: str
     part.slicing = _slicing(element) or part.slicing
 
 
+def _bind(part: Part, element: Mapping[str, Any], base: Element | None) -> None:
+    """Write into a part which value set its codes are of, where R4 does not say the same."""
+    binding = element.get("binding")
+    if binding.__class__ is not dict or binding.get("valueSet").__class__ is not str:
+        return
+    strength, value_set = str(binding.get("strength")), bare(binding["valueSet"])
+    if base is not None and (strength, value_set) == (base.strength, base.binding):
+        return
+    part.binding = (strength, _pinned(binding["valueSet"]))
+    extensions = binding.get("extension")
+    for extension in extensions if extensions.__class__ is list else ():
+        if extension.__class__ is dict and extension.get("url") == MAX_VALUE_SET:
+            part.limit = next((_pinned(extension[key]) for key in _MAX if extension.get(key).__class__ is str), "")
+
+
+def _pinned(canonical: str) -> str:
+    """Return a value set as it is asked for: R4's release of one of R4's is the one that is here, without version."""
+    url, _, version = canonical.partition("#")[0].partition("|")
+    return url if version in ("", FHIR_VERSION) else f"{url}|{version}"
+
+
+MAX_VALUE_SET: Final = STRUCTURES + "elementdefinition-maxValueSet"
+"""http://hl7.org/fhir/R4/extension-elementdefinition-maxvalueset.html"""
+_MAX: Final = ("valueCanonical", "valueUri")
+
+
 def _types(element: Mapping[str, Any]) -> tuple[TypeRule, ...]:
     given = element.get("type")
     found = [t for t in given if t.__class__ is dict] if given.__class__ is list else []
     return tuple(
-        TypeRule(t["code"], _texts(t.get("profile")), tuple(map(bare, _texts(t.get("targetProfile")))))
+        TypeRule(
+            t["code"],
+            _texts(t.get("profile")),
+            tuple(map(bare, _texts(t.get("targetProfile")))),
+            _texts(t.get("aggregation")),
+        )
         for t in found
         if t.get("code").__class__ is str and not t["code"].startswith("http://hl7.org/fhirpath/")
     )
@@ -236,7 +271,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 def _is_base(types: tuple[TypeRule, ...], base: Element | None) -> bool:
     """Whether the types are those of R4, so that nothing is asked."""
-    if base is None or any(rule.profiles for rule in types):
+    if base is None or any(rule.profiles or rule.aggregations for rule in types):
         return False
     codes = {rule.code for rule in types}
     if base.choice and codes != set(base.types):

@@ -6,6 +6,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/elementdefinition-definitions.htm
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -39,15 +40,29 @@ def _same(wanted: Any, value: Any) -> bool:
 
 
 def is_between(value: Any, least: Any, most: Any) -> bool:
-    """Whether a number, or a date of the same precision and zone, is within bounds; what has no order is."""
+    """Whether a number, a date, a time or a quantity is within bounds; what has no order is."""
     return _is_ordered(least, value) and _is_ordered(value, most)
 
 
 def _is_ordered(low: Any, high: Any) -> bool:
-    if low.__class__ is str and high.__class__ is str and len(low) == len(high) and low[19:] == high[19:]:
-        return bool(low <= high)
+    if low.__class__ is dict and high.__class__ is dict:
+        is_alike = all(low.get(key) == high.get(key) for key in (("system", "code") if "code" in low else ("unit",)))
+        return _is_ordered(low.get("value"), high.get("value")) if is_alike else True
+    if low.__class__ is str and high.__class__ is str:
+        return _are_dates_ordered(low, high)
     is_number = all(isinstance(one, (int, Decimal)) and one.__class__ is not bool for one in (low, high))
     return bool(low <= high) if is_number else True
+
+
+def _are_dates_ordered(low: str, high: str) -> bool:
+    """Whether one may be before the other, as far as the less precise of them says."""
+    if "T" in low and "T" in high:
+        try:
+            return datetime.fromisoformat(low) <= datetime.fromisoformat(high)
+        except (ValueError, TypeError):  # no dates, or one without a zone
+            return True
+    shorter = min(len(low), len(high))
+    return ("T" in low) is not ("T" in high) or low[:shorter] <= high[:shorter]
 
 
 def dig(value: Any, names: Sequence[str]) -> list[Any]:

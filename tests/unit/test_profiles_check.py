@@ -56,7 +56,8 @@ VALUES = {"https://guide.example/vs": frozenset([("https://s.example", "red"), (
         pytest.param(element("Patient.multipleBirth[x]", minValueInteger=1, maxValueInteger=2), [], id="a number within its bounds"),
         pytest.param(element("Patient.multipleBirth[x]", minValueInteger=3), ["value Patient.multipleBirth"], id="a number below its bounds"),
         pytest.param(element("Patient.birthDate", maxValueDate="1951-04-22"), ["value Patient.birthDate"], id="a date after its bound"),
-        pytest.param(element("Patient.birthDate", maxValueDate="1950"), [], id="a date of another precision is not compared"),
+        pytest.param(element("Patient.birthDate", maxValueDate="1950"), ["value Patient.birthDate"], id="a date after the year that bounds it"),
+        pytest.param(element("Patient.birthDate", maxValueDate="1951-04"), [], id="a date within the month that bounds it"),
         pytest.param(element("Patient.birthDate", mustSupport=True), [], id="mustSupport asks nothing of data"),
     ],
 )  # fmt: skip
@@ -87,7 +88,7 @@ def test_a_rule_of_severity_warning_warns_and_one_that_cannot_run_is_said() -> N
 )  # fmt: skip
 def test_codes_are_of_their_value_set(strength: str, coding: dict[str, str] | None, severities: list[str]) -> None:
     concept = {"coding": [coding]} if coding else {"text": "x"}
-    asked = element("Patient.maritalStatus", binding={"strength": strength, "valueSet": "https://guide.example/vs|1"})
+    asked = element("Patient.maritalStatus", binding={"strength": strength, "valueSet": "https://guide.example/vs"})
     found = findings({"resourceType": "Patient", "maritalStatus": concept}, profile("Patient", asked), members=VALUES)
     assert [issue.severity for issue in found] == severities
 
