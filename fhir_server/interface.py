@@ -304,6 +304,18 @@ class Answer:
     chunks: AsyncIterator[bytes] | None = None  # sent one after the other in place of `body`, where it is large
 
 
+class OperationParameter(NamedTuple):
+    """What an operation takes, or gives back: an element `parameter` of its OperationDefinition."""
+
+    name: str
+    type: str  # R4's: string, Reference, ...; "" where it has parts
+    documentation: str
+    use: str = "in"  # or out
+    least: int = 0
+    most: str = "1"  # or *
+    parts: tuple[OperationParameter, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A FHIR operation: `/fhir/{type}/{id}/${name}`, `/fhir/{type}/${name}` or `/fhir/${name}`."""
@@ -321,6 +333,7 @@ class Operation:
     is_job: bool = False  # whether it starts a job by itself, so that `Prefer: respond-async` is its own matter
     on_versions: bool = False  # whether one on an instance may be called on a version of it too
     reads_body: bool = False  # whether FHIR JSON is handed over unread (`body`): $validate says itself what is wrong
+    parameters: tuple[OperationParameter, ...] = ()  # of one that the hub defines itself; HL7's are in HL7's definition
 
 
 class Erasure(NamedTuple):

@@ -9,7 +9,7 @@ from adapters.dmp.document import Making, build_document
 from adapters.dmp.record import may_read, read_record
 from adapters.dmp.validation import standing, validate
 from fhir_server.errors import BadParameter, NotAcceptable, UnknownParameter
-from fhir_server.interface import Answer, Core, Operation, OperationCall
+from fhir_server.interface import Answer, Core, Operation, OperationCall, OperationParameter
 from fhir_server.model import Actor, Resource
 
 JSON: Final = frozenset({"application/fhir+json", "application/json", "text/json", "json"})
@@ -97,6 +97,7 @@ def operations_of(documents: Documents) -> tuple[Operation, ...]:
             documents.pre_dmp,
             "The pre-DMP record as a document Bundle, as far as the caller may see it. Preliminary until a physician "
             "has validated this very record, then final; a change of the clinical record makes it preliminary again.",
+            parameters=(OperationParameter("return", "Bundle", "The document.", "out", 1),),
         ),
         Operation(
             "validate-pre-dmp",
@@ -107,5 +108,9 @@ def operations_of(documents: Documents) -> tuple[Operation, ...]:
             documents.validate_pre_dmp,
             "A physician validates the record as it is now; `fingerprint` (string) refuses with 409 when it changed "
             "since it was read. Answers the Composition that states the validation.",
+            parameters=(
+                OperationParameter("fingerprint", "string", "The Composition's identifier, as it was read."),
+                OperationParameter("return", "Composition", "It states the validation.", "out", 1),
+            ),
         ),
     )

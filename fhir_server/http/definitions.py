@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fhir_server.interface import Operation
+from fhir_server.interface import Operation, OperationParameter
 from fhir_server.model import Resource
 from fhir_server.profiles import definition
 
@@ -33,6 +33,7 @@ def _of_operation(base_url: str, operations: Sequence[Operation], name: str) -> 
     if not own:
         return None
     types = {operation.type for operation in own if operation.type}
+    parameters = {(each.use, each.name): each for operation in own for each in operation.parameters}
     return {
         "resourceType": TYPE,
         "id": name,
@@ -48,4 +49,17 @@ def _of_operation(base_url: str, operations: Sequence[Operation], name: str) -> 
         "system": any(not operation.type and not operation.instance for operation in own),
         "type": any(bool(operation.type) and not operation.instance for operation in own),
         "instance": any(operation.instance for operation in own),
+        **({"parameter": [_of_parameter(each) for each in parameters.values()]} if parameters else {}),
+    }
+
+
+def _of_parameter(parameter: OperationParameter) -> Resource:
+    return {
+        "name": parameter.name,
+        "use": parameter.use,
+        "min": parameter.least,
+        "max": parameter.most,
+        "documentation": parameter.documentation,
+        **({"type": parameter.type} if parameter.type else {}),
+        **({"part": [_of_parameter(part) for part in parameter.parts]} if parameter.parts else {}),
     }

@@ -12,16 +12,31 @@ from typing import Any, Final
 from fhir_server import gate
 from fhir_server.errors import BadParameter, BadRequest, NotFound, TooCostly
 from fhir_server.interactions.core import Hub
-from fhir_server.interface import Answer, Operation, OperationCall
+from fhir_server.interface import Answer, Operation, OperationCall, OperationParameter
 from fhir_server.model import Resource
 from fhir_server.operations.differences import difference
-from fhir_server.operations.inputs import Inputs, flag, read_inputs, text
+from fhir_server.operations.inputs import Inputs, flag, names, read_inputs, text
 from fhir_server.settings import Settings
 
 MOST_BYTES: Final = 524_288  # of a resource that is compared
 _REFERENCE: Final = re.compile(r"([A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/([1-9][0-9]{0,8}))?")
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
 _ALIASES: Final = {"fromVersion": "from", "toVersion": "to"}
+
+_OTHERS: Final = (
+    OperationParameter("includeMeta", "boolean", "false leaves out what differs in meta."),
+    OperationParameter("return", "Parameters", "A FHIRPath Patch; without operations where nothing differs.", "out", 1),
+)
+_VERSIONS: Final = (
+    OperationParameter("from", "Any", "The number of a version, the one before `to`; of the system: see `to`."),
+    OperationParameter(
+        "to",
+        "Any",
+        "The number of a version, the current one; of the system Type/id, Type/id/_history/n, or a resource. "
+        "There from and to are needed.",
+    ),
+    *_OTHERS,
+)
 
 
 def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
@@ -32,10 +47,11 @@ def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
             name="diff",
             type="*",
             instance=True,
-            methods=("GET",),
+            methods=("GET", "POST"),
             needs="r",
             run=diff.versions,
             documentation="A FHIRPath Patch from version `from` (the one before) to version `to` (the current one).",
+            parameters=_VERSIONS,
         ),
         Operation(
             name="diff",
@@ -45,6 +61,7 @@ def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
             needs="",  # each resource that is read asks for its own
             run=diff.resources,
             documentation="A FHIRPath Patch between two resources: references, or resources in Parameters.",
+            parameters=_VERSIONS,
         ),
     )
 
@@ -62,7 +79,7 @@ class Diff:
             BadParameter: A version is no number.
             NotFound, Gone: A version is not there for the caller.
         """
-        inputs = read_inputs(call, ("from", "to", "includeMeta", *_ALIASES))
+        inputs = read_inputs(call, names(_VERSIONS) | set(_ALIASES))
         first, last = (_version(inputs, name) for name in ("from", "to"))
         after = await self._read(call, call.type, call.id, last)
         if first is None:
@@ -71,7 +88,7 @@ class Diff:
 
     async def resources(self, call: OperationCall) -> Answer:
         """Compare two resources: stored ones (`Type/id`, `Type/id/_history/n`) or ones that are sent."""
-        inputs = read_inputs(call, ("from", "to", "includeMeta"))
+        inputs = read_inputs(call, names(_VERSIONS))
         return _answer(inputs, await self._side(call, inputs, "from"), await self._side(call, inputs, "to"))
 
     async def _side(self, call: OperationCall, inputs: Inputs, name: str) -> Resource:
@@ -114,7 +131,10 @@ def _check_size(size: int) -> None:
 
 
 def _version(inputs: Inputs, name: str) -> int | None:
-    given = text(inputs, name) or next((text(inputs, a) for a, n in _ALIASES.items() if n == name), "")
+    where = next((each for each, of in ((name, name), *_ALIASES.items()) if of == name and each in inputs), name)
+    values = inputs.get(where, [])
+    is_number = len(values) == 1 and isinstance(values[0], int) and not isinstance(values[0], bool)
+    given = str(values[0]) if is_number else text(inputs, where)
     if given and not _VERSION.fullmatch(given):
         raise BadParameter(f"The parameter '{name}' is the number of a version.")
     return int(given) if given else None

@@ -16,15 +16,21 @@ from fhir_server.identity.record import Found
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import write_instant
 from fhir_server.interactions.steps import forbidden
-from fhir_server.interface import Answer, Operation, OperationCall
+from fhir_server.interface import Answer, Operation, OperationCall, OperationParameter
 from fhir_server.model import Resource
-from fhir_server.operations.inputs import flag, read_inputs, text
+from fhir_server.operations.inputs import flag, names, read_inputs, text
 from fhir_server.settings import Settings
 
 LONGEST: Final = 200  # characters of a reason
 _DOCUMENTATION: Final = (
     "Removes every version of the resource, and of a Patient the whole record, with its index and what the hub's rooms "
     "keep of it. dry-run=true says what would go; a legal hold refuses it (409); the answer is a signed report."
+)
+
+_PARAMETERS: Final = (
+    OperationParameter("dry-run", "boolean", "true says what would go; nothing is removed."),
+    OperationParameter("reason", "string", f"For the audit row, without patient data; {LONGEST} characters."),
+    OperationParameter("return", "Parameters", "The signed report, or of a dry run the plan.", "out", 1),
 )
 
 
@@ -40,6 +46,7 @@ def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
             needs="d",
             run=Erasing(hub, (system, code)).run,
             documentation=_DOCUMENTATION,
+            parameters=_PARAMETERS,
         ),
     )
 
@@ -61,7 +68,7 @@ class Erasing:
             raise Forbidden("Erasing is for the operator.")
         if call.type == "Patient" and not call.actor.may("d", "*"):
             raise forbidden()
-        inputs = read_inputs(call, ("dry-run", "reason"))
+        inputs = read_inputs(call, names(_PARAMETERS))
         reason = text(inputs, "reason")
         if len(reason) > LONGEST:
             raise BadParameter(f"The reason has at most {LONGEST} characters.")

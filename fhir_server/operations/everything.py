@@ -31,6 +31,7 @@ from fhir_server.store.protocol import View
 
 DEFAULT_COUNT: Final = 500  # matches on a page
 MOST_COUNT: Final = 1_000
+MOST_ASKED: Final = 999_999_999
 MOST_SUPPORT: Final = 1_000  # includes on a page
 MOST_PATIENTS: Final = 25  # that one page goes through, on type level
 _STEP: Final = 100  # references, or matches behind a full page, asked for at once
@@ -112,7 +113,10 @@ class Everything:
             ),
             self._hub.query,
         )
-        page = _Page(whole(inputs, "_count", default=DEFAULT_COUNT, most=MOST_COUNT))
+        count = whole(inputs, "_count", default=DEFAULT_COUNT, most=MOST_ASKED)
+        page = _Page(min(count, MOST_COUNT))
+        if count > MOST_COUNT:  # a page has less, as that of a search, and its links say so: nothing is lost
+            inputs = {**inputs, "_count": [MOST_COUNT]}
         path, kept = "/".join((call.type, *filter(None, (call.id, "$everything")))), _kept(inputs)
         signature = f"{path}?{urlencode(kept)}"
         begin = self._begin(call, text(inputs, "_cursor"), signature)

@@ -12,7 +12,7 @@ from fhir_server.bulk.sources import is_ndjson, read_manifest
 from fhir_server.errors import BadParameter, Forbidden
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.steps import forbidden
-from fhir_server.interface import Answer, Operation, OperationCall
+from fhir_server.interface import Answer, Operation, OperationCall, OperationParameter
 from fhir_server.operations.export import kicked_off
 from fhir_server.settings import Settings
 from fhir_server.subscriptions.outbound import Outbound
@@ -21,6 +21,25 @@ _DOCUMENTATION: Final = (
     "Stores NDJSON, as a job: the lines as the body (application/fhir+ndjson), or a manifest that names https inputs. "
     "Resources keep their ids; equal ones make no version; lines that are not valid are told in a file of errors. "
     "What is imported is history: triage looks at it only where triage=true."
+)
+
+_PARAMETERS: Final = (
+    OperationParameter("triage", "boolean", "Whether triage looks at what is imported; in the query of the request."),
+    OperationParameter("inputFormat", "code", "application/fhir+ndjson"),
+    OperationParameter("inputSource", "uri", "Where it comes from; it is not looked at."),
+    OperationParameter(
+        "storageDetail", "", "How files are fetched.", parts=(OperationParameter("type", "code", "https"),)
+    ),
+    OperationParameter(
+        "input",
+        "",
+        "A file that is fetched, where the lines are not the body.",
+        most="*",
+        parts=(
+            OperationParameter("url", "url", "An https url of NDJSON.", least=1),
+            OperationParameter("type", "code", "The type of its resources."),
+        ),
+    ),
 )
 
 
@@ -39,6 +58,7 @@ def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
             takes_any_body=True,
             takes_stream=True,
             is_job=True,
+            parameters=_PARAMETERS,
         ),
     )
 

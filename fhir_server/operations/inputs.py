@@ -5,12 +5,12 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/operations.html#request
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
 from fhir_server.errors import BadParameter, BadRequest, UnknownParameter
-from fhir_server.interface import OperationCall
+from fhir_server.interface import OperationCall, OperationParameter
 
 Inputs: TypeAlias = Mapping[str, "list[Any]"]
 """Values by name: text from the query string, JSON values or resources from the body."""
@@ -18,6 +18,11 @@ Inputs: TypeAlias = Mapping[str, "list[Any]"]
 COMMON: Final = frozenset({"_format", "_pretty"})
 MOST: Final = 200  # values that an operation is given
 _LONGEST: Final = 60  # characters of a name that an error shows
+
+
+def names(parameters: Iterable[OperationParameter]) -> frozenset[str]:
+    """Return the names of what an operation takes."""
+    return frozenset(parameter.name for parameter in parameters if parameter.use == "in")
 
 
 def read_inputs(call: OperationCall, known: Collection[str]) -> Inputs:

@@ -14,11 +14,11 @@ from fhir_server.identity.candidates import escape
 from fhir_server.identity.merge import Plan, plan_merge, plan_unmerge
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.ids import check_id
-from fhir_server.interface import Answer, Operation, OperationCall
+from fhir_server.interface import Answer, Operation, OperationCall, OperationParameter
 from fhir_server.jobs import JobContext, Kind
 from fhir_server.model import Actor, Change, Outcome, Resource, Visibility
 from fhir_server.operations.export import kicked_off
-from fhir_server.operations.inputs import Inputs, element, flag, read_inputs
+from fhir_server.operations.inputs import Inputs, element, flag, names, read_inputs
 from fhir_server.outcome import outcome
 from fhir_server.settings import Settings
 from fhir_server.store.protocol import AuditRow, Transaction, View
@@ -40,6 +40,19 @@ _MERGE: Final = (
 )
 _UNMERGE: Final = "Undoes the last merge of the Patient source-patient by its Provenance; what changed since stays."
 
+_SOURCE: Final = (
+    OperationParameter("source-patient", "Reference", "The Patient that was merged into another one."),
+    OperationParameter("source-patient-identifier", "Identifier", "Or its identifiers.", most="*"),
+    OperationParameter("preview", "boolean", "true says what would change; nothing is written."),
+    OperationParameter(
+        "return",
+        "Parameters",
+        "input (Parameters, what was sent), outcome (OperationOutcome), result (the Patient that the source becomes).",
+        "out",
+        1,
+    ),
+)
+
 Planning = Callable[[View, Visibility], Awaitable[Plan]]
 
 
@@ -50,7 +63,7 @@ def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
     common: dict[str, Any] = {"type": "Patient", "instance": False, "methods": ("POST",), "needs": "u"}
     return (
         Operation(name="merge", run=merging.merge, documentation=_MERGE, definition=definition, **common),
-        Operation(name="unmerge", run=merging.unmerge, documentation=_UNMERGE, **common),
+        Operation(name="unmerge", run=merging.unmerge, documentation=_UNMERGE, parameters=_SOURCE, **common),
     )
 
 
@@ -78,7 +91,7 @@ class Merging:
 
     async def unmerge(self, call: OperationCall) -> Answer:
         """Undo the last merge of a Patient."""
-        inputs = read_inputs(call, ("source-patient", "source-patient-identifier", "preview"))
+        inputs = read_inputs(call, names(_SOURCE))
         source = await self._patient(call, inputs, "source")
 
         async def planning(view: View, see: Visibility) -> Plan:

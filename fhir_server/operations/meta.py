@@ -30,6 +30,10 @@ MOST_WALKED: Final = 50_000  # labelled resources that one summary goes through
 _PAGE: Final = 1_000
 _TRIES: Final = 5  # of a change, where others write at the same time
 _LABELS: Final = ("profile", "security", "tag")
+# What stands for a meta without labels: an element of FHIR is never empty, and the answer has one.
+_NO_LABELS: Final = {
+    "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "not-applicable"}]
+}
 _BASE: Final = "http://hl7.org/fhir/OperationDefinition/Resource-"
 
 Meta: TypeAlias = dict[str, Any]
@@ -44,7 +48,7 @@ def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
             name="meta",
             type=type,
             instance=instance,
-            methods=("GET",),
+            methods=("GET", "POST"),
             needs="r",
             run=metas.read if instance else metas.summarise,
             documentation="The meta of a resource or version; of a type or the system the labels in use.",
@@ -202,5 +206,5 @@ def removed(meta: Meta, given: Meta) -> Meta:
 
 def _answer(meta: Meta, version: Version | None = None) -> Answer:
     headers = {"ETag": version.etag} if version is not None else {}
-    value = {"name": "return", "valueMeta": meta} if meta else {"name": "return"}
+    value = {"name": "return", "valueMeta": meta or _NO_LABELS}
     return Answer(200, {"resourceType": "Parameters", "parameter": [value]}, headers=headers)

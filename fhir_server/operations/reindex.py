@@ -6,16 +6,16 @@ R4 defines no such operation; other servers have it under this name.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from fhir_server import gate
 from fhir_server.errors import BadParameter, Forbidden, Issue, NotFound
 from fhir_server.indexing.reindex import Reindexing, State, decode, encode
 from fhir_server.indexing.room import KIND
 from fhir_server.interactions.core import Hub
-from fhir_server.interface import Answer, Operation, OperationCall
+from fhir_server.interface import Answer, Operation, OperationCall, OperationParameter
 from fhir_server.jobs import JobContext, Kind
-from fhir_server.operations.inputs import read_inputs, texts
+from fhir_server.operations.inputs import names, read_inputs, texts
 from fhir_server.outcome import outcome
 from fhir_server.settings import Settings
 
@@ -24,6 +24,11 @@ _JOB = (
     "may repeat. New search parameters answer when it has ended. For the operator."
 )
 _ONE = "Indexes one resource anew, at once. For the operator."
+
+_TYPE: Final = OperationParameter("type", "code", "Of the system: types of resources; all without it.", most="*")
+_DONE: Final = (
+    OperationParameter("resources", "integer", "How many were indexed; of a job, when it has ended.", "out", 1),
+)
 
 
 def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
@@ -41,6 +46,7 @@ def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
             run=running.one if instance else running.start,
             documentation=_ONE if instance else _JOB,
             is_job=not instance,
+            parameters=_DONE if type else (_TYPE, *_DONE),
         )
         for type, instance in levels
     )
@@ -56,7 +62,7 @@ class Running:
     async def start(self, call: OperationCall) -> Answer:
         """Start a job over a type, some types or everything."""
         _check_operator(call)
-        inputs = read_inputs(call, {"type"} if not call.type else set())
+        inputs = read_inputs(call, () if call.type else names([_TYPE]))
         types = [call.type] if call.type else [word for value in texts(inputs, "type") for word in value.split(",")]
         if not set(types) <= self._hub.types:
             raise BadParameter("The parameter 'type' names resource types of R4.")

@@ -183,6 +183,31 @@ def test_each_operation_is_there_at_each_of_its_places(hub: RunningHub, statemen
         assert all(answer.status_code < 500 for answer in served), (place, name, [a.status_code for a in served])
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "strange"),
+    [
+        pytest.param("diff", "Patient/nobody/$diff", {}, id="$diff"),
+        pytest.param("erase", "Patient/nobody/$erase", {}, id="$erase"),
+        pytest.param("reindex", "$reindex", {"type": "Nonsense"}, id="$reindex"),
+        pytest.param("unmerge", "Patient/$unmerge", {}, id="$unmerge"),
+        pytest.param("validate-pre-dmp", "Patient/nobody/$validate-pre-dmp", {}, id="$validate-pre-dmp"),
+    ],
+)
+def test_an_operation_takes_what_its_definition_says_and_nothing_else(
+    hub: RunningHub, name: str, path: str, strange: dict[str, str]
+) -> None:
+    definition = hub.request("GET", f"/fhir/OperationDefinition/{name}").json()
+    taken = [parameter["name"] for parameter in definition["parameter"] if parameter["use"] == "in"]
+    assert taken
+    for each in taken:
+        answer = hub.request("POST", f"/fhir/{path}?{each}={strange.get(each, 'x')}")
+        assert answer.status_code in (400, 403, 404)
+        assert "has no" not in answer.text, (each, answer.text)
+    refused = hub.request("POST", f"/fhir/{path}?bogus=x")
+    assert refused.status_code == 400
+    assert "no" in refused.json()["issue"][0]["diagnostics"]
+
+
 def test_what_the_hub_defines_itself_can_be_read(hub: RunningHub, statement: dict[str, Any]) -> None:
     rest = statement["rest"][0]
     base = statement["implementation"]["url"]
@@ -199,5 +224,7 @@ def test_what_the_hub_defines_itself_can_be_read(hub: RunningHub, statement: dic
         assert name in (answer.json().get("code"), answer.json()["url"])
         told = hub.request("POST", "/fhir/$validate", content=answer.content).json()["issue"]
         assert not [issue for issue in told if issue["severity"] == "error"], (path, told)
+        if path.startswith("OperationDefinition/"):
+            assert [p for p in answer.json()["parameter"] if p["use"] == "in" or p["name"] in ("return", "resources")]
     assert hub.request("GET", "/fhir/OperationDefinition/everything").status_code == 404, "HL7's are HL7's"
     assert hub.request("GET", "/fhir/OperationDefinition/erase", token=hub.token("system/Patient.r")).status_code == 403

@@ -92,7 +92,41 @@ def test_a_type_and_the_system_tell_the_labels_in_use(own_hub: RunningHub) -> No
     assert returned(on_type) == {"profile": ["http://example.org/p"], "tag": [TAG]}
     assert returned(on_system) == {"profile": ["http://example.org/p"], "security": [TAG], "tag": [TAG, OTHER]}
     hidden = own_hub.request("GET", "/fhir/Patient/$meta", token=stranger(own_hub)).json()
-    assert hidden["parameter"] == [{"name": "return"}]
+    assert not {"profile", "security", "tag"} & set(returned(hidden))
+    told = own_hub.request("POST", "/fhir/$validate", json=hidden).json()["issue"]
+    assert not [issue for issue in told if issue["severity"] == "error"], "an answer without labels is FHIR too"
+
+
+@pytest.mark.parametrize("path", ["Patient/{id}/$meta", "Patient/{id}/_history/1/$meta", "Patient/$meta", "$meta"])
+def test_meta_by_post_answers_as_by_get(record: Record, path: str) -> None:
+    path = "/fhir/" + path.format(id=record.patient.removeprefix("Patient/"))
+    posted = record.hub.request("POST", path, json={"resourceType": "Parameters"})
+    assert posted.status_code == 200
+    assert posted.json() == record.hub.request("GET", path).json() == record.hub.request("POST", path).json()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([{"name": "from", "valueInteger": 1}, {"name": "to", "valueInteger": 2}], id="numbers"),
+        pytest.param([{"name": "from", "valueString": "1"}, {"name": "to", "valueString": "2"}], id="text"),
+        pytest.param([{"name": "fromVersion", "valueInteger": 1}], id="the name that others have for it"),
+        pytest.param([], id="nothing: the last two"),
+    ],
+)
+def test_two_versions_are_compared_by_post_as_by_get(record: Record, values: list[dict[str, Any]]) -> None:
+    change(record, "meta-add", {"tag": [TAG]})
+    path = f"/fhir/{record.patient}/$diff"
+    posted = record.hub.request("POST", path, json={"resourceType": "Parameters", "parameter": values})
+    assert posted.status_code == 200, posted.text
+    assert posted.json() == record.hub.request("GET", f"{path}?from=1&to=2").json()
+    assert posted.json()["parameter"]
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.5], ids=str)
+def test_a_version_by_post_is_a_number(record: Record, value: object) -> None:
+    body = {"resourceType": "Parameters", "parameter": [{"name": "from", "valueInteger": value}]}
+    assert record.hub.request("POST", f"/fhir/{record.patient}/$diff", json=body).status_code in (400, 422)
 
 
 @pytest.mark.parametrize(
