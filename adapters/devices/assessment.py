@@ -124,6 +124,8 @@ def _of_kind(reading: Reading, candidates: tuple[Measure, ...], span: Span) -> M
             return reason.UNIT_UNKNOWN
         if unit.dimension != UNITS[measure.unit].dimension:
             return reason.UNIT_MISMATCH
+        if wave.period * (len(wave.data) // wave.dimensions) * 1000 > LONGEST:
+            return reason.TIME_UNREADABLE
         wave = wave._replace(unit=unit.code)
     made = _made(reading, span, measure.loinc, measure.fr, measure.category, parts)
     return replace(

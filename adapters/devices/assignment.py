@@ -19,6 +19,9 @@ from adapters.devices.reason import Reason
 from fhir_server.interface import Asking
 from fhir_server.model import Resource
 
+SESSION: Final = "urn:predmp:devices:session"
+"""Identifier system of the Encounter and the DeviceUseStatements of a cart's session."""
+
 _PAST: Final = frozenset({"completed", "stopped"})  # used then, no longer: counts where it says until when
 
 
@@ -28,6 +31,7 @@ class Use(NamedTuple):
     patient: str  # Patient/ID
     first: int | None  # microseconds since 1970
     after: int | None  # the first microsecond that does not belong to it
+    session: str = ""  # id of the cart's session that gave it, "" none
 
 
 class Assigned(NamedTuple):
@@ -64,8 +68,16 @@ async def find_device(asking: Asking, name: DeviceName) -> str:
     return f"Device/{found[0]['id']}" if len(found) == 1 else ""
 
 
-def patient_at(assigned: Assigned, instant: int) -> str | Reason:
-    """Return `Patient/ID` of who used the device at an instant, or why that cannot be said."""
+def patient_at(assigned: Assigned, instant: int, *, session: str = "") -> str | Reason:
+    """Return `Patient/ID` of who used the device at an instant, or why that cannot be said.
+
+    Args:
+        assigned: The device.
+        instant: Microseconds since 1970.
+        session: Of the cart's session in whose own request the reading came, "" none: of sessions that follow one
+            another within the same second, or one that was never closed, it is this one's. It says nothing against
+            who has the device beside any session.
+    """
     covering = [use for use in assigned.uses if _covers(use, instant)]
     ended = [use.after for use in assigned.uses if use.after is not None]
     claims = {use.patient for use in covering}
@@ -74,6 +86,10 @@ def patient_at(assigned: Assigned, instant: int) -> str | Reason:
         claims.add(assigned.owner)
     if not claims:
         return reason.UNASSIGNED
+    named = {use.patient for use in covering if session and use.session == session}
+    beside = claims - {use.patient for use in covering if use.session}
+    if len(named) == 1 and not beside:
+        return named.pop()
     return claims.pop() if len(claims) == 1 else reason.PATIENT_AMBIGUOUS
 
 
@@ -86,7 +102,8 @@ def use_of(statement: Resource, zone: tzinfo) -> Use | None:
     first, after = _bounds(statement, zone)
     if status in _PAST and after is None:
         return None
-    return Use(patient, first, after)
+    ids = [item.get("value", "") for item in statement.get("identifier", ()) if item.get("system") == SESSION]
+    return Use(patient, first, after, ids[0] if ids else "")
 
 
 def _bounds(statement: Resource, zone: tzinfo) -> tuple[int | None, int | None]:

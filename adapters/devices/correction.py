@@ -48,7 +48,7 @@ def effective(measured: Measured, clock: Clock | None, now: int) -> Effective | 
         return Effective(written(now), now)
     offset = offset_of(clock) if clock is not None else 0
     at = measured.instant + offset
-    if at > now + AHEAD:
+    if at + lasts(measured) > now + AHEAD:
         return reason.TIME_FUTURE
     if at < FIRST:
         return reason.TIME_IMPLAUSIBLE
@@ -56,6 +56,13 @@ def effective(measured: Measured, clock: Clock | None, now: int) -> Effective | 
         return Effective(measured.at, at, measured.end)
     end = moved(measured.end, offset, clock.gateway) if measured.end else ""
     return Effective(moved(measured.at, offset, clock.gateway), at, end, offset)
+
+
+def lasts(measured: Measured) -> int:
+    """Return the microseconds from the beginning of a measurement to its end: of a wave its samples' if they last."""
+    wave = measured.wave
+    sampled = int(wave.period * (len(wave.data) // wave.dimensions) * 1000) if wave is not None else 0
+    return max(sampled, measured.lasted or 0)
 
 
 def offset_of(clock: Clock) -> int:

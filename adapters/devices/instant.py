@@ -11,23 +11,38 @@ from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND: Final = timedelta(seconds=1)
 _EXACT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _DATE: Final = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 _OFFSET: Final = timedelta(hours=14)  # the largest that FHIR allows
 
 
 def exact(text: str) -> int | None:
-    """Return the instant of a dateTime that has time of day and offset; None for any other text."""
+    """Return the instant of a dateTime that has time of day and offset; None for any other text.
+
+    A leap second (`:60`, at the end of a month of UTC) is the instant that follows it, as clocks of computers have it.
+    """
     if not _EXACT.fullmatch(text):
         return None
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+        at = _read(text)
+    except (ValueError, OverflowError):
         return None
     offset = at.utcoffset()
     if offset is None or abs(offset) > _OFFSET:
         return None
     return (at - _EPOCH) // _MICROSECOND
+
+
+def _read(text: str) -> datetime:
+    """Read an exact dateTime; raise ValueError or OverflowError where no calendar has it."""
+    if text[17:19] != "60":
+        return datetime.fromisoformat(text)
+    after = datetime.fromisoformat(f"{text[:17]}59{text[19:]}") + _SECOND
+    inserted = after.astimezone(UTC)
+    if (inserted.day, inserted.hour, inserted.minute, inserted.second) != (1, 0, 0, 0):
+        raise ValueError("No leap second can be there.")
+    return after
 
 
 def start(text: str, zone: tzinfo) -> int | None:
@@ -82,7 +97,7 @@ def moved(text: str, by: int, like: str = "") -> str:
     """
     instant = exact(text)
     assert instant is not None
-    zone = datetime.fromisoformat(like or text).utcoffset() or timedelta()
+    zone = _read(like or text).utcoffset() or timedelta()
     at = (_EPOCH + timedelta(microseconds=instant + by)).astimezone(timezone(zone))
     decimals = _decimals(text)
     if at.microsecond % 10 ** (6 - decimals):

@@ -179,7 +179,7 @@ class Intake:
             return when
         if isinstance(known.assigned, Reason):
             return known.assigned
-        patient = patient_at(known.assigned, when.instant)
+        patient = patient_at(known.assigned, when.instant, session=message.session if message.is_of_opening else "")
         if isinstance(patient, Reason):
             return patient
         if actor.patient and patient != f"Patient/{actor.patient}":

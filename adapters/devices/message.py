@@ -40,6 +40,7 @@ class Message(NamedTuple):
     patient: DeviceName | None = None  # identifier of whom the payload names: compared, never believed
     session: str = ""  # id of the session (`POST /devices/sessions`) that it belongs to
     is_test: bool = False  # no patient's data: stored as HTEST, without triage
+    is_of_opening: bool = False  # whether it came in the session's own request, which says whose the session is
 
 
 def read_messages(body: Any) -> list[Message]:
@@ -67,11 +68,12 @@ def bounded(messages: list[Message]) -> list[Message]:
     return messages
 
 
-def read_message(body: Any) -> Message:
+def read_message(body: Any, *, may_be_empty: bool = False) -> Message:
     """Read a parsed message.
 
     Args:
         body: JSON through the parser gate: decimals keep their digits.
+        may_be_empty: Whether it may have no readings: then it only names a device.
 
     Raises:
         BadRequest: It is not `{"device": {"system", "value"}, "readings": [{…}]}` with what may stand beside them.
@@ -80,7 +82,9 @@ def read_message(body: Any) -> Message:
     if not isinstance(body, dict) or not body.keys() >= {"device", "readings"} or body.keys() - _FIELDS:
         raise BadRequest(f"A message is an object with device and readings; it may have {_optional()}.")
     readings = body["readings"]
-    if not isinstance(readings, list) or not readings or not all(isinstance(item, dict) for item in readings):
+    if not isinstance(readings, list) or not all(isinstance(item, dict) for item in readings):
+        raise BadRequest("readings is a list of objects, at least one.")
+    if not (readings or may_be_empty):
         raise BadRequest("readings is a list of objects, at least one.")
     if len(readings) > MAX_READINGS:
         raise TooLarge(f"A message has at most {MAX_READINGS} readings.")

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from adapters.devices.assignment import find_device, patient_of
-from adapters.devices.correction import offset_of
+from adapters.devices.assignment import SESSION, find_device, patient_of
+from adapters.devices.correction import AHEAD, FIRST, offset_of
 from adapters.devices.instant import exact, moved, written
 from adapters.devices.message import Message, read_message, read_name
 from adapters.devices.reading import DeviceName, Reading
@@ -21,7 +21,6 @@ from fhir_server.errors import BadRequest, Conflict, TooLarge
 from fhir_server.interface import Asking, Writing
 from fhir_server.model import Actor, Entry, Resource
 
-SESSION: Final = "urn:predmp:devices:session"  # identifier system of Encounter and DeviceUseStatement
 CLASS: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 MAX_MESSAGES: Final = 50  # devices of one cart
 _FIELDS: Final = frozenset({"id", "patient", "start", "end", "location", "reason", "open", "messages"})
@@ -76,7 +75,7 @@ def read_opening(body: Any) -> Opening:
         body.get("location", ""),
         body.get("reason", ""),
         body.get("open", False),
-        tuple(_of_session(read_message(item), body["id"]) for item in messages),
+        tuple(_of_session(read_message(item, may_be_empty=True), body["id"]) for item in messages),
     )
 
 
@@ -92,7 +91,7 @@ def _patient(value: Any) -> DeviceName | str:
 def _of_session(message: Message, id: str) -> Message:
     if message.session not in ("", id):
         raise BadRequest("A message names another session than the one it is in.")
-    return message._replace(session=id)
+    return message._replace(session=id, is_of_opening=True)
 
 
 async def find_session(asking: Asking, id: str) -> Session | None:
@@ -119,14 +118,17 @@ async def open_session(writing: Writing, opening: Opening, patient: str, *, acto
     held = await find_session(writing, opening.id)
     if held is not None and held.patient != patient:
         raise Conflict("A session of this id is another patient's.")
-    start = opening.start or _earliest(opening.messages) or written(writing.now)
+    start = opening.start or _earliest(opening.messages, writing.now) or written(writing.now)
     if held is None:
         encounter = build_encounter(opening, patient, start, actor)
         (made,) = await writing.submit([Entry("POST", "Encounter", encounter)], actor=own, interaction="device")
         assert made.version is not None
         held = Session(made.version.reference, patient)
+    devices = [await find_device(writing, name) for name in dict.fromkeys(item.device for item in opening.messages)]
     uses = [
-        use for message in opening.messages if (use := await _use(writing, message.device, opening, patient, start))
+        use
+        for device in dict.fromkeys(filter(None, devices))
+        if (use := await _use(writing, device, opening, patient, start))
     ]
     if uses:
         await writing.submit(uses, actor=own, interaction="device")
@@ -171,11 +173,8 @@ def build_encounter(opening: Opening, patient: str, start: str, actor: Actor) ->
     return made
 
 
-async def _use(writing: Writing, device: DeviceName, opening: Opening, patient: str, start: str) -> Entry | None:
-    """Return the use of a device in a session, where it is not there yet."""
-    reference = await find_device(writing, device)
-    if not reference:
-        return None
+async def _use(writing: Writing, reference: str, opening: Opening, patient: str, start: str) -> Entry | None:
+    """Return the use of a device (`Device/ID`) in a session, where it is not there yet."""
     token = _token(opening.id)
     for use in await writing.find(f"DeviceUseStatement?device={reference}&identifier={token}&_count=2&_total=none"):
         return _widened(use, start)
@@ -200,15 +199,17 @@ def _widened(use: Resource, start: str) -> Entry | None:
     return Entry("PUT", f"DeviceUseStatement/{use['id']}", made)
 
 
-def _earliest(messages: Sequence[Message]) -> str:
-    """Return the time of the first reading, by its device's clock put right."""
-    texts = [
-        moved(item.reading.at, offset_of(message.clock), message.clock.gateway) if message.clock else item.reading.at
-        for message in messages
-        for item in message.readings
-        if isinstance(item.reading, Reading) and exact(item.reading.at) is not None
-    ]
-    return min(texts, key=lambda text: exact(text) or 0, default="")
+def _earliest(messages: Sequence[Message], now: int) -> str:
+    """Return the time of the first reading, by its device's clock put right; of times that are believed."""
+    texts: dict[int, str] = {}
+    for message in messages:
+        offset = offset_of(message.clock) if message.clock else 0
+        for item in message.readings:
+            at = exact(item.reading.at) if isinstance(item.reading, Reading) else None
+            if at is not None and FIRST <= at + offset <= now + AHEAD and isinstance(item.reading, Reading):
+                like = message.clock.gateway if message.clock else ""
+                texts[at + offset] = moved(item.reading.at, offset, like) if offset else item.reading.at
+    return texts[min(texts)] if texts else ""
 
 
 async def _encounter(asking: Asking, id: str) -> Resource | None:

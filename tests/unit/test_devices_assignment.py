@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from adapters.devices import reason
-from adapters.devices.assignment import Assigned, Use, patient_at, patient_of, use_of
+from adapters.devices.assignment import SESSION, Assigned, Use, patient_at, patient_of, use_of
 from adapters.devices.instant import exact
 from adapters.devices.reason import Reason
 
@@ -117,3 +117,50 @@ def test_a_day_is_one_of_the_zone() -> None:
     assert use(ANNE, timingDateTime="2026-11-01T08:00:00Z").first == at("2026-11-01T08:00:00Z")
     bounded = {"repeat": {"boundsPeriod": {"start": "2026-11-01"}}}
     assert use(ANNE, timingTiming=bounded).first == at("2026-11-01T00:00:00+01:00")
+
+
+def of_session(patient: str, id: str) -> Use:
+    made = use_of(
+        {
+            "subject": {"reference": patient},
+            "status": "active",
+            "identifier": [{"system": SESSION, "value": id}],
+            **period("2026-11-20T11:00:00+01:00"),
+        },
+        PARIS,
+    )
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("assigned", "session", "expected"),
+    [
+        pytest.param(
+            Assigned("Device/1", "", (of_session(ANNE, "a"), of_session(BRUNO, "b"))), "b", BRUNO, id="its own patient"
+        ),
+        pytest.param(
+            Assigned("Device/1", "", (of_session(ANNE, "a"), of_session(BRUNO, "b"))),
+            "",
+            reason.PATIENT_AMBIGUOUS,
+            id="nobody for what came by another way",
+        ),
+        pytest.param(
+            Assigned("Device/1", ANNE, (of_session(BRUNO, "b"),)),
+            "b",
+            reason.PATIENT_AMBIGUOUS,
+            id="nobody where the device is another's own",
+        ),
+        pytest.param(
+            Assigned("Device/1", "", (use(ANNE, **period("2026-11-10")), of_session(BRUNO, "b"))),
+            "b",
+            reason.PATIENT_AMBIGUOUS,
+            id="nobody where another uses it beside any session",
+        ),
+        pytest.param(
+            Assigned("Device/1", "", (of_session(ANNE, "a"),)), "b", ANNE, id="who had it, where the session did not"
+        ),
+    ],
+)
+def test_what_a_session_decides(assigned: Assigned, session: str, expected: str | Reason) -> None:
+    assert patient_at(assigned, at(NOON), session=session) == expected

@@ -69,6 +69,55 @@ def test_a_clock_is_put_right(at: str, clock: Clock | None, expected_at: str) ->
 
 
 @pytest.mark.parametrize(
+    ("text", "expected_text"),
+    [
+        pytest.param("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z", id="is the second after it"),
+        pytest.param("2016-12-31T23:59:60.25Z", "2017-01-01T00:00:00.25Z", id="with its decimals"),
+        pytest.param("2017-01-01T00:59:60+01:00", "2017-01-01T00:00:00Z", id="in another zone"),
+        pytest.param("2017-01-01T05:29:60+05:30", "2017-01-01T00:00:00Z", id="of half an hour too"),
+        pytest.param("2016-12-31T22:59:60Z", None, id="at another hour is none"),
+        pytest.param("2016-12-30T23:59:60Z", None, id="within a month is none"),
+        pytest.param("9999-12-31T23:59:60Z", None, id="at the end of the calendar is none"),
+    ],
+)
+def test_a_leap_second(text: str, expected_text: str | None) -> None:
+    assert exact(text) == (exact(expected_text) if expected_text else None)
+    if expected_text:
+        assert exact(moved(text, 1_000_000)) == exact(moved(expected_text, 1_000_000))
+
+
+@pytest.mark.parametrize(
+    ("more", "is_taken"),
+    [
+        pytest.param({"end": "2026-11-20T12:05:00Z"}, True, id="an end five minutes ahead"),
+        pytest.param({"end": "2026-12-01T00:00:00Z"}, False, id="an end that is days ahead"),
+    ],
+)
+def test_a_measurement_does_not_end_in_the_future(more: dict[str, Any], is_taken: bool) -> None:
+    steps = {"code": "55423-8", "value": 10, "unit": "steps", "at": "2026-11-20T11:00:00Z", **more}
+    made = effective(fit(steps)[1], None, NOW or 0)
+    assert (made is not reason.TIME_FUTURE) == is_taken
+
+
+@pytest.mark.parametrize(
+    ("period", "expected"),
+    [
+        pytest.param("100", None, id="that may have been measured by now"),
+        pytest.param("2000000", reason.TIME_FUTURE, id="whose end is ahead of the hub"),
+        pytest.param("2e9", reason.TIME_UNREADABLE, id="of more than a month"),
+        pytest.param("1e30", reason.TIME_UNREADABLE, id="of more than a calendar has"),
+    ],
+)
+def test_a_wave(period: str, expected: Reason | None) -> None:
+    samples = {"unit": "mV", "period": period, "data": "1 2"}
+    reading = read_reading({"system": "mdc", "code": "131330", "at": "2026-11-20T11:59:00Z", "samples": samples})
+    assert isinstance(reading, Reading)
+    made = assess(reading)
+    when = made if isinstance(made, Reason) else effective(made, None, NOW or 0)
+    assert (when if isinstance(when, Reason) else None) is expected
+
+
+@pytest.mark.parametrize(
     ("at", "expected_reason"),
     [
         pytest.param("2026-11-20T12:05:00Z", None, id="five minutes ahead are taken"),

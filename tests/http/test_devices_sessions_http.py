@@ -1,0 +1,104 @@
+"""Sessions of a telemedicine cart that follow one another, are opened first and measured later, or have odd times."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.bedside import SYSTEM, Bedside, ago
+from tests.running import RunningHub
+
+
+def pulse(**more: Any) -> dict[str, Any]:
+    return {"code": "8867-4", "value": 71, "unit": "/min", **more}
+
+
+class Cart:
+    """One device that is nobody's, and the sessions it is used in."""
+
+    def __init__(self, hub: RunningHub) -> None:
+        self.hub, self.bed = hub, Bedside(hub)
+        self.name = {"system": SYSTEM, "value": uuid.uuid4().hex}
+        self.device = self.bed.add_device(self.name["value"], is_assigned=False)
+
+    def session(self, patient: str, *readings: dict[str, Any], **more: Any) -> dict[str, Any]:
+        body = {
+            "id": uuid.uuid4().hex,
+            "patient": {"reference": patient},
+            "messages": [{"device": self.name, "readings": list(readings)}],
+        }
+        answer = self.hub.request("POST", "/devices/sessions", json={**body, **more})
+        assert answer.status_code == 200, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def uses(self) -> list[dict[str, Any]]:
+        return self.bed.found(f"DeviceUseStatement?device={self.device}")
+
+
+def test_two_patients_one_after_the_other_within_a_second_keep_their_own(hub: RunningHub) -> None:
+    cart, at = Cart(hub), ago()
+    patients = [Bedside(hub).patient for _ in range(2)]
+    for number, patient in enumerate(patients):
+        (result,) = cart.session(patient, pulse(at=at, id=str(number)))["results"]
+        assert result["status"] == "stored", result
+        assert cart.bed.get(result["reference"])["subject"]["reference"] == patient
+
+
+def test_a_session_left_open_does_not_keep_the_next_ones_readings_aside(hub: RunningHub) -> None:
+    cart, forgotten = Cart(hub), Bedside(hub).patient
+    cart.session(forgotten, pulse(at=ago(60)), open=True)
+    (result,) = cart.session(cart.bed.patient, pulse(at=ago()))["results"]
+    assert cart.bed.get(result["reference"])["subject"]["reference"] == cart.bed.patient
+
+
+def test_a_device_of_another_persons_own_stays_aside_in_a_session_too(hub: RunningHub) -> None:
+    bed, cart = Bedside(hub), Cart(hub)
+    cart.name = bed.name
+    (result,) = cart.session(cart.bed.patient, pulse(at=ago()))["results"]
+    assert result["reason"] == "patient-ambiguous"
+
+
+def test_a_session_opened_with_its_devices_takes_what_they_send_later(hub: RunningHub) -> None:
+    cart, id = Cart(hub), uuid.uuid4().hex
+    assert cart.session(cart.bed.patient, id=id, open=True)["results"] == []
+    body = {"device": cart.name, "session": id, "readings": [pulse(at=ago(-1))]}
+    (result,) = hub.request("POST", "/devices", json=body).json()["results"]
+    assert result["status"] == "stored", result
+    made = cart.bed.get(result["reference"])
+    assert made["subject"]["reference"] == cart.bed.patient
+    assert made["encounter"]["reference"] == cart.session(cart.bed.patient, id=id)["encounter"]
+
+
+def test_a_device_named_twice_is_given_once(hub: RunningHub) -> None:
+    cart = Cart(hub)
+    messages = [{"device": cart.name, "readings": [pulse(at=ago(seconds))]} for seconds in (20, 10)]
+    results = cart.session(cart.bed.patient, messages=messages)["results"]
+    assert [result["status"] for result in results] == ["stored", "stored"]
+    assert len(cart.uses()) == 1
+
+
+@pytest.mark.parametrize(
+    ("at", "clock"),
+    [
+        pytest.param("1970-01-01T00:05:00Z", None, id="a clock that was never set"),
+        pytest.param("9999-12-31T23:59:59Z", None, id="the last second there is"),
+        pytest.param(
+            "9999-12-31T23:59:59Z",
+            {"device": "0001-01-01T00:00:00Z", "gateway": "2026-11-23T00:00:00Z"},
+            id="a correction beyond the calendar",
+        ),
+    ],
+)
+def test_a_time_that_is_not_believed_begins_no_session(hub: RunningHub, at: str, clock: dict[str, str] | None) -> None:
+    cart, before = Cart(hub), ago(120)
+    readings = [pulse(at=at), pulse(at=before, id="good")] if clock is None else [pulse(at=at)]
+    message = {"device": cart.name, "readings": readings, **({"clock": clock} if clock else {})}
+    made = cart.session(cart.bed.patient, messages=[message])
+    assert made["results"][0]["status"] == "quarantined"
+    start = cart.bed.get(made["encounter"])["period"]["start"]
+    assert start == before if clock is None else start[:4] not in ("9999", "0001")
+    (use,) = cart.uses()
+    assert use["timingPeriod"]["start"] == start
