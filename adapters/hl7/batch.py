@@ -30,6 +30,7 @@ class Batch(NamedTuple):
     sender: Sender  # of the file's header, else the batch's: whom a joined answer goes to
     has_header: bool  # FHS or BHS
     is_file: bool  # FHS
+    parts: tuple[tuple[str, int], ...] = ()  # BHS-11 of each of its batches, and how many messages that has
 
 
 def is_batch(raw: bytes) -> bool:
@@ -56,6 +57,16 @@ class _Count:
     def __init__(self) -> None:
         self.messages = self.batches = self.inside = 0
         self.order: list[str] = []
+        self.parts: list[tuple[str, int]] = []
+        self.is_open = False  # whether a batch has begun and not ended
+
+    def message(self) -> None:
+        """Take a message: of the batch that is open, else of one without a number."""
+        if not self.is_open:
+            self.parts.append(("", 0))
+            self.is_open = True
+        self.inside += 1
+        self.parts[-1] = (self.parts[-1][0], self.parts[-1][1] + 1)
 
     def check(self, name: str, line: bytes, separator: bytes) -> None:
         """Take a header or trailer.
@@ -70,9 +81,12 @@ class _Count:
         if name == "BHS":
             self.batches += 1
             self.inside = 0
+            self.parts.append((sender_of(line[:8192]).control_id, 0))
+            self.is_open = True
         elif name == "BTS":
             _compare(line, separator, self.inside, place, "messages of the batch")
             self.inside = 0
+            self.is_open = False
         elif name == "FTS" and self.batches:
             _compare(line, separator, self.batches, place, "batches of the file")
 
@@ -102,7 +116,7 @@ def split(raw: bytes) -> Batch:
         piece = data[match.start(1) : stop].rstrip(b"\r\n\x00")
         if name == "MSH":
             messages.append(piece + b"\r" if pattern is _AT_CR else piece + b"\n")
-            count.inside += 1
+            count.message()
             continue
         line, _, rest = piece.partition(_LINE[pattern])
         if name in ("FHS", "BHS"):
@@ -113,28 +127,33 @@ def split(raw: bytes) -> Batch:
     if len(messages) > MOST:
         raise Refused(Fault("207", Place("BHS"), f"A batch has at most {MOST} messages.", reject=True))
     wide = tuple(m.decode("utf-8").encode("utf-16") for m in messages) if codec else tuple(messages)
-    has_header = bool({"FHS", "BHS"} & set(count.order))
+    has_header, is_file = bool({"FHS", "BHS"} & set(count.order)), "FHS" in count.order
     to = sender_of(data[found[0].start(1) :][:8192]) if found else Sender()
-    return Batch(wide, to if has_header else to._replace(control_id=""), has_header, "FHS" in count.order)
+    return Batch(wide, to if has_header else to._replace(control_id=""), has_header, is_file, tuple(count.parts))
 
 
-def join(answers: Sequence[str], batch: Batch, *, at: str, own_id: str) -> str:
-    """Write the answers of a batch as one batch; as a file where it was one.
+def join(answers: Sequence[Sequence[str]], batch: Batch, *, at: str, own_id: str) -> str:
+    """Write the answers of a batch as one batch; of a file as a file, with a batch for each of its batches.
 
     Args:
-        answers: The acknowledgements, each ending in CR.
+        answers: The acknowledgements of each message, each ending in CR.
         batch: What they answer.
         at: BHS-7.
         own_id: BHS-11.
     """
     to, field = batch.sender, USUAL.field
 
-    def head(name: str) -> str:
+    def head(name: str, control_id: str) -> str:
         cells = (
             name, USUAL.encoding, to.receiving_application, to.receiving_facility, to.application, to.facility,
-            at, "", "", "", own_id, to.control_id,
+            at, "", "", "", own_id, control_id,
         )  # fmt: skip
         return field.join(cells).rstrip(field) + "\r"
 
-    inner = f"{head('BHS')}{''.join(answers)}BTS{field}{len(answers)}\r"
-    return f"{head('FHS')}{inner}FTS{field}1\r" if batch.is_file else inner
+    made, at_message = [], 0
+    for control_id, count in batch.parts or (("", len(answers)),):
+        own = [text for each in answers[at_message : at_message + count] for text in each]
+        made.append(f"{head('BHS', control_id)}{''.join(own)}BTS{field}{len(own)}\r")
+        at_message += count
+    inner = "".join(made)
+    return f"{head('FHS', to.control_id)}{inner}FTS{field}{len(made)}\r" if batch.is_file else inner

@@ -123,17 +123,18 @@ class Reception:
         laters = [later for answer in answers if (later := getattr(answer, "later", None)) is not None]
         frames = [frame for answer in answers for frame in answer.frames]
         if channel.batch == "batch" or not answers:
-            frames = [self._joined(found, frames, codec, raw)]
+            each = [[frame.decode(codec) for frame in answer.frames] for answer in answers]
+            frames = [self._joined(found, each, codec, raw)]
         is_kept = all(answer.state or answer.code != "AR" for answer in answers)
         later = _all(laters, codec) if laters else None
         return Reply(frames, code, codec, state="kept" if is_kept else "", later=later)
 
-    def _joined(self, found: batch.Batch, frames: Sequence[bytes], codec: str, raw: bytes) -> bytes:
+    def _joined(self, found: batch.Batch, answers: Sequence[Sequence[str]], codec: str, raw: bytes) -> bytes:
         """Return the answers as one batch; to an empty one as one acknowledgement."""
         own_id, at = hashlib.sha256(raw).hexdigest()[:20].upper(), stamp(self._core.now())
         if not found.messages:
             return ack.write(found.sender, "AA", at=at, own_id=own_id).encode()
-        return batch.join([frame.decode(codec) for frame in frames], found, at=at, own_id=own_id).encode(codec)
+        return batch.join(answers, found, at=at, own_id=own_id).encode(codec)
 
     # the sequence number protocol: opening a link
 

@@ -75,9 +75,9 @@ def test_a_batch_of_too_many_messages_is_rejected() -> None:
 
 def test_the_answers_are_joined_in_the_form_of_the_question() -> None:
     found = split((FHS + BHS + ONE + "BTS|1\rFTS|1\r").encode())
-    assert join(["MSH|^~\\&|X\rMSA|AA|C1\r"], found, at="20261120", own_id="ME").split("\r") == [
+    assert join([["MSH|^~\\&|X\rMSA|AA|C1\r"]], found, at="20261120", own_id="ME").split("\r") == [
         "FHS|^~\\&|HUB|REGION|DPI|CHU|20261120||||ME|F1",
-        "BHS|^~\\&|HUB|REGION|DPI|CHU|20261120||||ME|F1",
+        "BHS|^~\\&|HUB|REGION|DPI|CHU|20261120||||ME|B1",
         "MSH|^~\\&|X",
         "MSA|AA|C1",
         "BTS|1",
@@ -86,3 +86,13 @@ def test_the_answers_are_joined_in_the_form_of_the_question() -> None:
     ]
     plain = Batch((b"x",), Sender("A", "B", "C", "D"), has_header=False, is_file=False)
     assert join([], plain, at="2026", own_id="ME") == "BHS|^~\\&|C|D|A|B|2026||||ME\rBTS|0\r"
+
+
+def test_each_batch_of_a_file_has_its_answers_under_its_own_number() -> None:
+    other = BHS.replace("B1", "B2")
+    found = split((FHS + BHS + ONE + "BTS|1\r" + other + ONE + TWO + "BTS|2\r" + TWO + "FTS|2\r").encode())
+    assert found.parts == (("B1", 1), ("B2", 2), ("", 1))
+    lines = join([["1\r"], ["2\r"], ["3\r", "3b\r"], ["4\r"]], found, at="2026", own_id="ME").split("\r")
+    assert [line.rpartition("|")[2] if line[:3] in ("FHS", "BHS") else line for line in lines[:-1]] == [
+        "F1", "B1", "1", "BTS|1", "B2", "2", "3", "3b", "BTS|3", "ME", "4", "BTS|1", "FTS|3",
+    ]  # fmt: skip
