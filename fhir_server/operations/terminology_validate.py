@@ -49,6 +49,7 @@ _UNDECIDED: Final = (
     "Load it as a CodeSystem resource (predmp load, or PUT)."
 )
 _WRONG_DISPLAY: Final = "The display is not one of this code."
+_NOT_THERE: Final = "The code is not in the code system."
 _ABSTRACT: Final = "The code only stands for a group of others; it is not to be chosen."
 _INACTIVE: Final = "The code is inactive."
 
@@ -139,8 +140,19 @@ class _Check(NamedTuple):
             if part.concepts and asked.code in part.concepts and asked.system in ("", part.system)
         ]
         known = await self.library.code_system(asked.system, asked.version) if asked.system else None
+        if asked.version and (other := await self._of_version(value_set, asked, known)) is not None:
+            return other
         texts = [text for _, one in listed for text in (one.display, *(d.value for d in one.designations)) if text]
         return self._judge(known, asked, texts)
+
+    async def _of_version(self, value_set: ValueSet, asked: Code, known: CodeSystem | None) -> Verdict | None:
+        """Return what a version that the code is said to be of rules out; None for nothing."""
+        pinned = {part.version for part in value_set.includes if part.system == asked.system}
+        if pinned and "" not in pinned and asked.version not in pinned:
+            return Verdict(False, "The value set takes its codes from another version of the code system.")
+        if known is None and await self.library.code_system(asked.system) is not None:
+            return Verdict(None, _UNDECIDED)  # of the system, but not of this version
+        return Verdict(False, _NOT_THERE) if known is not None and known.has(asked.code) is False else None
 
     async def _implied(self, value_set: ValueSet, code: str) -> str:
         """Return the system that a code without one is of; "" where the value set itself does not say.
@@ -166,7 +178,7 @@ class _Check(NamedTuple):
         if is_in is None:
             return Verdict(None, _UNDECIDED)
         if not is_in:
-            return Verdict(False, "The code is not in the code system.")
+            return Verdict(False, _NOT_THERE)
         return self._judge(known, asked, [])
 
     def _judge(self, system: CodeSystem | None, asked: Code, texts: list[str]) -> Verdict:

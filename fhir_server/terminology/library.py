@@ -50,6 +50,7 @@ class Candidate(NamedTuple):
     version: str  # its business version
     is_active: bool
     content: str  # of a CodeSystem
+    supplements: str = ""  # of a supplement: the version of the system that it adds to; "" any
 
 
 class Pins(NamedTuple):
@@ -117,7 +118,7 @@ class Library:
         if (given := self._given.get(("CodeSystem", url))) is not None:
             return codesystem.decode(given)
         key, found = await self._find("CodeSystem", url, version)
-        supplements = await self._supplements(url)
+        supplements = await self._supplements(url, self._version_of(key, found))
         whole = (key, tuple(supplements))
         made: CodeSystem | None = self._shelf.get(whole)
         if made is None and key is not None:
@@ -187,9 +188,17 @@ class Library:
         """Return the stored resources of a url, the best first."""
         return await self._named(type, "url", url)
 
-    async def _supplements(self, url: str) -> dict[tuple[str, ...], Candidate]:
+    async def _supplements(self, url: str, version: str) -> dict[tuple[str, ...], Candidate]:
+        """Return what adds to a version of a code system; to all of them, where the version is not known."""
         found = await self._named("CodeSystem", "supplements", url)
-        return {self._key(c): c for c in found if c.is_active}
+        return {self._key(c): c for c in found if c.is_active and (not version or c.supplements in ("", version))}
+
+    @staticmethod
+    def _version_of(key: tuple[str, ...] | None, found: Candidate | None) -> str:
+        if found is not None:
+            return found.version
+        place = r4.place("CodeSystem", key[2]) if key is not None and key[1] == "CodeSystem" else None
+        return place.version if place is not None else ""
 
     def _key(self, candidate: Candidate) -> tuple[str, ...]:
         number, at = str(candidate.number), str(candidate.at)
@@ -248,6 +257,7 @@ def _candidate(version: Version) -> Candidate:
         str(resource.get("version", "")),
         resource.get("status") == "active",
         resource.get("content", "") if version.type == "CodeSystem" else "",
+        split(resource.get("supplements", ""))[1] if version.type == "CodeSystem" else "",
     )
 
 

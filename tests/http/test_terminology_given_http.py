@@ -77,3 +77,24 @@ def test_on_an_instance_the_parameters_name_no_other_one(
     answer = post(hub, path, **sent)
     assert answer.status_code == status
     assert status == 200 or answer.json()["issue"][0]["code"] == "value"
+
+
+@pytest.mark.parametrize(
+    ("pinned", "asked", "expected"),
+    [
+        pytest.param("", "1", (200, True), id="the version that is here"),
+        pytest.param("", "9", (422, None), id="a version that is not here: undecided"),
+        pytest.param("1", "1", (200, True), id="the version that the value set names"),
+        pytest.param("1", "9", (200, False), id="another version than the value set names"),
+    ],
+)
+def test_a_code_is_looked_for_in_the_version_that_it_is_said_to_be_of(
+    hub: RunningHub, pinned: str, asked: str, expected: tuple[int, bool | None]
+) -> None:
+    url = "https://versions.example/s"
+    stored = system(concept("a"), id="versions-here", url=url, version="1")
+    assert hub.request("PUT", "/fhir/CodeSystem/versions-here", json=stored).status_code in (200, 201)
+    part = include(url=url) | ({"version": pinned} if pinned else {})
+    answer = post(hub, "ValueSet/$validate-code", valueSet=value_set(part), code="a", system=url, systemVersion=asked)
+    said = answer.json()["parameter"][0]["valueBoolean"] if answer.status_code == 200 else None
+    assert (answer.status_code, said) == expected

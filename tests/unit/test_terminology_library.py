@@ -157,6 +157,29 @@ async def test_a_supplement_adds_texts_and_properties_but_no_codes() -> None:
     assert await chosen(made, "http://example.org/fr") is None
 
 
+@pytest.mark.parametrize(
+    ("supplemented", "version_asked", "adds"),
+    [
+        pytest.param(f"{SYSTEM}|1", "1", True, id="the version that it names"),
+        pytest.param(f"{SYSTEM}|1", "2", False, id="another version than it names"),
+        pytest.param(SYSTEM, "2", True, id="any version, where it names none"),
+        pytest.param(f"{SYSTEM}|1", "", False, id="the newest one, which is not the one that it names"),
+    ],
+)
+async def test_a_supplement_adds_to_the_version_that_it_names(
+    supplemented: str, version_asked: str, adds: bool
+) -> None:
+    more = {
+        "resourceType": "CodeSystem", "id": "fr", "url": "http://example.org/fr", "status": "active", "language": "fr",
+        "content": "supplement", "supplements": supplemented, "concept": [{"code": "a", "display": "Un"}],
+    }  # fmt: skip
+    made = await world(version("1", id="one"), version("2", id="two"), more)
+    async with made.view() as view:
+        found = await made.terminology.over(view).code_system(SYSTEM, version_asked)
+    assert found is not None
+    assert bool(found.concepts["a"].designations) is adds
+
+
 async def test_a_resource_of_the_request_comes_first_with_what_it_contains() -> None:
     made = await world(version("1"), value_set(include()))
     given = value_set(include(url="", valueSet=["#inner"]), contained=[value_set(include("q"), id="inner", url="")])
