@@ -24,8 +24,11 @@ STATUS: Final = {
 }  # fmt: skip
 """What a movement says of the stay, by its trigger; others say nothing of it."""
 
-EXPECTED: Final = frozenset({"A14", "A15"})
-"""Movements that are still to come: their place is planned."""
+EXPECTED: Final = frozenset({"A05", "A14", "A15"})
+"""Movements that are still to come: their place is planned, and the stay does not begin with them."""
+
+ADMISSIONS: Final = frozenset({"A05", "A14"})
+"""Of these, what the next movement fulfils: the plan ends there."""
 
 
 class Movement(NamedTuple):
@@ -91,7 +94,7 @@ def course(known: Sequence[Movement]) -> dict[str, Any]:
         ]
     if places := _places(standing, made["status"] == FINISHED):
         made["location"] = places
-    made["start"] = standing[0].start
+    made["start"] = next((one for one in standing if one.trigger not in EXPECTED), standing[0]).start
     if made["status"] == FINISHED:
         made["end"] = statuses[-1][1].left or statuses[-1][1].start
     return made
@@ -120,8 +123,9 @@ def _places(standing: Sequence[Movement], is_over: bool) -> list[Json]:
     past = [one for one in there if one.trigger not in EXPECTED]
     made = []
     for one in there:
-        after = next((other for other in standing if other.at > one.at and other.trigger not in EXPECTED), None)
-        end = one.end or (after.start if after and one.trigger not in EXPECTED else "")
+        ends = one.trigger not in EXPECTED or one.trigger in ADMISSIONS
+        after = next((each for each in standing if _follows(each, one)), None) if ends else None
+        end = one.end or (after.start if after else "")
         now = "active" if past and one is past[-1] and not is_over else "completed"
         status = "planned" if one.trigger in EXPECTED else now
         period = {key: text for key, text in (("start", one.start), ("end", end)) if text}
@@ -131,6 +135,13 @@ def _places(standing: Sequence[Movement], is_over: bool) -> list[Json]:
     if first.prior and first.prior != first.place:  # what came before is known by this movement alone
         made.insert(0, {"location": first.prior, "status": "completed", "period": {"end": first.start}})
     return made
+
+
+def _follows(other: Movement, one: Movement) -> bool:
+    """Whether a movement ends what another one began; an admission may be at the very time it was planned for."""
+    if other.trigger in EXPECTED:
+        return False
+    return other.at >= one.at if one.trigger in ADMISSIONS else other.at > one.at
 
 
 def _told(one: Movement) -> Json:

@@ -127,6 +127,27 @@ async def test_an_expected_transfer_is_a_planned_place() -> None:
     assert course(found) == [("MED 101", "active", "08:00", None), ("SSR 1", "planned", "11:00", None)]
 
 
+async def test_a_stay_that_was_planned_begins_with_the_admission() -> None:
+    planned = moved("A05", 0, zbe("M0", 0), "MED^101", f2="P", f44="")
+    admitted = moved("A01", 60, zbe("M1", 60), "MED^102", f44="")
+    async with hub() as core:
+        before = await stay_after(core, planned)
+        after = await stay_after(core, admitted, moved("A02", 120, zbe("M2", 120), "CHIR^7", f44=""))
+    assert (before["status"], course(before)) == ("planned", [("MED 101", "planned", "08:00", None)])
+    assert (after["status"], after["period"]["start"][11:16]) == ("in-progress", "09:00")
+    assert course(after) == [
+        ("MED 101", "planned", "08:00", "09:00"), ("MED 102", "completed", "09:00", "10:00"),
+        ("CHIR 7", "active", "10:00", None),
+    ]  # fmt: skip
+
+
+async def test_an_admission_at_the_very_time_of_its_plan_ends_it() -> None:
+    planned = moved("A14", 0, zbe("M0", 0), "MED^101", f2="P", f44="")
+    async with hub() as core:
+        found = await stay_after(core, planned, moved("A01", 5, zbe("M1", 0), "MED^102", f44=""))
+    assert course(found) == [("MED 101", "planned", "08:00", "08:00"), ("MED 102", "active", "08:00", None)]
+
+
 async def test_an_update_without_movement_leaves_the_course() -> None:
     async with hub() as core:
         before = await stay_after(core, ADMITTED, TRANSFERRED)
