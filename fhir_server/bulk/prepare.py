@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from fhir_server import gate
@@ -18,6 +19,7 @@ from fhir_server.interactions.body import stamped
 from fhir_server.interactions.ids import is_id, new_id
 from fhir_server.interactions.instant import write_instant
 from fhir_server.model import Resource
+from fhir_server.profiles.beforehand import Beforehand
 from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import Drafter, Drafting
 
@@ -38,7 +40,7 @@ class Prepared(NamedTuple):
     issues: tuple[tuple[str, str, str, str], ...] = ()
     waits: bool = False  # whether it refers to others by condition, which only the store can answer
     owners: tuple[str, ...] = ()  # of what is drafted
-    profiles: tuple[str, ...] | None = None  # what it and the resources inside of it declare; None where nobody looked
+    profiles: tuple[str, ...] | None = None  # declared by it and those inside, not judged yet; None: nobody looked
     draft: tuple[Any, ...] = ()  # what the store's drafter made, where it has one
     shared: tuple[list[Any], list[Any]] = ([], [])  # terms and values that the draft names; sent once for a block
 
@@ -113,6 +115,8 @@ def stamp(
     type, id, given = key
     made = stamped(resource, id, 1, 0)
     written, profiles = gate.write(made), _profiles(made)
+    if profiles:
+        profiles = _beforehand().left(made, written, profiles)
     indexed = index(made) if drafter is None else index(made, written)  # by a pattern, which drafters take
     if drafter is None:
         return Prepared(line, type, id, given, written, wire.pack(indexed), waits=waits, profiles=profiles)
@@ -126,6 +130,11 @@ def _profiles(resource: Resource) -> tuple[str, ...] | None:
         return None
     inside = [inner.get("meta", {}) for inner in resource.get("contained", ())]
     return tuple([one for meta in (resource["meta"], *inside) for one in meta.get("profile", ()) if one is not None])
+
+
+@cache
+def _beforehand() -> Beforehand:
+    return Beforehand()
 
 
 def find_drafter(drafting: Drafting | None) -> Drafter | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -86,10 +86,17 @@ class Judge:
         """Return the errors of each change that its profiles refuse; nothing is read where none are declared."""
         found = []
         keep = not any(change.version.type in DEFINITIONS for change in changes)
+        unknown: set[tuple[str, ...]] = set()  # declared by changes before: nothing is known of any of them
         for change in changes:
             required = self._policy.required.get(change.version.type, ())
             if change.version.is_deleted or not (required or _declares(change)):
                 continue
+            if not required and change.declared is not None:
+                if change.declared in unknown:
+                    continue
+                if await self._is_free(tx, change.declared, keep):
+                    unknown.add(change.declared)
+                    continue
             issues = await self._judged(tx, change, required, keep)
             if any(issue.code == "not-found" and issue.severity == "warning" for issue in issues):
                 self._tell(change.version.type)
@@ -108,18 +115,21 @@ class Judge:
             self._told.add(type)
             log.warning("a %s was stored that declares a profile which is not known here", type)
 
+    async def _is_free(self, tx: Transaction, profiles: Iterable[str], keep: bool) -> bool:
+        """Whether there is nothing to check against, since no profile is known: said when the first was met."""
+        if self._policy.unknown == "refuse":
+            return False
+        sources = (await self._library.shelf(tx, keep=keep)).sources
+        return all(sources.get(canonical, ASK) is None for canonical in profiles)
+
     async def _judged(self, tx: Transaction, change: Change, required: tuple[str, ...], keep: bool) -> list[Issue]:
-        unknown = self._policy.unknown
         shelf = await self._library.shelf(tx, keep=keep)
-        is_free = not required and unknown != "refuse"  # nothing to check it against, and said when the first was met
-        if is_free and change.declared and all(shelf.sources.get(c, ASK) is None for c in change.declared):
-            return []
         if self._conforms(shelf.known, change, required):
             return []
         resource = change.resource
-        if is_free and all(shelf.sources.get(c, ASK) is None for c in declared(resource)):
+        if not required and await self._is_free(tx, declared(resource), keep):
             return []
-        return await self.issues(tx, Task(resource, required, unknown), keep=keep)
+        return await self.issues(tx, Task(resource, required, self._policy.unknown), keep=keep)
 
     def _conforms(self, known: Known, change: Change, required: tuple[str, ...]) -> bool:
         """Whether a resource certainly conforms to all its profiles, and there is nothing to say of unknown ones."""

@@ -7,7 +7,7 @@ kept as long as the versions it was made from are the current ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -108,22 +108,22 @@ class Library:
                 shelf.sources[following] = await self._find(view, following)
             found = shelf.sources[following]
             chain.append(found)
-            following = _base(found)
+            following = based_on(found)
         key = (view.tenant, canonical)
         kept = self._compiled.get(key)
         if kept is not None and _keys(kept[0]) == _keys(chain):
             return kept[1]
-        made = _compiled(chain) if not following else None
+        made = compiled(chain) if not following else None
         if len(self._compiled) >= MOST_KEPT:
             self._compiled.clear()
         self._compiled[key] = (tuple(chain), made)
         return made
 
     async def _find(self, view: View, canonical: str) -> Source | None:
+        own = own_source(canonical)
+        if own is not None:
+            return own
         url, _, version = canonical.partition("|")
-        own = builtin(bare(url))
-        if own is not None and version in ("", str(own.get("version", ""))):
-            return Source((bare(url), 0, 0), own)
         pairs = [("url", bare(url)), ("_count", str(MOST_SAME))]
         found = await view.search(self._ask("StructureDefinition", pairs))
         return newest(found.versions, version)
@@ -131,13 +131,25 @@ class Library:
     async def _is_member(self, view: View, question: Coded) -> bool | None:
         pairs = codes(question.value_set)
         if pairs is not None:
-            if question.system is None:
-                return question.code in {code for _, code in pairs}
-            return (question.system, question.code) in pairs
+            return is_among(pairs, question)
         try:
             return await self._terminology.contains(view, question.value_set, question.system, question.code)
         except FhirError:  # not known, or larger than it is worked out for
             return None
+
+
+def own_source(canonical: str) -> Source | None:
+    """Return a definition that comes with the hub, None where there is none of that url and version."""
+    url, _, version = canonical.partition("|")
+    own = builtin(bare(url))
+    return Source((bare(url), 0, 0), own) if own is not None and version in ("", str(own.get("version", ""))) else None
+
+
+def is_among(pairs: Collection[tuple[str, str]], question: Coded) -> bool:
+    """Whether a code is among those of a value set, (system, code); without a system, in any."""
+    if question.system is None:
+        return question.code in {code for _, code in pairs}
+    return (question.system, question.code) in pairs
 
 
 async def _mark(view: View) -> bytes:
@@ -169,7 +181,8 @@ def _keys(chain: Sequence[Source | None]) -> list[tuple[str, int, int] | None]:
     return [source.key if source is not None else None for source in chain]
 
 
-def _base(source: Source | None) -> str:
+def based_on(source: Source | None) -> str:
+    """Return the canonical of what a definition constrains, "" at the end of its chain."""
     if source is None:
         return ""
     try:
@@ -178,7 +191,7 @@ def _base(source: Source | None) -> str:
         return ""
 
 
-def _compiled(chain: Sequence[Source | None]) -> Profile | None:
+def compiled(chain: Sequence[Source | None]) -> Profile | None:
     """Build a profile from its chain, the base last; None where a link is missing or cannot be used."""
     profile: Profile | None = None
     try:

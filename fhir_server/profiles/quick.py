@@ -156,8 +156,12 @@ def _binding(value_set: str, type: str) -> Holds:
         raise _Unknown
 
     def is_member(code: Any, system: Any, context: Context) -> bool:
-        # None: the value set is not known, which is no error
-        return code.__class__ is str and context.members.get(Coded(value_set, system, code), False) is not False
+        if code.__class__ is not str:
+            return False
+        try:
+            return context.members[Coded(value_set, system, code)] is not False  # None: a value set not known: no error
+        except KeyError:
+            return False
 
     def holds(value: Any, context: Context) -> bool:
         if type == "code":

@@ -32,7 +32,8 @@ _DATA: Final = frozenset({"data", "resourceType", "div"})  # base64, what every 
 
 
 _ODD: Final = (b"\\", b"&", b"<", b'"data":', b'"div":')
-"""Escapes, entities, narratives and base64: what is to be read as `text_of` does."""
+"""Escapes, entities, narratives and data that is no text: what is to be read as `text_of` does."""
+_BASE64: Final = re.compile(rb'"data":"[^"\\]*"')
 _STRINGS: Final = re.compile(rb'"resourceType":"[A-Za-z]+"|"[A-Za-z_]+":|"([^"]*)"')
 """What stands in quotes; its group has the strings, and is empty for keys and what every resource says."""
 
@@ -192,8 +193,9 @@ def content_of(body: bytes) -> str:
 
     Most bodies are plain: their strings are what stands in quotes and is no key. What is said again is left out.
     """
-    if _is_plain(body):
-        said = b" ".join(dict.fromkeys(_STRINGS.findall(body)))
+    plain = _plain(body)
+    if plain is not None:
+        said = b" ".join(dict.fromkeys(_STRINGS.findall(plain)))
         if said.isascii():
             return said.decode()
         text = folded(said.decode())
@@ -204,14 +206,17 @@ def content_of(body: bytes) -> str:
 
 def whole_content_of(body: bytes) -> str:
     """Return them with all that is said again, in order."""
-    if not _is_plain(body):
+    plain = _plain(body)
+    if plain is None:
         return text_of("_content", gate.load(body))
-    said = b" ".join(_STRINGS.findall(body)).decode()
+    said = b" ".join(_STRINGS.findall(plain)).decode()
     return said if said.isascii() else folded(said)
 
 
-def _is_plain(body: bytes) -> bool:
-    return not any(mark in body for mark in _ODD)
+def _plain(body: bytes) -> bytes | None:
+    """Return a body whose strings can be found by their quotes, without its base64; None where that is not so."""
+    plain = _BASE64.sub(b"", body) if b'"data":"' in body else body
+    return None if any(mark in plain for mark in _ODD) else plain
 
 
 def as_query(question: Words) -> tuple[str, bool]:

@@ -210,6 +210,7 @@ class Batch:
             insert(self.connection, "counter", rows)
             self.wrote = True
         self.known.head = self.chain.head
+        self.numbers.clear()  # they hold the batch: else a block's values would wait for the collector of cycles
 
     def _tally(self, k: int) -> tuple[int, int, int]:
         return k, self.tally.get((k, "current"), 0), self.tally.get((k, "versions"), 0)
