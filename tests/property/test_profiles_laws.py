@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fhir_server.profiles.findings import Known
 from fhir_server.profiles.judge import Task, run_once
-from fhir_server.profiles.library import Source, _compiled
+from fhir_server.profiles.library import Source, compiled
 from fhir_server.profiles.values import fits, is_equal
 from tests.profiles import OWN, element, errors, findings, profile, sliced
 
@@ -121,6 +121,6 @@ def test_no_shape_of_a_definition_breaks_the_check(junk: Any) -> None:
     made = profile("Patient", element("Patient.name", **facts), element("Patient.name:a", **facts, fixedString=junk))
     patient = {"resourceType": "Patient", "name": [{"family": "a"}], "extension": [{"url": "u:x", "valueCode": "a"}]}
     for broken in (made, made | {"differential": junk}, made | {"type": junk}, made | {"context": junk}):
-        compiled = _compiled([Source(("x", 1, 1), broken)])
+        compiled = compiled([Source(("x", 1, 1), broken)])
         assert compiled is None or compiled.type == "Patient"
         run_once(Known({OWN + "own": compiled}), Task(patient, (OWN + "own",)))
