@@ -121,6 +121,6 @@ def test_no_shape_of_a_definition_breaks_the_check(junk: Any) -> None:
     made = profile("Patient", element("Patient.name", **facts), element("Patient.name:a", **facts, fixedString=junk))
     patient = {"resourceType": "Patient", "name": [{"family": "a"}], "extension": [{"url": "u:x", "valueCode": "a"}]}
     for broken in (made, made | {"differential": junk}, made | {"type": junk}, made | {"context": junk}):
-        compiled = compiled([Source(("x", 1, 1), broken)])
-        assert compiled is None or compiled.type == "Patient"
-        run_once(Known({OWN + "own": compiled}), Task(patient, (OWN + "own",)))
+        made_of_it = compiled([Source(("x", 1, 1), broken)])
+        assert made_of_it is None or made_of_it.type == "Patient"
+        run_once(Known({OWN + "own": made_of_it}), Task(patient, (OWN + "own",)))
