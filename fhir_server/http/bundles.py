@@ -6,6 +6,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#transaction
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -15,7 +16,7 @@ from urllib.parse import unquote
 from fhir_server import gate
 from fhir_server.errors import BadRequest, FhirError, Malformed, TooCostly
 from fhir_server.http.handlers import written
-from fhir_server.http.message import Request, Response
+from fhir_server.http.message import JSON, Request, Response
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import http_date, write_instant
 from fhir_server.model import Entry, Outcome, Resource
@@ -187,7 +188,12 @@ def _response(response: Response, outcome: Outcome | None = None, *, is_told: bo
         about["lastModified"] = parsedate_to_datetime(headers["last-modified"]).isoformat()
     if is_told and response.body:
         return b'{"response":' + gate.write(about)[:-1] + b',"outcome":' + response.body + b"}}"
-    head = b'{"resource":' + response.body + b"," if response.body else b"{"
+    body = response.body
+    if body and response.media_type != JSON:  # what GraphQL answers: a Bundle carries it as a Binary
+        kind = response.media_type.partition(";")[0]
+        data = base64.b64encode(body).decode()
+        body = gate.write({"resourceType": "Binary", "contentType": kind, "data": data})
+    head = b'{"resource":' + body + b"," if body else b"{"
     return head + b'"response":' + gate.write(about) + b"}"
 
 

@@ -20,9 +20,12 @@ from fhir_server.graphql.parser import operation_of
 from fhir_server.graphql.variables import coerced
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall
+from fhir_server.operations.inputs import COMMON
 from fhir_server.settings import Settings
 
 JSON: Final = "application/json"
+# In the URL: those of https://graphql.github.io/graphql-over-http/draft/#sec-Request-Parameters
+_PARAMETERS: Final = frozenset({"query", "operationName", "variables", "extensions"})
 
 
 def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
@@ -91,6 +94,8 @@ class GraphQL:
 def read_request(call: OperationCall) -> Asked:
     """Read the query from the URL, a JSON body, or a body that is GraphQL; raise QueryError where there is none."""
     kind = call.content_type.partition(";")[0].strip().lower()
+    if strange := sorted(set(call.parameters) - _PARAMETERS - COMMON):
+        raise QueryError(f"The operation has no parameter {strange[0][:60]!a}.")
     given: dict[str, Any] = {name: values[0] for name, values in call.parameters.items() if values}
     if call.body and kind == "application/graphql":
         given["query"] = _utf8(call.body)

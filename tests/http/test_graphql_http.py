@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -287,3 +289,31 @@ def test_each_resource_is_audited(record: Record) -> None:
     ask(record, f'{{ Patient(id: "{id_of(record.patient)}") {{ id }} ObservationList(patient: "{record.patient}") {{ id }} }}')  # fmt: skip
     assert record.patient in audited(record.hub, "read", id_of(record.patient))
     assert "Observation" in audited(record.hub, "search", id_of(record.patient))
+
+
+@pytest.mark.parametrize("form", ["application/fhir+json", "application/fhir+xml"])
+def test_a_batch_carries_the_answer_as_a_binary_for_it_is_no_resource(record: Record, form: str) -> None:
+    queries = ("{ name { family } }", "{ nonsense }")
+    url = f"{record.patient}/$graphql?query="
+    entries = [{"request": {"method": "GET", "url": url + quote(query)}} for query in queries]
+    asked = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    sent = record.hub.request("POST", "/fhir", json=asked, Accept=form)
+    assert sent.headers["content-type"].startswith(form)
+    answer = record.hub.request(
+        "POST", "/fhir/$convert", content=sent.content, Content_Type=form, Accept="application/fhir+json"
+    ).json()
+    told = [entry["resource"] for entry in answer["entry"]]
+    assert {one["resourceType"] for one in told} == {"Binary"}
+    assert {one["contentType"] for one in told} == {"application/json"}
+    good, bad = (json.loads(base64.b64decode(one["data"])) for one in told)
+    assert good == ask(record, queries[0], record.patient)
+    assert "nonsense" in bad["errors"][0]["message"]
+    assert [entry["response"]["status"] for entry in answer["entry"]] == ["200 OK", "400"]
+
+
+def test_a_parameter_of_the_url_that_a_query_does_not_have_is_refused(record: Record) -> None:
+    url = f"/fhir/{record.patient}/$graphql?query={quote('{ id }')}"
+    assert record.hub.request("GET", url + "&_format=json&extensions=%7B%7D").status_code == 200
+    refused = record.hub.request("GET", url + "&quary=x")
+    assert refused.status_code == 400
+    assert "quary" in refused.json()["errors"][0]["message"]
