@@ -19,6 +19,7 @@ from fhir_server.model import Actor, Change, Resource
 from fhir_server.profiles import quick
 from fhir_server.profiles.advice import advise
 from fhir_server.profiles.check import check, entries_of
+from fhir_server.profiles.definition import advise_definition
 from fhir_server.profiles.extensions import check_extensions
 from fhir_server.profiles.findings import MOST_ISSUES, Budget, Enough, Item, Known, Run, text_of
 from fhir_server.profiles.library import DEFINITIONS, Library, move_mark
@@ -185,6 +186,8 @@ def run_once(known: Known, task: Task) -> Run:
         if task.advises:
             for item, _ in resources_of(resource):
                 advise(run, item)
+                if item.node.type == "StructureDefinition":
+                    advise_definition(run, item)
     except Enough:
         _cut(run)
     return run
@@ -223,7 +226,10 @@ def _check_declared(run: Run, item: Item, unknown: str) -> None:
 
 def _check_named(run: Run, item: Item, canonical: str) -> None:
     if not _check_against(run, item, canonical, item.where):
-        text = "A profile that this resource must conform to is not known here: load it as a StructureDefinition."
+        text = (
+            "A profile that this resource must conform to is not known here, or cannot be used: load it as a "
+            "StructureDefinition; $validate of that says what is wrong with it."
+        )
         run.report("not-found", text, item.where)
 
 
