@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from fhir_server.interface import Core, Writing
+from fhir_server.interface import Asking, Core, Writing
 
 KIND: Final = "device-arrival"
 KEPT_US: Final = 86_400_000_000  # a copy comes within a day
@@ -15,6 +15,17 @@ SWEPT: Final = 20  # rows looked at, oldest first, each time one is written
 def arrival_key(*parts: str) -> str:
     """Return the key of a message: a digest, so that nothing of it can be read from the row."""
     return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()[:40]
+
+
+async def seen_arrival(core: Core, tenant: str, key: str) -> int | None:
+    """Return when a message came that was seen under a key, microseconds since 1970; None where none is known."""
+
+    async def work(asking: Asking) -> int | None:
+        record = await asking.record(KIND, key)
+        return record.at if record is not None else None
+
+    at: int | None = await core.ask(tenant, work)
+    return at
 
 
 async def first_arrival(core: Core, tenant: str, key: str, *, is_copy: bool = True) -> int:

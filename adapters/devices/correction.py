@@ -36,16 +36,17 @@ class Effective(NamedTuple):
     offset: int = 0  # microseconds that were added to the device's own time
 
 
-def effective(measured: Measured, clock: Clock | None, now: int) -> Effective | Reason:
-    """Return when it was measured: corrected, or as the device says, or now where it has no clock.
+def effective(measured: Measured, clock: Clock | None, now: int, *, came: int = 0) -> Effective | Reason:
+    """Return when it was measured: corrected, or as the device says, or when it came where it has no clock.
 
     Args:
         measured: With the device's own time.
         clock: What its gateway read of its clock.
         now: Of the hub, microseconds since 1970.
+        came: When it came first, where that was before now; 0: now.
     """
     if measured.instant is None:
-        return Effective(written(now), now)
+        return Effective(written(came or now), came or now)
     offset = offset_of(clock) if clock is not None else 0
     at = measured.instant + offset
     if at + lasts(measured) > now + AHEAD:

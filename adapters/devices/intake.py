@@ -126,10 +126,10 @@ class Intake:
         return [results[number] for number in range(len(messages))]
 
     async def _take_one(
-        self, message: Message, item: Received, known: Known, was_kept: bool, actor: Actor, source: str
+        self, message: Message, item: Received, known: Known, since: int, actor: Actor, source: str
     ) -> Result:
         sending = Sending(message, known, actor, source)
-        fit = self._judge(sending, item)
+        fit = self._judge(sending, item, since)
         if isinstance(fit, Reason):
             return await self._came_before(sending, item, fit) or await self._keep(sending, item, fit)
         # Before it is stored, so that the readings of one message are judged in their order.
@@ -143,7 +143,7 @@ class Intake:
                 return Result("duplicate", written)
             if found is not None and not found.is_same:
                 return Result("quarantined", reason=reason.CONFLICT)
-            state = await quarantine.state_of(writing, message.device, item.raw) if found or was_kept else ""
+            state = await quarantine.state_of(writing, message.device, item.raw) if found or since else ""
             if found is None:
                 result = Result("stored", await self._deposit.file(writing, sending, fit, suspicion))
             else:
@@ -166,15 +166,23 @@ class Intake:
             self._deposit.did(actor.tenant, fit)
         return result
 
-    def _judge(self, sending: Sending, item: Received) -> Fit | Reason:
-        """Return what was measured, of whom, by which device, or why the reading stays aside."""
+    def _judge(self, sending: Sending, item: Received, since: int) -> Fit | Reason:
+        """Return what was measured, of whom, by which device, or why the reading stays aside.
+
+        Args:
+            sending: What it came in.
+            item: The reading.
+            since: When it came first, if it was kept aside then: the time of a reading that has none of its own.
+        """
         message, known, actor, _ = sending
         if isinstance(item.reading, Reason):
             return item.reading
         measured = assess(item.reading)
         if isinstance(measured, Reason):
             return measured
-        when = effective(measured, message.clock, self._core.now())
+        if measured.instant is None and message.is_retained and not since:
+            return reason.RETAINED
+        when = effective(measured, message.clock, self._core.now(), came=since)
         if isinstance(when, Reason):
             return when
         if isinstance(known.assigned, Reason):
@@ -214,7 +222,9 @@ class Intake:
 
         Such a reading has the time it came: sent again, it would be judged by a later assignment.
         """
-        if why not in (reason.UNASSIGNED, reason.PATIENT_AMBIGUOUS) or isinstance(item.reading, Reason):
+        if why not in (reason.UNASSIGNED, reason.PATIENT_AMBIGUOUS, reason.RETAINED) or isinstance(
+            item.reading, Reason
+        ):
             return None
         measured = assess(item.reading)
         if isinstance(measured, Reason) or measured.instant is not None or sending.actor.patient:

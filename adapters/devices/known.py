@@ -25,7 +25,7 @@ class Known(NamedTuple):
     gateway: dict[str, Any] | None  # a Reference
     session: Session | None
     awaited: tuple[str, ...]  # Device/ID of those whom somebody waits to hear of
-    kept: tuple[bool, ...]  # for each reading: whether it is, or was, kept aside
+    kept: tuple[int, ...]  # for each reading: when it was first kept aside, microseconds since 1970; 0 it never was
     patient: DeviceName | None = None  # whom the message names; None too where it refers to somebody not known here
 
 
@@ -62,5 +62,5 @@ async def look(asking: Asking, message: Message, zone: tzinfo, now: int) -> Know
     patient = message.patient
     if patient is not None and patient.system == REFERENCE and await asking.resource(patient.value) is None:
         patient = None  # an id of the sender's own
-    aside = [await quarantine.state_of(asking, message.device, item.raw) for item in message.readings]
-    return Known(assigned, gateway, session, awaited, tuple(state != "" for state in aside), patient)
+    aside = [await quarantine.kept_since(asking, message.device, item.raw) for item in message.readings]
+    return Known(assigned, gateway, session, awaited, tuple(aside), patient)

@@ -40,6 +40,7 @@ class Message(NamedTuple):
     patient: DeviceName | None = None  # identifier of whom the payload names: compared, never believed
     session: str = ""  # id of the session (`POST /devices/sessions`) that it belongs to
     is_test: bool = False  # no patient's data: stored as HTEST, without triage
+    is_retained: bool = False  # whether it came some unknown time after it was sent
     is_of_opening: bool = False  # whether it came in the session's own request, which says whose the session is
 
 

@@ -271,7 +271,7 @@ def _publication(message: Any) -> Publication:
     except UnicodeDecodeError:
         topic = ""
     media_type = getattr(message.properties, "ContentType", "")
-    return Publication(topic, bytes(message.payload), media_type, bool(message.dup))
+    return Publication(topic, bytes(message.payload), media_type, bool(message.dup), bool(message.retain))
 
 
 def _lasting() -> Properties:

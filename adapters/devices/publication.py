@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from adapters.devices import presence, reason
-from adapters.devices.arrival import arrival_key, first_arrival
+from adapters.devices.arrival import arrival_key, first_arrival, seen_arrival
 from adapters.devices.format import Given, read_format
 from adapters.devices.intake import Intake
 from adapters.devices.message import REFERENCE, Message, Received
@@ -40,6 +40,7 @@ class Publication(NamedTuple):
     payload: bytes
     media_type: str = ""  # its Content Type property
     is_copy: bool = False  # whether the broker says that it may have come before
+    is_retained: bool = False  # whether the broker had kept it for who subscribes: nobody knows since when
 
 
 class Publications:
@@ -88,7 +89,9 @@ class Publications:
             if error.status >= 500 or error.status == 429:
                 raise
             return await self._keep(publication, topic, reason.PAYLOAD_MALFORMED, error.text)
-        messages = [placed(message, topic) for message in given.messages]
+        if given is None:
+            return await self._keep(publication, topic, reason.RETAINED, "")
+        messages = [placed(message, topic)._replace(is_retained=publication.is_retained) for message in given.messages]
         actor = self._core.internal(topic.tenant, ACTOR)
         results = await self._intake.take_all(messages, actor=actor, source="mqtt")
         statuses = {result.status for of_device in results for result in of_device}
@@ -96,13 +99,16 @@ class Publications:
             log.error("a publication on %s has readings that are unfit, and there is no room to keep them", topic.kind)
         return next(status for status in ("refused", "quarantined", "stored", "duplicate") if status in statuses)
 
-    async def _read(self, publication: Publication, topic: Topic) -> Given:
-        """Read the payload; relative times of a copy are counted from when it came first."""
+    async def _read(self, publication: Publication, topic: Topic) -> Given | None:
+        """Read the payload; relative times of a copy are counted from when it came first, None: that is not known."""
         payload, media_type = publication.payload, publication.media_type
         given = read_format(media_type, payload, now=self._core.now())
         if not given.is_relative:
             return given
         key = arrival_key("mqtt", publication.topic, hashlib.sha256(payload).hexdigest())
+        if publication.is_retained:
+            came = await seen_arrival(self._core, topic.tenant, key)
+            return None if came is None else read_format(media_type, payload, now=came)
         first = await first_arrival(self._core, topic.tenant, key, is_copy=publication.is_copy)
         return read_format(media_type, payload, now=first)
 

@@ -92,6 +92,12 @@ async def state_of(asking: Asking, device: DeviceName, raw: Mapping[str, Any]) -
     return record.state if record is not None else ""
 
 
+async def kept_since(asking: Asking, device: DeviceName, raw: Mapping[str, Any]) -> int:
+    """Return when this very reading was first kept aside, microseconds since 1970; 0 where it never was."""
+    record = await asking.record(KIND, raw_key(device, raw))
+    return int(gate.load(record.body)["first"]) if record is not None else 0
+
+
 async def release(writing: Writing, device: DeviceName, raw: Mapping[str, Any], *, is_told: bool) -> None:
     """Mark a reading that was kept aside as in the record; `is_told`: its sender is there to hear of it."""
     await settle(writing, raw_key(device, raw), TAKEN if is_told else RELEASED)

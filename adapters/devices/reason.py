@@ -62,6 +62,11 @@ UNTRACEABLE: Final = Reason(
     "Sans heure ni identifiant, la mesure ne peut être distinguée de sa copie.",
     "Without time and id the reading cannot be told from its copy.",
 )
+RETAINED: Final = Reason(
+    "retained-without-time",
+    "Le courtier avait retenu ce message : sans heure propre, on ne sait pas quand la mesure a été faite.",
+    "The broker had retained this message: without a time of its own nobody knows when it was measured.",
+)
 CONFLICT: Final = Reason(
     "reading-conflict",
     "Une autre mesure a déjà été reçue sous la même identité.",
@@ -180,6 +185,7 @@ ALL: Final = (
     COMPONENT_MISSING,
     TIME_UNREADABLE,
     UNTRACEABLE,
+    RETAINED,
     CONFLICT,
     TIME_FUTURE,
     TIME_IMPLAUSIBLE,

@@ -37,7 +37,7 @@ FINAL: Final = frozenset(
     for item in (
         *(reason.FORMAT_UNKNOWN, reason.PAYLOAD_MALFORMED, reason.PAYLOAD_TOO_LARGE, reason.TOPIC_UNKNOWN),
         *(reason.IDENTITY_MISMATCH, reason.SCHEMA_UNKNOWN, reason.STATISTIC),
-        *(reason.USER_AMBIGUOUS, reason.NOT_MEASURED),
+        *(reason.USER_AMBIGUOUS, reason.NOT_MEASURED, reason.RETAINED),
     )
 )
 """Reasons that trying again cannot change: what was sent is no reading, or came by a way that is not its own."""

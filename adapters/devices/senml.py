@@ -17,6 +17,8 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from adapters.devices import reason
+from adapters.devices.measure import measures_of
+from adapters.devices.measures import EVENT
 from adapters.devices.message import MAX_READINGS, Message, Received
 from adapters.devices.reading import DeviceName
 from adapters.devices.reading_json import read_reading
@@ -241,6 +243,8 @@ def _single(system: str, code: str, record: Resolved) -> Received:
     if isinstance(record.value, Decimal):
         raw["value"] = record.value
         return Received(raw, read_reading(raw))
+    if record.value is True and any(measure.kind == EVENT for measure in measures_of(system, code)):
+        return Received(raw, read_reading(raw))  # a fall, smoke …: it happened
     raw |= {"value": record.data or record.value} if record.value is not None or record.data else {}
     raw |= {"sum": record.total} if record.total is not None else {}
     return Received(raw, reason.VALUE_UNREADABLE)

@@ -194,6 +194,21 @@ def test_what_is_no_number_is_kept_aside_as_it_was_sent() -> None:
     assert [received.raw.get("value") for received in message.readings[1:]] == ["Machine Room", False, "aGkgCg"]
 
 
+@pytest.mark.parametrize(
+    ("record", "is_told"),
+    [
+        pytest.param('"n":"8519681","vb":true', True, id="a fall that is true"),
+        pytest.param('"n":"8519681","vb":false', False, id="a fall that is false"),
+        pytest.param('"n":"8867-4","vb":true', False, id="a pulse that is true"),
+    ],
+)
+def test_an_event_is_a_boolean(record: str, is_told: bool) -> None:
+    (message,) = read_pack(f'[{{"bn":"urn:dev:mac:a1:","t":1795000000,{record}}}]'.encode(), now=NOW).messages
+    reading = message.readings[0].reading
+    assert (isinstance(reading, Reading) and isinstance(assess(reading), Measured)) == is_told
+    assert is_told or reading == reason.VALUE_UNREADABLE
+
+
 @pytest.mark.parametrize("end", ["", ",", "]", ",\n"])
 def test_a_stream_may_never_have_been_closed(end: str) -> None:
     text = '[{"bn":"urn:dev:mac:a1:","n":"8867-4","u":"/min","v":72},\n{"t":-5,"n":"8867-4","u":"/min","v":71}' + end
