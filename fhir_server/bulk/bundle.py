@@ -116,7 +116,7 @@ def prepare_bundle(
         assert resource is not None, "it has a target"
         if any(issue.severity in ("error", "fatal") for issue in validate(resource)):
             return []
-        linked, unknown = links.linked(resource, named)
+        linked, unknown = links.linked(resource, named.of(entries[number].full_url))
         if unknown:
             return []
         type, _, id = targets[number].partition("/")

@@ -9,7 +9,6 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -34,46 +33,50 @@ async def bundle(hub: Hub, request: Request, serve: Serve) -> Response:
     resource = request.resource()
     if resource["resourceType"] != "Bundle":
         raise BadRequest("Only a Bundle is posted to the base.")
-    entries = _entries(resource, f"{hub.base_url}/")
+    entries = _entries(resource)
     if resource.get("type") == "batch":
         return await _batch(hub, request, entries, serve)
     if resource.get("type") == "transaction":
+        for number, entry in enumerate(entries):
+            _check_entry(entry, f"{hub.base_url}/", f"Bundle.entry[{number}]")
         return await _transaction(hub, request, entries, serve)
     raise BadRequest("A Bundle posted to the base is a batch or a transaction.", expression="Bundle.type")
 
 
-def _entries(resource: Resource, base: str) -> list[dict[str, Any]]:
-    """Return the entries, their urls below the base made relative, as R4 has them."""
+def _entries(resource: Resource) -> list[dict[str, Any]]:
     entries = resource.get("entry", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise Malformed("Bundle.entry is a list of objects.", expression="Bundle.entry")
     if len(entries) > MOST_ENTRIES:
         raise TooCostly("A Bundle here has at most 20,000 entries.")
-    for number, entry in enumerate(entries):
-        asked = entry.get("request")
-        place = f"Bundle.entry[{number}].request"
-        if not isinstance(asked, dict) or not all(isinstance(asked.get(name, ""), str) for name in _ASKED):
-            raise BadRequest("The entry says no request.", expression=place)
-        if not asked.get("method") or not asked.get("url"):
-            raise BadRequest("A request has a method and a url.", expression=place)
-        asked["url"] = asked["url"].removeprefix(base)
-        if not isinstance(entry.get("resource", {}), dict):
-            raise Malformed("A resource is a JSON object.", expression=f"Bundle.entry[{number}].resource")
     return entries
+
+
+def _check_entry(entry: dict[str, Any], base: str, place: str) -> None:
+    """Refuse an entry that asks nothing; a url below the base becomes a relative one, as R4 has them."""
+    asked = entry.get("request")
+    if not isinstance(asked, dict) or not all(isinstance(asked.get(name, ""), str) for name in _ASKED):
+        raise BadRequest("The entry says no request.", expression=f"{place}.request")
+    if not asked.get("method") or not asked.get("url"):
+        raise BadRequest("A request has a method and a url.", expression=f"{place}.request")
+    asked["url"] = asked["url"].removeprefix(base)
+    if not isinstance(entry.get("resource", {}), dict):
+        raise Malformed("A resource is a JSON object.", expression=f"{place}.resource")
 
 
 async def _batch(hub: Hub, request: Request, entries: list[dict[str, Any]], serve: Serve) -> Response:
     """Serve each entry by itself; one failure harms no other."""
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def one(entry: dict[str, Any]) -> bytes:
+    async def one(number: int, entry: dict[str, Any]) -> bytes:
         async with limit:
             try:
+                _check_entry(entry, f"{hub.base_url}/", f"Bundle.entry[{number}]")
                 return await _served(hub, request, entry, serve)
             except FhirError as error:
                 return _failure(error, request.id)
 
-    return _answer("batch-response", await asyncio.gather(*(one(entry) for entry in entries)))
+    return _answer("batch-response", await asyncio.gather(*(one(*numbered) for numbered in enumerate(entries))))
 
 
 async def _served(hub: Hub, outer: Request, entry: dict[str, Any], serve: Serve) -> bytes:
@@ -90,9 +93,9 @@ async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]]
     A read that must fail is found before anything is written, and fails the transaction. One that fails all the same,
     since what is written made it fail, is answered as that in its entry: the writes are committed, and say so.
     """
-    writes = [n for n, entry in enumerate(entries) if entry["request"]["method"] not in ("GET", "HEAD")]
     made: dict[int, bytes] = {}
-    reads = [n for n in range(len(entries)) if entries[n]["request"]["method"] in ("GET", "HEAD")]
+    reads = [n for n, entry in enumerate(entries) if _is_read(entry["request"])]
+    writes = [n for n, entry in enumerate(entries) if not _is_read(entry["request"])]
     if writes:
         if reads:
             await _check_reads(hub, request, entries, reads, serve)
@@ -124,6 +127,11 @@ async def _check_reads(
         except FhirError as error:
             if error.status not in (404, 410) or "/".join(asked.segments[:2]) not in made:
                 raise error.placed(f"Bundle.entry[{number}]") from None
+
+
+def _is_read(asked: dict[str, str]) -> bool:
+    is_search = asked["method"] == "POST" and asked["url"].partition("?")[0].endswith("_search")
+    return is_search or asked["method"] in ("GET", "HEAD")
 
 
 def _step(hub: Hub, entry: dict[str, Any], place: str) -> Entry:
@@ -171,10 +179,10 @@ def _http_date(instant: str) -> str:
 
 
 def _outcome(hub: Hub, wanted: str, outcome: Outcome) -> bytes:
-    return _response(written(hub, wanted, outcome), outcome, is_told=wanted == "OperationOutcome")
+    return _response(written(hub, wanted, outcome), is_told=wanted == "OperationOutcome")
 
 
-def _response(response: Response, outcome: Outcome | None = None, *, is_told: bool = False) -> bytes:
+def _response(response: Response, *, is_told: bool = False) -> bytes:
     """Write an entry of the answer; where `is_told`, the body is what Prefer has the server say of a write."""
     headers = dict(response.headers)
     about: dict[str, str] = {"status": str(response.status) + _REASONS.get(response.status, "")}
@@ -182,10 +190,8 @@ def _response(response: Response, outcome: Outcome | None = None, *, is_told: bo
         about["location"] = headers["location"]
     if "etag" in headers:
         about["etag"] = headers["etag"]
-    if outcome is not None and outcome.version is not None:
-        about["lastModified"] = write_instant(outcome.version.at)
-    elif "last-modified" in headers:
-        about["lastModified"] = parsedate_to_datetime(headers["last-modified"]).isoformat()
+    if response.at is not None:  # to the microsecond: it is the resource's meta.lastUpdated
+        about["lastModified"] = write_instant(response.at)
     if is_told and response.body:
         return b'{"response":' + gate.write(about)[:-1] + b',"outcome":' + response.body + b"}}"
     body = response.body

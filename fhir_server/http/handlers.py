@@ -31,6 +31,7 @@ from fhir_server.store.protocol import HistoryQuery
 MOST_PER_PAGE = 1_000
 _OF_ANY = ("", "_format", "_pretty")  # parameters of every interaction
 _OF_READS = (*_OF_ANY, "_summary", "_elements")
+_OF_HISTORY = (*_OF_READS, "_count", "_since", "_at", "_list", "_cursor")
 _EVER: Final = 2**62  # microseconds from 1970, beyond every version
 _REACHES: Final[Mapping[str, Callable[[Period], tuple[int, int]]]] = {
     "eq": lambda asked: (asked.lo, asked.hi),
@@ -80,8 +81,8 @@ def _check(request: Request, known: tuple[str, ...]) -> None:
 def _versioned(request: Request, version: Version) -> Response:
     headers = (("etag", version.etag), ("last-modified", http_date(version.at)))
     if _is_known(request, version):
-        return Response(304, headers=headers)
-    return Response(200, _asked_part(request, version.body), headers)
+        return Response(304, headers=headers, at=version.at)
+    return Response(200, _asked_part(request, version.body), headers, at=version.at)
 
 
 def _asked_part(request: Request, body: bytes) -> bytes:
@@ -178,7 +179,9 @@ async def conditional_delete(hub: Hub, request: Request) -> Response:
     """Serve conditional delete, of several where `_count` or a setting allows (https://hl7.org/fhir/R4/http.html#3.1.0.7.1)."""
     if not request.query:
         raise BadRequest("A delete names an id in its url, or a condition.")
-    return await _write(hub, request, Entry("DELETE", f"{request.segments[0]}?{request.query}"), "delete")
+    if_match = request.headers.get("if-match", "")
+    entry = Entry("DELETE", f"{request.segments[0]}?{request.query}", if_match=if_match)
+    return await _write(hub, request, entry, "delete")
 
 
 async def _write(hub: Hub, request: Request, entry: Entry, interaction: str) -> Response:
@@ -193,18 +196,19 @@ def written(hub: Hub, wanted: str, made: Outcome) -> Response:
         if wanted == "OperationOutcome":
             text = f"Deleted: {made.written if made.changed else 0}."
             return Response(200, gate.write(outcome([Issue("informational", text, severity="information")])))
-        return Response(204, headers=(("etag", version.etag),) if version is not None else ())
+        if version is None:
+            return Response(204)
+        return Response(204, headers=(("etag", version.etag),), at=version.at)
     headers = [("etag", version.etag), ("last-modified", http_date(version.at))]
     if made.status == 201 or not made.changed:
         headers.append(("location", f"{hub.base_url}/{version.reference}/_history/{version.version}"))
     if wanted == "minimal":
-        return Response(made.status, b"", tuple(headers))
+        return Response(made.status, b"", tuple(headers), at=version.at)
+    body = version.body
     if wanted == "OperationOutcome":
         text = "Stored." if made.changed else "Nothing changed."
-        return Response(
-            made.status, gate.write(outcome([Issue("informational", text, severity="information")])), tuple(headers)
-        )
-    return Response(made.status, version.body, tuple(headers))
+        body = gate.write(outcome([Issue("informational", text, severity="information")]))
+    return Response(made.status, body, tuple(headers), at=version.at)
 
 
 async def history_instance(hub: Hub, request: Request) -> Response:
@@ -239,7 +243,7 @@ async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
     if id and not versions and not total and is_whole:
         await hub.read_one(type, id, actor=request.actor, request_id=request.id)  # absent or hidden: 404
     path = "/".join(request.segments)
-    kept = [pair for pair in request.pairs if pair[0] != "_cursor"]
+    kept = [pair for pair in request.pairs if pair[0] in _OF_HISTORY and pair[0] != "_cursor"]
     base = f"{hub.base_url}/{path}"
     links = [("self", link(base, kept))]
     if dict(kept).get("_summary") == "count" or query.count == 0:
@@ -270,7 +274,7 @@ def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQue
             query = replace(query, before_seq=hub.cursors.read(value, request.actor, "/".join(request.segments))[0])
         elif name == "_summary":
             read_choice(name, value, SUMMARIES)
-        elif name not in ("_format", "_pretty", "_elements", "_list"):
+        elif name not in _OF_HISTORY and not request.is_lenient:
             raise UnknownParameter(f"History does not know the parameter '{shown(name)}'.")
     return query
 

@@ -84,6 +84,7 @@ class Response(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = "application/fhir+json"
     chunks: AsyncIterator[bytes] | None = None  # sent one after the other in place of `body`
+    at: int | None = None  # when the version that it is about was written, microseconds since 1970
 
 
 def _read_prefer(header: str) -> dict[str, str]:

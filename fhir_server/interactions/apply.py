@@ -6,13 +6,14 @@ https://hl7.org/fhir/R4/http.html#transaction
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fhir_server import gate
 from fhir_server.errors import (
     BadRequest,
+    Conflict,
     FhirError,
     Forbidden,
     Issue,
@@ -20,12 +21,12 @@ from fhir_server.errors import (
     MultipleMatches,
     NotFound,
     Unprocessable,
-    VersionConflict,
 )
 from fhir_server.interactions import links
 from fhir_server.interactions.asking import Ask, RoomTransaction, RoomView, split_query
-from fhir_server.interactions.body import etag_version, is_same, names, stamped
+from fhir_server.interactions.body import is_same, stamped
 from fhir_server.interactions.links import Links
+from fhir_server.interactions.preconditions import check_none, check_version
 from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.steps import (
     Step,
@@ -76,6 +77,7 @@ class Applied:
     see: Visibility  # judged before the transaction's own writes, which may be about just that
     named: Links = field(default_factory=Links)
     met: dict[tuple[object, ...], str] = field(default_factory=dict)  # ids made for conditions that nothing met before
+    gone: dict[str, set[str]] = field(default_factory=dict)  # type -> ids that the transaction deletes
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
 
@@ -170,7 +172,7 @@ class Applier:
             await matcher(tx, done.changes, done.actor)
 
     async def _write(self, tx: Transaction, steps: Sequence[Step], done: Applied) -> None:
-        for step in steps:
+        for step in sorted(steps, key=lambda step: step.method != "DELETE") if len(steps) > 1 else steps:
             try:
                 await self._identify(tx, step, done)
             except FhirError as error:
@@ -207,17 +209,22 @@ class Applier:
     async def _identify(self, tx: Transaction, step: Step, done: Applied) -> None:
         """Find the id that a step is about; conditions are judged in the state before the transaction.
 
-        What one create makes for a condition, another on the same condition finds: else both would make it.
+        What one create makes for a condition, another on the same condition finds: else both would make it. What the
+        transaction deletes, which R4 does first, no create finds.
         """
         if step.condition is None:
             step.id = step.id or self._parts.new_id()
+            if step.method == "DELETE":
+                done.gone.setdefault(step.type, set()).add(step.id)
             return
         if step.method == "DELETE":
             step.id, *others = await self._deletable(tx, step, done.see) or [""]
             step.others, step.absent = tuple(others), not step.id
+            done.gone.setdefault(step.type, set()).update((step.id, *others))
             return
         condition = (step.type, *sorted(step.condition))
-        found = done.met.get(condition) or await self._matches(tx, step.type, step.condition, done.see)
+        gone = done.gone.get(step.type, ()) if step.method == "POST" else ()
+        found = done.met.get(condition) or await self._matches(tx, step.type, step.condition, done.see, gone)
         given = str((step.entry.resource or {}).get("id", ""))
         if found:
             step.id = found
@@ -227,18 +234,22 @@ class Applier:
         elif step.method == "PATCH":
             raise NotFound("There is no such resource.")
         else:
-            step.id = done.met[condition] = given if step.method == "PUT" and given else self._parts.new_id()
+            step.unmatched = step.method == "PUT" and bool(given)
+            step.id = done.met[condition] = given if step.unmatched else self._parts.new_id()
 
-    async def _matches(self, tx: Transaction, type: str, pairs: list[tuple[str, str]], see: Visibility) -> str:
-        """Return the id of the one match of a condition, "" for none; the actor must be able to see it."""
-        found = await tx.search(self._parts.ask(type, [*pairs, ("_count", "2")]))
-        if len(found.versions) > 1:
+    async def _matches(
+        self, tx: Transaction, type: str, pairs: list[tuple[str, str]], see: Visibility, gone: Collection[str] = ()
+    ) -> str:
+        """Return the id of a condition's one match beside `gone`, "" for none; the actor must be able to see it."""
+        found = await tx.search(self._parts.ask(type, [*pairs, ("_count", str(2 + len(gone)))]))
+        versions = [version for version in found.versions if version.id not in gone] if gone else found.versions
+        if len(versions) > 1:
             raise MultipleMatches("The condition matches more than one resource.")
-        if not found.versions:
+        if not versions:
             return ""
-        if not is_visible(found.versions[0], see):
+        if not is_visible(versions[0], see):
             raise Unprocessable("The condition cannot be met.")
-        return found.versions[0].id
+        return versions[0].id
 
     async def _deletable(self, tx: Transaction, step: Step, see: Visibility) -> list[str]:
         """Return the ids that a conditional delete is about; the actor must be able to see each of them."""
@@ -259,10 +270,12 @@ class Applier:
             raise NotFound("There is no such resource.")
         if step.method == "PATCH" and (current is None or current.is_deleted):
             raise NotFound("There is no such resource.")
+        if step.unmatched and current is not None and not current.is_deleted:  # which R5 says, and R4 leaves open
+            raise Conflict("The condition matches nothing, and the resource's id is that of another one.")
         if step.entry.if_match:
-            _check_version(step.entry.if_match, current)
+            check_version(step.entry.if_match, current)
         if step.entry.if_none_match and step.method == "PUT":
-            _check_none(step.entry.if_none_match, current)
+            check_none(step.entry.if_none_match, current)
         if step.method == "DELETE":
             return await self._delete(tx, step, current, done)
         if step.entry.must_exist and current is None and step.id == (step.entry.resource or {}).get("id"):
@@ -285,6 +298,8 @@ class Applier:
         for id in step.others:
             other = await tx.read(step.type, id)
             assert other is not None, "what a condition found is there"
+            if step.entry.if_match:
+                check_version(step.entry.if_match, other)
             await self._remove(tx, other, done)
         return Outcome(204, version if not step.others else None, written=1 + len(step.others))
 
@@ -298,13 +313,16 @@ class Applier:
         resource = step.entry.resource
         assert resource is not None
         if step.place:
-            resource = await self._relinked(tx, resource, done)
+            resource = await self._relinked(tx, step, resource, done)
         exists = current is not None and not current.is_deleted
         if current is not None and exists and is_same(resource, step.id, current.version, current.at, current.body):
             return Outcome(200, current, changed=False)
         number = 1 if current is None else current.version + 1
         complete = stamped(resource, step.id, number, tx.now)
         body = gate.write(complete)
+        if not step.place and b"?" in body and links.conditional_references(resource):  # a place: they are resolved
+            step.entry = replace(step.entry, resource=await self._relinked(tx, step, resource, done))
+            return await self._store(tx, step, current, done)
         written = self._parts.written if tx.takes_patterns else None
         indexed = self._parts.index(complete) if written is None else written(complete, body)
         patient = done.actor.patient
@@ -317,7 +335,7 @@ class Applier:
         )
         return Outcome(200 if exists else 201, version)
 
-    async def _relinked(self, tx: Transaction, resource: Resource, done: Applied) -> Resource:
+    async def _relinked(self, tx: Transaction, step: Step, resource: Resource, done: Applied) -> Resource:
         async def find(reference: str) -> str:
             type, pairs = split_query(reference)
             if type not in self._parts.types:
@@ -327,7 +345,7 @@ class Applier:
                 raise _Unmet(type)
             return f"{type}/{id}"
 
-        return await links.resolve(resource, done.named, find)
+        return await links.resolve(resource, done.named.of(step.entry.full_url), find)
 
     async def _enrich(self, tx: Transaction, changes: list[Change], done: Applied) -> None:
         for enricher in self._parts.enrichers:
@@ -349,26 +367,6 @@ class Applier:
             for change in changes:
                 if change.version.type in check.types:
                     await check.run(view, change, actor)
-
-
-def _check_version(if_match: str, current: Version | None) -> None:
-    """Refuse a write unless the resource is at the version named, or for `*` is there at all (RFC 9110 §13.1.1)."""
-    there = current is not None and not current.is_deleted
-    if if_match.strip() == "*":
-        if not there:
-            raise VersionConflict("There is no such resource, which If-Match asks for.")
-        return
-    expected = etag_version(if_match)
-    if current is None or not there or current.version != expected:
-        raise VersionConflict("The resource is at another version than If-Match says.")
-
-
-def _check_none(if_none_match: str, current: Version | None) -> None:
-    """Refuse an update of what is there (`*`), or is at one of the versions named (RFC 9110 §13.1.2)."""
-    if current is None or current.is_deleted:
-        return
-    if names(if_none_match, current):
-        raise VersionConflict("The resource is there already, at a version that If-None-Match excludes.")
 
 
 def _audit_row(

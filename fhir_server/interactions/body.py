@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fhir_server import gate
 from fhir_server.errors import BadRequest
 from fhir_server.interactions.instant import write_instant
 from fhir_server.model import Resource, Version
+
+_ETAG: Final = 'An entity tag reads W/"3", with the version of the resource.'
 
 
 def stamped(resource: Resource, id: str, version: int, at: int) -> Resource:
@@ -33,7 +35,15 @@ def names(tags: str, version: Version) -> bool:
 
 def etag_version(text: str) -> int:
     """Read the version of an entity tag `W/"3"`; raise BadRequest for anything else."""
-    bare = text.strip().removeprefix("W/").strip()
-    if len(bare) >= 3 and bare[0] == bare[-1] == '"' and bare[1:-1].isascii() and bare[1:-1].isdigit():
-        return int(bare[1:-1])
-    raise BadRequest('An entity tag reads W/"3", with the version of the resource.')
+    found = etag_versions(text)
+    if len(found) == 1 and found[0].isascii() and found[0].isdigit():
+        return int(found[0])
+    raise BadRequest(_ETAG)
+
+
+def etag_versions(text: str) -> list[str]:
+    """Read the versions of entity tags, `W/"3", "4"` (RFC 9110 §13.1.1); raise BadRequest for anything else."""
+    bare = [tag.strip().removeprefix("W/").strip() for tag in text.split(",")]
+    if not all(len(tag) >= 3 and tag[0] == tag[-1] == '"' and '"' not in tag[1:-1] for tag in bare):
+        raise BadRequest(_ETAG)
+    return [tag[1:-1] for tag in bare]

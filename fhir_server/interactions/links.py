@@ -5,18 +5,60 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/http.html#trules
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
 
 from fhir_server.model import Resource
 
+_URIS: Final = """
+    address authority authorizationUrl contentReference defaultValueOid defaultValueUri defaultValueUrl defaultValueUuid
+    definition definitionUri derivedFromUri detail endpoint eventUri fixedOid fixedUri fixedUrl fixedUuid instantiates
+    instantiatesUri issuer link location moduleUri nameUrl onlineInformation patternOid patternUri patternUrl
+    patternUuid policy protocol reference relativePath rendering source sourceUri target targetUri uri url valueOid
+    valueUri valueUrl valueUuid
+"""
+LINKING: Final = frozenset(_URIS.split())
+"""Elements of R4 that may be a uri, url, oid or uuid: there a link is replaced, in texts and canonicals it is not."""
+
+NAMING: Final = frozenset(
+    ("code", "fullUrl", "identifier", "implicitRules", "jurisdiction", "property", "system", "type")
+)
+"""Those of them that say what something is in place of where something is: left as they are."""
+
+_RESTFUL: Final = re.compile(r"(https?://.+/)([A-Za-z]+/[A-Za-z0-9\-.]{1,64})\Z")
+_QUOTED: Final = re.compile(r'"([^"<>]+)"')
+
 
 class Links(dict[str, str]):
-    """fullUrl or conditional reference -> `Type/id`."""
+    """fullUrl or conditional reference -> `Type/id`.
+
+    Args:
+        known: Links that are known already.
+    """
+
+    def __init__(self, known: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(known)
+        self._relative: dict[str, dict[str, str]] = {}  # base -> `Type/id` below it -> `Type/id`
+        self._below: dict[str, Links] = {}
 
     def add(self, name: str, target: str) -> None:
         """Take in a link."""
         self[name] = target
+        if name[:4] == "http" and (found := _RESTFUL.match(name)) is not None and found[2] != target:
+            self._relative.setdefault(found[1], {})[found[2]] = target
+
+    def of(self, full_url: str) -> Links:
+        """Return the links as the resource under a fullUrl writes them: a relative reference is to its own base.
+
+        Source: https://hl7.org/fhir/R4/bundle.html#references
+        """
+        if not self._relative or (found := _RESTFUL.match(full_url)) is None or found[1] not in self._relative:
+            return self
+        base = found[1]
+        if base not in self._below:
+            self._below[base] = Links({**self, **self._relative[base]})
+        return self._below[base]
 
 
 def conditional_references(resource: Resource) -> set[str]:
@@ -27,19 +69,19 @@ def conditional_references(resource: Resource) -> set[str]:
 
 
 def relinked(resource: Resource, links: Mapping[str, str]) -> Resource:
-    """Return the resource with every text that is a key of `links` replaced; shared parts are not changed.
+    """Return the resource with every link that is a key of `links` replaced; shared parts are not changed.
 
-    A conditional reference is one in `Reference.reference` only. In a narrative the quoted urn:uuid links are
-    replaced too.
+    A conditional reference is one in `Reference.reference` only. In a narrative the quoted links are replaced too.
     """
-    made: Resource = _replaced(resource, links, set())
-    return made
+    return linked(resource, links)[0]
 
 
 def linked(resource: Resource, links: Mapping[str, str]) -> tuple[Resource, set[str]]:
     """Return the resource as `relinked` does, and the conditional references that `links` does not know."""
     unknown: set[str] = set()
     made: Resource = _replaced(resource, links, unknown)
+    if made is not resource and "url" in resource and made["url"] != resource["url"]:
+        made["url"] = resource["url"]  # a canonical url names its resource: many a fullUrl is the same
     return made, unknown
 
 
@@ -59,10 +101,10 @@ def _replaced(value: Any, links: Mapping[str, str], unknown: set[str]) -> Any:
                     if "?" in item and _is_condition(item):
                         unknown.add(item)
                     continue
-                if item[:4] != "<div" or "urn:uuid:" not in item:
+                if item[:4] != "<div" or ('href="' not in item and 'src="' not in item):
                     continue
-                target = _replaced_in_narrative(item, links)
-            elif name != "reference" and _is_condition(item):
+                target = _QUOTED.sub(lambda found: f'"{links.get(found[1], found[1])}"', item)
+            elif name != "reference" and not _is_link(name, item, value):
                 continue
         elif kind is dict or kind is list:
             target = _replaced(item, links, unknown)
@@ -80,10 +122,13 @@ def _is_condition(name: str) -> bool:
     return name.partition("?")[0].isalpha() and "?" in name
 
 
-def _replaced_in_narrative(text: str, links: Mapping[str, str]) -> str:
-    for name, reference in links.items():
-        text = text.replace(f'"{name}"', f'"{reference}"')
-    return text
+def _is_link(name: str | int, text: str, holder: Any) -> bool:
+    """Whether a text that reads like a link is one where it stands, in an element or in a list."""
+    if not isinstance(name, str):
+        return text[:4] == "urn:"  # the other lists of texts are canonicals and words
+    if name == "url" and "contentType" not in holder:  # an extension's url says what it is, an attachment's leads there
+        return not any(key == "extension" or key.startswith(("value", "_value")) for key in holder)
+    return name in LINKING and not _is_condition(text)
 
 
 async def resolve(resource: Resource, links: Links, find: Callable[[str], Awaitable[str]]) -> Resource:

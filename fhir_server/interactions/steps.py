@@ -38,6 +38,7 @@ class Step:
     absent: bool = False  # a conditional delete found nothing
     most: int = 1  # resources that a conditional delete may delete
     others: tuple[str, ...] = ()  # ids that it found beside `id`
+    unmatched: bool = False  # a conditional update found nothing: its own id must be free
     patch: Patch | None = None  # of a PATCH; its resource is made inside the transaction
 
     @property
@@ -54,13 +55,12 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
         NotSupported: Its type or method is none that this server has.
     """
     if entry.method not in ACTIONS:
-        raise NotSupported("A transaction takes POST, PUT, PATCH, DELETE and GET entries.")
+        where = f"{place}.request.method" if place else ""
+        raise BadRequest("The method of an entry is POST, PUT, PATCH, DELETE, GET or HEAD.", expression=where)
     path, pairs = split_query(entry.url)
     type, _, id = path.strip("/").partition("/")
     if path.rpartition("/")[2][:1] in ("$", "_"):
-        raise NotSupported(
-            "A transaction takes no operations and searches by POST; ask for them by GET, or in a batch."
-        )
+        raise NotSupported("A transaction takes no operations by POST; ask for them by GET, or in a batch.")
     if type not in types:
         raise NotSupported("There is no such resource type in R4.")
     step = Step(place, entry, entry.method, type)
@@ -126,9 +126,14 @@ def _check_resource(step: Step) -> None:
     if resource is None:
         raise BadRequest("The entry has no resource.")
     if resource.get("resourceType") != step.type:
-        raise BadRequest("The resource is of another type than its url says.", expression=step.type)
+        raise BadRequest("The resource is of another type than its url says.", expression=_element(step, ""))
     if step.method == "PUT" and step.id and resource.get("id") != step.id:
-        raise BadRequest("The resource's id is not the one of the url.", expression=f"{step.type}.id")
+        raise BadRequest("The resource's id is not the one of the url.", expression=_element(step, ".id"))
+
+
+def _element(step: Step, path: str) -> str:
+    """Return where an element of a step's resource stands, in its Bundle where it came in one."""
+    return f"{step.place}.resource{path}" if step.place else f"{step.type}{path}"
 
 
 def check_scopes(steps: Sequence[Step], actor: Actor) -> None:

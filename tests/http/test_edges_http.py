@@ -34,7 +34,9 @@ def test_a_read_of_a_version_that_is_known(hub: RunningHub, tag: str, status: in
         pytest.param("*", 200, 412, id="any version, but one"),
         pytest.param('"1"', 200, 412, id="a strong tag"),
         pytest.param('W/"1"', 200, 412, id="a weak tag"),
+        pytest.param('W/"7", W/"1"', 200, 412, id="one of several"),
         pytest.param('W/"2"', 412, 412, id="a version that is not there"),
+        pytest.param('W/"abc"', 412, 412, id="a tag that no version here has"),
         pytest.param("1", 400, 400, id="no tag"),
     ],
 )
