@@ -192,6 +192,7 @@ def _policy(settings: Settings) -> Policy:
 
 def _furnish(hub: Hub, settings: Settings, index: Indexer, rooms: Sequence[Room], match: subscriptions.Matcher) -> None:
     """Give the core what the rooms hand in."""
+    hub.checks = tuple(check for room in rooms for check in room.checks)
     hub.sight = Sight([guard for room in rooms for guard in room.guards], hub.query, system_clock)
     hub.applier = Applier(
         Parts(
@@ -202,7 +203,7 @@ def _furnish(hub: Hub, settings: Settings, index: Indexer, rooms: Sequence[Room]
             ask=hub.query,
             sight=hub.sight,
             new_id=new_id,
-            checks=tuple(check for room in rooms for check in room.checks),
+            checks=hub.checks,
             enrichers=tuple(enricher for room in rooms for enricher in room.enrichers),
             watched=hub.sight.types | {"Subscription"} | TERMINOLOGY | {"StructureDefinition"},
             most_deleted=MOST_DELETED if settings.conditional_delete == "multiple" else 1,

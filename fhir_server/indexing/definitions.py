@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from fhir_server.errors import Conflict, Forbidden, Issue, Unprocessable
 from fhir_server.indexing.form import index_form
-from fhir_server.model import Actor, Change, Record
+from fhir_server.model import Actor, Change, Record, Resource
 from fhir_server.search.definition import (
     Definition,
     clash,
@@ -32,6 +32,7 @@ FORM: Final = "form"  # the digest that all resources were indexed with
 PENDING: Final = "pending"
 READY: Final = "ready"
 MOST: Final = 200  # definitions of a hub
+_OPERATORS: Final = "Search parameters belong to the whole hub: they are the operator's to write."
 
 Settled = Sequence[tuple[str, int]]
 """Definitions, by id and by when they took their form."""
@@ -99,7 +100,7 @@ class Definitions:
         if not own:
             return
         if not actor.is_operator:
-            raise Forbidden("Search parameters belong to the whole hub: they are the operator's to write.")
+            raise Forbidden(_OPERATORS)
         kept = {record.key: record for record in await _all(tx)}
         touched = False
         for change in own:
@@ -116,14 +117,7 @@ class Definitions:
                 del kept[id]
                 return True
             return False
-        if tx.tenant != self._tenant:
-            raise Unprocessable(
-                "Active search parameters belong to the whole hub: they are written in its own tenant.",
-                expression="SearchParameter.status",
-            )
-        others = {key: decode(record.body) for key, record in kept.items() if key != id}
-        made = read_definition({**resource, "id": id}, known_parameters(_by_url(others)), since=tx.now)
-        _check_others(made, others)
+        made = self._made(tx.tenant, id, resource, kept, tx.now)
         before = decode(kept[id].body) if id in kept else None
         if before is not None and before.name == made.name:  # indexed the same: nothing is to be done anew
             made, state = replace(made, since=before.since), kept[id].state
@@ -131,6 +125,25 @@ class Definitions:
             state = PENDING
         kept[id] = await tx.put_record(DEFINITION, id, state, encode(made))
         return True
+
+    def _made(self, tenant: str, id: str, resource: Resource, kept: Mapping[str, Record], now: int) -> Definition:
+        """Return what an active SearchParameter defines beside the others; raise what `take` raises."""
+        if tenant != self._tenant:
+            raise Unprocessable(
+                "Active search parameters belong to the whole hub: they are written in its own tenant.",
+                expression="SearchParameter.status",
+            )
+        others = {key: decode(record.body) for key, record in kept.items() if key != id}
+        made = read_definition({**resource, "id": id}, known_parameters(_by_url(others)), since=now)
+        _check_others(made, others)
+        return made
+
+    async def foresee(self, view: View, id: str, resource: Resource, actor: Actor) -> None:
+        """Raise what `take` would of a SearchParameter, valid by R4's own rules, that is only planned."""
+        if not actor.is_operator:
+            raise Forbidden(_OPERATORS)
+        if resource.get("status") == "active" and not is_served_already(resource):
+            self._made(view.tenant, id, resource, {record.key: record for record in await _all(view)}, 0)
 
     # --- when resources were indexed anew ------------------------------------------------------------------
 

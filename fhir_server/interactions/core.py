@@ -17,7 +17,7 @@ from fhir_server.interactions.cursor import Cursors
 from fhir_server.interactions.resolve import SettledStore
 from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.steps import forbidden
-from fhir_server.interface import AccessLine, Asking, Calm, Eraser, Listener, Operation, Writing
+from fhir_server.interface import AccessLine, Asking, Calm, Check, Eraser, Listener, Operation, Writing
 from fhir_server.jobs import Jobs
 from fhir_server.model import Actor, Change, Entry, Outcome, Reply, Resource, Version, Visibility
 from fhir_server.profiles import Judge
@@ -72,6 +72,7 @@ class Hub:
     operations: tuple[Operation, ...] = ()
     erasers: tuple[Eraser, ...] = ()
     calm: Sequence[Calm] = ()
+    checks: Sequence[Check] = ()  # of rooms: what they refuse of writes
     call_out: Callable[..., Awaitable[Reply]]  # set by subscriptions, which have the one way out
 
     def __init__(

@@ -16,6 +16,7 @@ from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Resource
 from fhir_server.operations.inputs import read_inputs, text, texts
+from fhir_server.operations.planned import refusals
 from fhir_server.outcome import outcome
 from fhir_server.profiles import Task
 from fhir_server.settings import Settings
@@ -77,6 +78,8 @@ class Validating:
             resource = await self._stored(call, mode)
         if mode != "delete":
             issues += await self._found(call, resource, profiles, mode)
+        if not any(issue.severity in ("error", "fatal") for issue in issues):
+            issues += await refusals(self._hub, call, resource, mode)
         issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))  # what is worst first: an outcome has its bound
         return Answer(200, outcome(issues or [ALL_OK]))
 

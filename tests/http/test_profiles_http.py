@@ -10,6 +10,7 @@ import pytest
 
 from tests.profiles import element, extension, profile, sliced
 from tests.running import RunningHub
+from triage_hooks.codes import TASK
 
 pytestmark = pytest.mark.every_store
 
@@ -125,6 +126,33 @@ def test_modes_look_at_what_is_planned(hub: RunningHub) -> None:
     assert send(hub, "GET", "Patient/absent/$validate")[0] == 404
     assert send(hub, "POST", "Patient/$validate?mode=nonsense", PATIENT)[0] == 400
     assert send(hub, "POST", "Patient/$validate")[0] == 400
+
+
+OPEN_ALERT = {"resourceType": "Task", "status": "requested", "intent": "order", "code": {"coding": [{"system": TASK, "code": "news2"}]}, "for": {"reference": "Patient/nobody"}}  # fmt: skip
+SUBSCRIPTION = {"resourceType": "Subscription", "status": "requested", "reason": "x", "criteria": "Nothing?x=1", "channel": {"type": "rest-hook", "endpoint": "https://a.example"}, "text": PATIENT["text"]}  # fmt: skip
+PARAMETER = {"resourceType": "SearchParameter", "url": "https://a.example/p", "name": "P", "status": "active", "description": "x", "code": "p", "base": ["Patient"], "type": "string", "expression": "Patient.((", "text": PATIENT["text"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["", "?mode=create"])
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        pytest.param(SUBSCRIPTION, "Subscription.criteria", id="a Subscription that cannot be served"),
+        pytest.param(PARAMETER, "SearchParameter.expression", id="a SearchParameter that cannot be evaluated"),
+    ],
+)
+def test_what_the_hub_itself_would_refuse_is_told(hub: RunningHub, body: dict[str, Any], place: str, mode: str) -> None:
+    type = body["resourceType"]
+    assert send(hub, "POST", f"{type}/$validate{mode}", body) == (200, [("error", "invalid", place)])
+    assert send(hub, "POST", type, body) == (422, [("error", "invalid", place)])
+    assert send(hub, "POST", f"{type}/$validate?mode=profile", body) == FINE
+
+
+def test_an_alert_that_is_open_may_not_be_deleted(hub: RunningHub) -> None:
+    alert = hub.create(dict(OPEN_ALERT))
+    found = send(hub, "POST", f"Task/{alert['id']}/$validate?mode=delete")
+    assert (found[0], [issue[:1] for issue in found[1]]) == (200, [("error",)])
+    assert send(hub, "DELETE", f"Task/{alert['id']}")[0] == 409
 
 
 def test_a_token_is_told_that_it_may_not_do_what_is_planned(hub: RunningHub) -> None:
