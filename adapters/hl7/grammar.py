@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from hl7apy import SUPPORTED_LIBRARIES, load_library, load_reference
 from hl7apy.exceptions import ChildNotFound
 
 VERSIONS = tuple(sorted(SUPPORTED_LIBRARIES))
+
+NAMES: Final = {"ORU_R01_RESPONSE": "ORU_R01_PATIENT_RESULT"}
+"""Groups that one version (2.3) names otherwise than all others: they are known by one name."""
+
+SERVED_BY: Final = {"2.7.1": "2.7"}
+"""Versions without tables of their own -> the version whose tables serve."""
 """The versions of HL7 v2 that have tables."""
 
 NEWEST = "2.8.2"
@@ -42,14 +48,14 @@ def known_version(text: str) -> str | None:
     """Return the version whose tables serve for MSH-12.1, None where it is no version of HL7 v2."""
     if text in SUPPORTED_LIBRARIES:
         return text
-    return NEWEST if text == "2.9" or text.startswith("2.9.") else None
+    return NEWEST if text == "2.9" or text.startswith("2.9.") else SERVED_BY.get(text)
 
 
 def _item(name: str, reference: Any, least: int, most: int, kind: str) -> Item:
     if kind == "SEG":
         return Item(name, least, most, None, frozenset({name}))
-    group = _compiled(name, reference)
-    return Item(name, least, most, group, _opening(group.items))
+    group = _compiled(NAMES.get(name, name), reference)
+    return Item(group.name, least, most, group, _opening(group.items))
 
 
 def _opening(items: tuple[Item, ...]) -> frozenset[str]:

@@ -89,6 +89,7 @@ def test_a_repeated_segment_that_stands_once_is_out_of_place() -> None:
     [
         pytest.param("2.5", "2.5", id="a version with tables"),
         pytest.param("2.9", "2.8.2", id="a newer one uses the newest tables"),
+        pytest.param("2.7.1", "2.7", id="one between two that have tables"),
         pytest.param("v2.5", None, id="not a version"),
         pytest.param("", None, id="none"),
     ],
