@@ -290,6 +290,7 @@ class OperationCall:
     version: str = ""  # of an operation on a version, `Type/id/_history/version/$name`; as it was sent
     parts: AsyncIterator[bytes] | None = None  # the body as it arrives, of an operation that takes it so
     format: str = ""  # `_format` as it was sent, for links to more of the answer
+    query: str = ""  # the query string as it was sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from fhir_server.model import Actor, Version, Visibility
 from fhir_server.outcome import outcome
 from fhir_server.search.parameters import parameters_of
 from fhir_server.search.query import AllOf, AnyOf, Ask, Clause, Match, Query
+from fhir_server.search.readers import reference_parser
 from fhir_server.search.values import Token
 from fhir_server.store.protocol import HistoryQuery, Transaction, View
 
@@ -111,12 +112,10 @@ class Export:
 async def group_members(hub: Hub, actor: Actor, id: str, *, request_id: str = "") -> frozenset[str]:
     """Return the ids of the Patients that are active members of a Group; raise NotFound where there is none."""
     group = gate.load((await hub.read_one("Group", id, actor=actor, request_id=request_id)).body)
-    found = set()
-    for member in group.get("member", ()):
-        type, _, patient = member.get("entity", {}).get("reference", "").rpartition("/")
-        if type.rpartition("/")[2] == "Patient" and not member.get("inactive", False):
-            found.add(patient)
-    return frozenset(found)
+    parse = reference_parser(hub.base_url)
+    active = (member for member in group.get("member", ()) if not member.get("inactive", False))
+    named = [parse(member.get("entity", {}).get("reference", "")) for member in active]
+    return frozenset(one.id for one in named if one is not None and one.type == "Patient" and one.id)
 
 
 async def check_patients(hub: Hub, actor: Actor, ids: Sequence[str], members: frozenset[str] | None) -> None:

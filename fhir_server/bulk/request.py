@@ -49,8 +49,8 @@ class Asked:
         return tuple(first if not dot else rest for first, dot, rest in own if not dot or first == type)
 
 
-def read_request(call: OperationCall, ask: Ask, types: frozenset[str]) -> Asked:
-    """Read a kick-off request.
+def read_request(call: OperationCall, ask: Ask, types: frozenset[str], base_url: str) -> Asked:
+    """Read a kick-off request; references below `base_url` are to what is here.
 
     Raises:
         BadRequest: `Prefer: respond-async` is missing.
@@ -69,7 +69,7 @@ def read_request(call: OperationCall, ask: Ask, types: frozenset[str]) -> Asked:
         since=reading.since(),
         filters=reading.filters(named),
         elements=reading.elements(types),
-        patients=reading.patients(call),
+        patients=reading.patients(call, base_url),
         ignored=tuple(reading.ignored),
     )
 
@@ -160,7 +160,7 @@ class _Reading:
                 self._leave_out("_elements", "_elements reads birthDate, or Patient.birthDate.")
         return tuple(word for word in named if "." not in word or word.partition(".")[0] in types)
 
-    def patients(self, call: OperationCall) -> tuple[str, ...]:
+    def patients(self, call: OperationCall, base_url: str) -> tuple[str, ...]:
         values: list[Any] = list(self._inputs.get("patient", []))
         if not values:
             return ()
@@ -170,8 +170,9 @@ class _Reading:
         ids = []
         for value in values:
             reference = value.get("reference") if isinstance(value, dict) else value
-            if not isinstance(reference, str) or not re.fullmatch(r"Patient/[A-Za-z0-9\-.]{1,64}", reference):
+            found = re.fullmatch(r"Patient/([A-Za-z0-9\-.]{1,64})", str(reference).removeprefix(f"{base_url}/"))
+            if found is None:
                 self._leave_out("patient", "The parameter patient is a reference Patient/ID.")
                 continue
-            ids.append(reference.partition("/")[2])
+            ids.append(found[1])
         return tuple(dict.fromkeys(ids))

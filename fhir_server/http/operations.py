@@ -51,6 +51,7 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
             version=place[3] if len(place) == 4 else "",
             parts=request.parts,
             format=dict(request.pairs).get("_format", ""),
+            query=request.query,
         )
     )
     body = gate.write(answer.resource) if answer.resource is not None else answer.body

@@ -6,7 +6,6 @@ Source: Bulk Data Access 2.0, https://hl7.org/fhir/uv/bulkdata/STU2/export.html
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlencode
 
 from fhir_server import gate
 from fhir_server.bulk.export import KIND, Export, check_patients, export_input, group_members
@@ -57,15 +56,14 @@ class Exporting:
             BadRequest: The request cannot be read, or does not say Prefer: respond-async.
             NotFound: The Group, or a Patient that is named, is not there for the caller.
         """
-        asked = read_request(call, self._hub.query, self._hub.types)
+        asked = read_request(call, self._hub.query, self._hub.types, self._hub.base_url)
         actor, members = call.actor, None
         if call.id:
             members = await group_members(self._hub, actor, call.id, request_id=call.request_id)
         await check_patients(self._hub, actor, asked.patients, members)
         scope = {"": "system", "Patient": "patient", "Group": "group"}[call.type]
         path = "/".join(part for part in (call.type, call.id, "$export") if part)
-        pairs = [(name, value) for name, values in call.parameters.items() for value in values]
-        url = f"{self._hub.base_url}/{path}" + (f"?{urlencode(pairs)}" if pairs else "")
+        url = f"{self._hub.base_url}/{path}" + (f"?{call.query}" if call.query else "")
         id = await self._hub.jobs.start(KIND, export_input(asked, group=call.id, scope=scope), actor, request=url)
         return kicked_off(self._hub, id)
 

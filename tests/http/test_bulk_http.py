@@ -120,9 +120,36 @@ def test_a_post_names_patients(world: tuple[RunningHub, dict[str, str]]) -> None
     ]
     found = lines(hub, export(hub, "Patient/$export", body={"resourceType": "Parameters", "parameter": parameter}))
     assert ids(found, "Patient") == {known["two"]} and len(ids(found, "Observation")) == 10
+    parameter[0]["valueReference"] = {"reference": f"http://127.0.0.1:{hub.port}/fhir/Patient/{known['two']}"}
+    again = lines(hub, export(hub, "Patient/$export", body={"resourceType": "Parameters", "parameter": parameter}))
+    assert ids(again, "Patient") == {known["two"]}, "by its url"
     parameter[0]["valueReference"] = {"reference": "Patient/nobody"}
     body = {"resourceType": "Parameters", "parameter": parameter}
     assert hub.request("POST", "/fhir/Patient/$export", json=body, Prefer=ASYNC).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("reference", "there"),
+    [
+        pytest.param("{base}/fhir/Patient/{one}", True, id="a url of this server"),
+        pytest.param("Patient/{one}/_history/1", True, id="a version"),
+        pytest.param("https://elsewhere.example/fhir/Patient/{one}", False, id="another server's patient of that id"),
+        pytest.param("urn:uuid:{one}", False, id="a name"),
+    ],
+)
+def test_a_member_of_a_group_is(world: tuple[RunningHub, dict[str, str]], reference: str, there: bool) -> None:
+    hub, known = world
+    entity = {"reference": reference.format(base=f"http://127.0.0.1:{hub.port}", **known)}
+    group = hub.create({"resourceType": "Group", "type": "person", "actual": True, "member": [{"entity": entity}]})
+    path = f"Group/{group['id']}/$export?_type=Patient"
+    assert ids(lines(hub, export(hub, path)), "Patient") == ({known["one"]} if there else set())
+    hub.request("DELETE", f"/fhir/Group/{group['id']}")
+
+
+def test_a_manifest_repeats_the_request_as_it_was_sent(world: tuple[RunningHub, dict[str, str]]) -> None:
+    hub, _ = world
+    asked = "$export?_type=Patient,Organization&_typeFilter=Patient%3Fgender%3Dmale&_since=2026-01-01T00:00:00%2B01:00"
+    assert export(hub, asked)["request"] == f"http://127.0.0.1:{hub.port}/fhir/{asked}"
 
 
 def test_filters_and_elements_narrow_an_export(world: tuple[RunningHub, dict[str, str]]) -> None:
