@@ -9,11 +9,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from fhir_server.errors import BadRequest, Issue, TooCostly, UnknownParameter
+from fhir_server.errors import BadParameter, BadRequest, Issue, TooCostly, UnknownParameter
+from fhir_server.identity.candidates import escape
 from fhir_server.interactions import bundle
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.steps import forbidden
@@ -115,8 +117,7 @@ class LastN:
 def _pairs(call: OperationCall) -> tuple[list[tuple[str, str]], int]:
     """Return the search parameters and `max`; raise where the call does not say enough, or what is not taken."""
     given: list[tuple[str, object]] = [(name, value) for name, values in call.parameters.items() for value in values]
-    given += [(name, value["reference"] if isinstance(value, dict) and "reference" in value else value)
-              for name, value in read_body(call)]  # fmt: skip
+    given += [(name, _written(name, value)) for name, value in read_body(call)]
     inputs: Inputs = {"max": [value for name, value in given if name == "max"]}
     pairs = [(name, str(value)) for name, value in given if name != "max" and name not in COMMON]
     bases = [re.split("[:.]", name, maxsplit=1)[0] for name, _ in pairs]
@@ -130,6 +131,22 @@ def _pairs(call: OperationCall) -> tuple[list[tuple[str, str]], int]:
     if not any(_CODES.fullmatch(base) for base in bases):
         raise BadRequest("$lastn needs a category, or a parameter about codes such as code.")
     return pairs, whole(inputs, "max", default=1, most=MOST_WANTED)
+
+
+def _written(name: str, value: Any) -> str:
+    """Return a value of a body as a search parameter has it; raise BadParameter for what none takes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        if isinstance(reference := value.get("reference"), str):
+            return reference
+        system, code = value.get("system", ""), value.get("code", value.get("value"))
+        if isinstance(system, str) and isinstance(code, str):  # a Coding, or an Identifier
+            return f"{escape(system)}|{escape(code)}" if system else escape(code)
+    shown = "".join(c if c.isprintable() else "?" for c in name[:60])
+    raise BadParameter(f"The parameter '{shown}' is text, a number, a reference, a Coding or an Identifier.")
 
 
 async def _is_one_group(view: View, query: Query, sight: Visibility) -> bool:

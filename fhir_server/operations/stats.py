@@ -6,6 +6,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/observation-operation-stats.html
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -39,6 +40,7 @@ _MOST_HOURS: Final = 1_000_000
 _INPUTS: Final = frozenset(
     {"subject", "code", "system", "coding", "duration", "period", "statistic", "include", "limit"}
 )
+_SUBJECT: Final = re.compile(r"(?P<type>(?:https?://[^\s,|?#]{1,500}/)?[A-Z][A-Za-z]{1,60}/)?[A-Za-z0-9.\-]{1,64}")
 # The definition of the parameter names these two so, the code system otherwise.
 _ALIASES: Final = {"max": "maximum", "min": "minimum"}
 
@@ -108,9 +110,7 @@ class Stats:
     # --- what is asked ------------------------------------------------------------------------------------
 
     def _read(self, inputs: Inputs) -> Asked:
-        subject = text(inputs, "subject")
-        if not subject:
-            raise BadRequest("$stats needs a subject, e.g. Patient/123.")
+        subject = _subject(text(inputs, "subject"))
         codes = _codes(inputs)
         wanted = [_ALIASES.get(s, s) for value in texts(inputs, "statistic") for s in value.split(",")]
         if not wanted or not set(wanted) <= set(statistics.CODES):
@@ -140,7 +140,7 @@ class Stats:
         """Yield the Observations of the codes in the period, those that are of it by a component too."""
         codes = ",".join(_escaped(code) if system is None else f"{_escaped(system)}|{_escaped(code)}"
                          for system, code in asked.codes)  # fmt: skip
-        common = [("subject", asked.subject)]
+        common = [("subject", _escaped(asked.subject))]
         common += [("date", f"{p}{at}") for p, at in (("ge", asked.start), ("le", asked.end)) if at]
         seen: set[str] = set()
         for name in ("code", "component-code"):
@@ -203,6 +203,18 @@ class Stats:
             clause: Any = self._hub.query("Observation", [("date", f"ge{asked.start}")]).where[0]
             return int(clause.asks[0].value.lo)
         return min((point.at for point in points if point.at is not None), default=0)
+
+
+def _subject(given: str) -> str:
+    """Return the one subject that is asked about, as a reference; an id by itself is a Patient's.
+
+    Raises:
+        BadRequest: It is none, or several: measurements of two patients have no common average.
+    """
+    found = _SUBJECT.fullmatch(given)
+    if found is None:
+        raise BadRequest("$stats needs one subject, e.g. Patient/123.")
+    return given if found["type"] else f"Patient/{given}"
 
 
 def _codes(inputs: Inputs) -> tuple[Code, ...]:

@@ -60,14 +60,29 @@ def test_lastn_gives_ties_beyond_max(record: Record) -> None:
     assert values(get(record, f"Observation/$lastn?patient={record.patient}&code=8867-4")) == [99, 63]
 
 
-def test_lastn_takes_parameters_by_post(record: Record) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param("valueString", "8867-4", id="text"),
+        pytest.param("valueCoding", {"system": "http://loinc.org", "code": "8867-4"}, id="a Coding"),
+        pytest.param("valueCoding", {"code": "8867-4"}, id="a Coding without a system"),
+    ],
+)
+def test_lastn_takes_parameters_by_post(record: Record, key: str, value: object) -> None:
     body = parameters(
         ("patient", "valueReference", {"reference": record.patient}),
-        ("code", "valueString", "8867-4"),
+        ("code", key, value),
         ("max", "valuePositiveInt", 2),
     )
     answer = post(record, "Observation/$lastn", body)
     assert (answer.status_code, values(answer.json())) == (200, [63, 62])
+
+
+@pytest.mark.parametrize("value", [{"text": "pulse"}, {"code": 8867}, {}], ids=str)
+def test_lastn_refuses_a_value_by_post_that_no_search_parameter_takes(record: Record, value: object) -> None:
+    body = parameters(("patient", "valueString", record.patient), ("code", "valueCodeableConcept", value))
+    answer = post(record, "Observation/$lastn", body)
+    assert answer.status_code in (400, 422)
 
 
 def test_a_patients_own_token_needs_no_subject(record: Record) -> None:
@@ -133,6 +148,13 @@ def test_stats_counts_nothing_of_what_is_hidden(record: Record) -> None:
     assert figures(hidden) == figures(absent) == [{"count": 0, "total-count": 0, "average": None}]
 
 
+def test_stats_takes_the_id_of_a_patient_for_the_patient(record: Record) -> None:
+    query = "code=8867-4&statistic=count&subject="
+    answer = get(record, f"Observation/$stats?{query}{record.patient.removeprefix('Patient/')}")
+    assert answer == get(record, f"Observation/$stats?{query}{record.patient}")
+    assert figures(answer) == [{"count": 3}]
+
+
 @pytest.mark.durable_stores
 def test_stats_is_audited_with_the_patient(record: Record) -> None:
     get(record, f"Observation/$stats?subject={record.patient}&code=8867-4&statistic=count")
@@ -143,6 +165,9 @@ def test_stats_is_audited_with_the_patient(record: Record) -> None:
     ("query", "word"),
     [
         pytest.param("code=1&statistic=count", "subject", id="no subject"),
+        pytest.param("subject=Patient/1,Patient/2&code=1&statistic=count", "subject", id="two subjects, joined"),
+        pytest.param("subject=Patient/1&subject=Patient/2&code=1&statistic=count", "subject", id="two subjects"),
+        pytest.param("subject=Patient/1|x&code=1&statistic=count", "subject", id="a subject that is no reference"),
         pytest.param("subject=Patient/1&statistic=count", "code", id="no code"),
         pytest.param("subject=Patient/1&code=1", "statistic", id="no statistic"),
         pytest.param("subject=Patient/1&code=1&statistic=mode", "statistic", id="a statistic that R4 does not have"),
