@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fhir_server import collector
 from fhir_server.errors import FhirError
 from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
@@ -28,6 +29,7 @@ CORE_COMMANDS = frozenset(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
+    collector.begin()
     given = list(sys.argv[1:] if argv is None else argv)
     args = build_parser(rooms=not given or given[0] not in CORE_COMMANDS).parse_args(given)
     logging.basicConfig(
@@ -200,11 +202,24 @@ def _add_load(commands: Any) -> None:
 
 def run_load(args: argparse.Namespace) -> int:
     """Load files and folders."""
-    from fhir_server.load import load
+    return run_async(_load(args, read_settings(args)))
 
-    return run_async(
-        load(read_settings(args), args.paths, triage=args.triage, as_json=args.json, everything=args.everything)
-    )
+
+async def _load(args: argparse.Namespace, settings: Settings) -> int:
+    """Start worker processes where there is much to load, then import the hub, while they import their part of it."""
+    from fhir_server.bulk.crew import Crew, are_many, worker_count
+    from fhir_server.sources import find_files
+
+    crew = Crew()
+    try:
+        if are_many(find_files(args.paths)):
+            await crew.start(worker_count())
+        from fhir_server.load import load
+
+        flags = {"triage": args.triage, "as_json": args.json, "everything": args.everything}
+        return await load(settings, args.paths, **flags, crew=crew)
+    finally:
+        await crew.stop()
 
 
 def _add_export(commands: Any) -> None:

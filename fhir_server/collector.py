@@ -16,6 +16,11 @@ _OFTEN_S: Final = 600.0  # between two looks at everything where there is time f
 _SELDOM_S: Final = 3_600.0  # and where there is not
 
 
+def begin() -> None:
+    """Look seldom from now on: what a command imports stays for good, and a sixth of its start went into looking."""
+    gc.set_threshold(GC_THRESHOLD)
+
+
 def settle(made: int = GC_THRESHOLD) -> None:
     """Leave alone what is there for good, and look less often: a third of a bulk load went into looking.
 

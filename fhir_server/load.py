@@ -17,7 +17,9 @@ from pathlib import Path
 from fhir_server import gate, package
 from fhir_server.app import opened
 from fhir_server.bulk.bundle import entries_of, put
+from fhir_server.bulk.crew import Crew
 from fhir_server.bulk.file import is_lines, load_lines
+from fhir_server.bulk.import_ import make_pool
 from fhir_server.bulk.prepare import Prepared
 from fhir_server.bulk.texts import load_texts
 from fhir_server.bulk.upsert import Tally as Lines
@@ -191,7 +193,13 @@ class Loader:
 
 
 async def load(
-    settings: Settings, paths: Sequence[Path], *, triage: bool, as_json: bool, everything: bool = False
+    settings: Settings,
+    paths: Sequence[Path],
+    *,
+    triage: bool,
+    as_json: bool,
+    everything: bool = False,
+    crew: Crew | None = None,
 ) -> int:
     """Load files and folders; return 0, or 1 where something was not stored.
 
@@ -201,6 +209,7 @@ async def load(
         triage: Whether triage looks at what is loaded.
         as_json: Whether the counts are printed as JSON.
         everything: Whether FHIR packages are loaded whole, with examples.
+        crew: Workers that were started before.
     """
     files = find_files(paths)
     if not files:
@@ -214,8 +223,12 @@ async def load(
             await loader.load_package(path, manifest, everything=everything)
         await loader.note_missing(list(packages.values()))
         rest = [path for path in files if path not in packages and path not in lines]
-        await load_texts(composed.hub, settings, rest, loader)
-        await load_lines(composed.hub, settings, lines, loader)
+        pool = make_pool(composed.hub, settings, crew=crew)
+        try:
+            await load_texts(composed.hub, settings.tenant, pool, rest, loader)
+            await load_lines(composed.hub, settings.tenant, pool, lines, loader)
+        finally:
+            await pool.stop()
     _report(loader.tally, as_json)
     return 1 if loader.tally.failed else 0
 

@@ -13,7 +13,6 @@ from typing import IO, Final, Protocol, cast
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
-from fhir_server.bulk.import_ import make_pool
 from fhir_server.bulk.lines import Block, read_blocks
 from fhir_server.bulk.pool import Pool
 from fhir_server.bulk.prepare import Prepared, refused
@@ -22,7 +21,6 @@ from fhir_server.bulk.upsert import Ready, Tally, Upsert
 from fhir_server.errors import FhirError, Unavailable
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Change
-from fhir_server.settings import Settings
 from fhir_server.sources import UNREADABLE
 from fhir_server.store.protocol import Transaction
 
@@ -57,19 +55,15 @@ class Loading(Protocol):
         ...
 
 
-async def load_lines(hub: Hub, settings: Settings, files: Sequence[Path], loading: Loading) -> None:
+async def load_lines(hub: Hub, tenant: str, pool: Pool, files: Sequence[Path], loading: Loading) -> None:
     """Load NDJSON files one after the other, prepared in worker processes, and show how far it is."""
     if not files:
         return
-    pool = make_pool(hub, settings)
-    importing = FileImport(hub, settings.tenant, pool, loading.upsert(), loading.bundle)
+    importing = FileImport(hub, tenant, pool, loading.upsert(), loading.bundle)
     columns = (TextColumn("{task.description}"), BarColumn(), TransferSpeedColumn(), TimeElapsedColumn())
-    try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            bars: dict[Path, TaskID] = {}
-            tallies, unread = await importing.load(files, partial(_moved, progress, bars))
-    finally:
-        await pool.stop()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bars: dict[Path, TaskID] = {}
+        tallies, unread = await importing.load(files, partial(_moved, progress, bars))
     for path in files:
         loading.note(path.name, tallies[path])
         if path in unread:

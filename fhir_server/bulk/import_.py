@@ -15,8 +15,9 @@ import msgspec
 from msgspec.structs import replace
 
 from fhir_server import gate
+from fhir_server.bulk.crew import Crew, worker_count
 from fhir_server.bulk.lines import read_blocks
-from fhir_server.bulk.pool import Pool, worker_count
+from fhir_server.bulk.pool import Pool
 from fhir_server.bulk.prepare import Prepared, refused
 from fhir_server.bulk.sources import read_payload, read_url
 from fhir_server.bulk.turns import Turns
@@ -92,11 +93,17 @@ class Import:
         return {"transactionTime": write_instant(self._hub.now()), "output": output, "outcome": outcome([issue])}
 
 
-def make_pool(hub: Hub, settings: Settings, *, size: int | None = None) -> Pool:
-    """Return workers that index as the hub does, not started yet."""
-    count = worker_count() if size is None else size
-    drafting = hub.store.drafting
-    return Pool(hub.validate, hub.index, zone=settings.zone, base_url=hub.base_url, drafting=drafting, size=count)
+def make_pool(hub: Hub, settings: Settings, *, size: int | None = None, crew: Crew | None = None) -> Pool:
+    """Return workers that index as the hub does: those of a crew, or such as are not started yet."""
+    return Pool(
+        hub.validate,
+        hub.index,
+        zone=settings.zone,
+        base_url=hub.base_url,
+        drafting=hub.store.drafting,
+        size=worker_count() if size is None else size,
+        crew=crew,
+    )
 
 
 class _One:

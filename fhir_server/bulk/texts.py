@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from fhir_server.bulk.conditions import Conditions, references_in
-from fhir_server.bulk.import_ import make_pool
+from fhir_server.bulk.crew import are_many
 from fhir_server.bulk.pool import Pool
 from fhir_server.bulk.prepare import Prepared
 from fhir_server.bulk.turns import Turns
@@ -27,11 +27,9 @@ from fhir_server.bulk.upsert import Tally, Upsert
 from fhir_server.errors import FhirError, Unavailable
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Change
-from fhir_server.settings import Settings
 from fhir_server.sources import Source, read_ahead
 from fhir_server.store.protocol import Transaction
 
-_WORTH: Final = 300_000  # bytes of files, packed or not, that are worth starting workers for
 _AHEAD: Final = 6  # texts that are prepared while one is written
 _BYTES_AHEAD: Final = 6_000_000  # of such texts; prepared, they take some times that
 _LARGEST: Final = 64_000_000  # bytes of a Bundle that a worker takes
@@ -73,11 +71,10 @@ class Loading(Protocol):
         ...
 
 
-async def load_texts(hub: Hub, settings: Settings, files: Sequence[Path], loading: Loading) -> None:
+async def load_texts(hub: Hub, tenant: str, pool: Pool, files: Sequence[Path], loading: Loading) -> None:
     """Load files, and show how many are done."""
     if not files:
         return
-    pool = make_pool(hub, settings)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -85,14 +82,11 @@ async def load_texts(hub: Hub, settings: Settings, files: Sequence[Path], loadin
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            bar = progress.add_task("loading", total=len(files))
-            if sum(path.stat().st_size for path in files) >= _WORTH:
-                await pool.start()
-            await TextImport(hub, settings.tenant, pool, loading, lambda: progress.advance(bar)).load(files)
-    finally:
-        await pool.stop()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("loading", total=len(files))
+        if are_many(files):
+            await pool.start()
+        await TextImport(hub, tenant, pool, loading, lambda: progress.advance(bar)).load(files)
 
 
 @dataclass(slots=True)

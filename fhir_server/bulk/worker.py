@@ -1,8 +1,8 @@
 """A worker process: blocks of NDJSON and Bundles in, prepared resources out, by length-prefixed frames on its pipes.
 
-`python -m fhir_server.bulk.worker ZONE BASE_URL MAKER`, and the key of the store's drafter as the first frame: other
-users of the machine may read arguments. It ends when its standard input does: with whoever started it,
-however that ended. Both sides are of the same installation, so `marshal` is fit to carry the answers.
+`python -m fhir_server.bulk.worker`, which may be started before it is known what for: the first frame says it (zone,
+base URL, maker of the store's drafter and its key, by `marshal`). It ends when its standard input does: with whoever
+started it, however that ended. Both sides are of the same installation, so `marshal` is fit to carry the answers.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ _WAITING: Final = 4  # blocks, and answers, that wait here
 
 def main() -> None:
     """Serve blocks until there are no more."""
-    _, zone, base_url, maker = sys.argv
     os.nice(_NICE)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    size, _ = HEAD.unpack(source.read(HEAD.size))
-    key = source.read(size)
+    told_first = source.read(HEAD.size)
+    if not told_first:
+        return  # nothing is to be done
+    zone, base_url, maker, key = marshal.loads(source.read(HEAD.unpack(told_first)[0]))  # noqa: S302  # ours
     index, drafter = Indexer(zone, base_url), find_drafter(Drafting(maker, key) if maker else None)
     prepare(b'{"resourceType":"Patient"}', 1, validate, index)  # compiled before the first block comes
     settle(BULK)

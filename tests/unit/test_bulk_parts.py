@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -96,10 +97,11 @@ async def test_workers_give_what_this_process_gives_in_order() -> None:
 
 def test_a_worker_ends_with_whoever_started_it() -> None:
     """Nobody reads its answers, more than wait in it, and no more blocks come."""
-    command = [sys.executable, "-m", "fhir_server.bulk.worker", "Europe/Paris", "", ""]
+    command = [sys.executable, "-m", "fhir_server.bulk.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdin is not None and worker.stdout is not None
-        worker.stdin.write(HEAD.pack(0, 0))
+        brief = marshal.dumps(("Europe/Paris", "", "", b""))
+        worker.stdin.write(HEAD.pack(len(brief), 0) + brief)
         worker.stdin.flush()
         assert worker.stdout.read(4) == bytes(4)  # it is ready
         worker.stdout.close()
