@@ -1,7 +1,8 @@
 """Whose reading it is: the patient a device was assigned to at a moment, never what a payload says.
 
 A DeviceUseStatement has a period and so knows the past; `Device.patient` knows only the present, so it speaks for
-moments after the last period that ended. Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/deviceusestatement.html
+moments after the last period that ended. Whom it named before is known from when that was changed (`ownership`).
+Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/deviceusestatement.html
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from urllib.parse import quote
 
 from adapters.devices import reason
 from adapters.devices.instant import end, start
+from adapters.devices.ownership import Use, owned, patient_of
 from adapters.devices.reading import DeviceName
 from adapters.devices.reason import Reason
 from fhir_server.interface import Asking
@@ -25,15 +27,6 @@ SESSION: Final = "urn:predmp:devices:session"
 _PAST: Final = frozenset({"completed", "stopped"})  # used then, no longer: counts where it says until when
 
 
-class Use(NamedTuple):
-    """A time during which one patient used the device; open ends are None."""
-
-    patient: str  # Patient/ID
-    first: int | None  # microseconds since 1970
-    after: int | None  # the first microsecond that does not belong to it
-    session: str = ""  # id of the cart's session that gave it, "" none
-
-
 class Assigned(NamedTuple):
     """A device in service and who used it when."""
 
@@ -41,6 +34,7 @@ class Assigned(NamedTuple):
     owner: str  # Device.patient, "" none
     uses: tuple[Use, ...]
     names: Mapping[str, tuple[DeviceName, ...]] = MappingProxyType({})  # identifiers of each Patient/ID
+    before: tuple[Use, ...] = ()  # when Device.patient named another
 
 
 async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assigned | Reason:
@@ -55,10 +49,12 @@ async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assig
     statements = await asking.find(f"DeviceUseStatement?device={reference}")
     uses = [use for statement in statements if (use := use_of(statement, zone)) is not None]
     owner = patient_of(found[0].get("patient"))
-    known = {patient for patient in {owner, *(use.patient for use in uses)} if patient}
+    before = await owned(asking, found[0])
+    known = {patient for patient in {owner, *(use.patient for use in (*uses, *before))} if patient}
     names = {patient: _names(person) for patient in sorted(known) if (person := await asking.resource(patient))}
     held = tuple(use for use in uses if use.patient in names)
-    return Assigned(reference, owner if owner in names else "", held, names)
+    past = tuple(use for use in before if use.patient in names)
+    return Assigned(reference, owner if owner in names else "", held, names, past)
 
 
 async def find_device(asking: Asking, name: DeviceName) -> str:
@@ -81,9 +77,11 @@ def patient_at(assigned: Assigned, instant: int, *, session: str = "") -> str | 
     covering = [use for use in assigned.uses if _covers(use, instant)]
     ended = [use.after for use in assigned.uses if use.after is not None]
     claims = {use.patient for use in covering}
-    is_now = all(instant >= after for after in ended)
-    if assigned.owner and is_now and all(use.after is None for use in covering):
-        claims.add(assigned.owner)
+    past = next((use for use in assigned.before if _covers(use, instant)), None)
+    owner = past.patient if past else assigned.owner
+    is_its = all(instant >= after for after in ended if past is None or after <= (past.after or 0))
+    if owner and is_its and all(use.after is None for use in covering):
+        claims.add(owner)
     if not claims:
         return reason.UNASSIGNED
     named = {use.patient for use in covering if session and use.session == session}
@@ -114,13 +112,6 @@ def _bounds(statement: Resource, zone: tzinfo) -> tuple[int | None, int | None]:
         period = statement.get("timingTiming", {}).get("repeat", {}).get("boundsPeriod", {})
     first, last = period.get("start"), period.get("end")
     return (start(first, zone) if first else None, end(last, zone) if last else None)
-
-
-def patient_of(reference: Any) -> str:
-    """Return `Patient/ID` of a local reference, "" for any other."""
-    text = reference.get("reference") if isinstance(reference, dict) else None
-    type, _, id = text.partition("/") if isinstance(text, str) else ("", "", "")
-    return f"Patient/{id.partition('/')[0]}" if type == "Patient" and id else ""
 
 
 def _names(person: Resource) -> tuple[DeviceName, ...]:

@@ -14,7 +14,7 @@ from datetime import tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.devices import quarantine, reason
+from adapters.devices import ownership, quarantine, reason
 from adapters.devices.assignment import Assigned, find_assigned
 from adapters.devices.message import Message, read_message
 from adapters.devices.reading import DeviceName
@@ -61,6 +61,8 @@ class Release:
     async def enrich(self, writing: Writing, changes: Sequence[Change]) -> Sequence[Entry]:
         """Mark devices whose readings may no longer have to wait."""
         for change in changes:
+            if change.version.type == "Device":
+                await ownership.note(writing, change)
             for resource in (change.resource, change.before):
                 for name in await _names(writing, resource or {}):
                     if await quarantine.kept(writing, device=name, limit=1):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from adapters.devices import quarantine, register
+from adapters.devices import ownership, quarantine, register
 from adapters.devices.feed import make_router
 from adapters.devices.intake import ROOM, Intake
 from adapters.devices.pages import PATH, QuarantinePages
@@ -54,6 +54,7 @@ def open(core: Core, settings: Any) -> Room:
             Eraser(register.KIND, register.tells_of),
             Eraser(quarantine.KIND, quarantine.names),
             Eraser(WATCH, watches),
+            Eraser(ownership.KIND, ownership.names),
             *(eraser for way in ways for eraser in way.erasers),
         ),
         templates=Path(__file__).parent / "templates",

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from adapters.devices.assignment import SESSION, find_device, patient_of
+from adapters.devices.assignment import SESSION, find_device
 from adapters.devices.correction import AHEAD, FIRST, offset_of
 from adapters.devices.instant import exact, moved, written
 from adapters.devices.message import Message, read_message, read_name
+from adapters.devices.ownership import patient_of
 from adapters.devices.reading import DeviceName, Reading
 from adapters.devices.reading_json import is_text
 from fhir_server.errors import BadRequest, Conflict, TooLarge

@@ -15,10 +15,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from adapters.devices.alert import EPISODE, Alarm, alarmed, build_issue, episode, open_task, settled
-from adapters.devices.assignment import patient_of
 from adapters.devices.instant import end, exact, spoken, start, written
 from adapters.devices.measure import measures_of, panel_of
 from adapters.devices.observation import LOINC
+from adapters.devices.ownership import patient_of
 from fhir_server import gate
 from fhir_server.interface import Asking, Core, Erasure, Writing
 from fhir_server.model import Change, Entry, Record, Resource

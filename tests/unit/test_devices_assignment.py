@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from adapters.devices import reason
-from adapters.devices.assignment import SESSION, Assigned, Use, patient_at, patient_of, use_of
+from adapters.devices.assignment import SESSION, Assigned, patient_at, use_of
 from adapters.devices.instant import exact
+from adapters.devices.ownership import Use, patient_of
 from adapters.devices.reason import Reason
 
 PARIS = ZoneInfo("Europe/Paris")
