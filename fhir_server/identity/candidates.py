@@ -6,7 +6,7 @@ What the caller may not see is not found, so a hidden patient changes no answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from fhir_server import gate
@@ -14,8 +14,10 @@ from fhir_server.identity.score import Person
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Resource, Visibility
 from fhir_server.store.protocol import View
+from fhir_server.store.visibility import is_visible
 
 MOST: Final = 100  # found by one question
+_LINKS: Final = 5  # from one merged Patient to the next
 _VALUES: Final = 10  # identifiers, names and numbers that are asked for
 
 
@@ -28,6 +30,33 @@ async def find(hub: Hub, view: View, see: Visibility, person: Person) -> dict[st
             if version.id not in found:
                 found[version.id] = gate.load(version.body)
     return found
+
+
+async def successors(view: View, see: Visibility, found: Mapping[str, Resource], base_url: str) -> dict[str, Resource]:
+    """Return the Patient that stands for each found one, by the id of the found one.
+
+    One that was merged into another "must no longer be used": who replaced it is to be used in its place, where the
+    caller may see that one. Source: https://hl7.org/fhir/R4/valueset-link-type.html, replaced-by.
+    """
+    made = dict(found)
+    for id in found:
+        for _ in range(_LINKS):
+            following = _replaced_by(made[id], base_url)
+            if not following:
+                break
+            version = await view.read("Patient", following)
+            if version is None or version.is_deleted or not is_visible(version, see):
+                break
+            made[id] = gate.load(version.body)
+    return made
+
+
+def _replaced_by(patient: Resource, base_url: str) -> str:
+    """Return the id of the Patient that replaced one; "" where none here did."""
+    links = (link["other"].get("reference") for link in patient.get("link", ()) if link.get("type") == "replaced-by")
+    text = next(links, None)
+    type, _, id = (text if isinstance(text, str) else "").removeprefix(f"{base_url}/").partition("/")
+    return id if type == "Patient" and "/" not in id else ""
 
 
 def questions(person: Person) -> Iterator[list[tuple[str, str]]]:

@@ -20,6 +20,7 @@ from fhir_server.operations.inputs import flag, read_inputs, whole
 from fhir_server.settings import Settings
 
 GRADE: Final = "http://hl7.org/fhir/StructureDefinition/match-grade"
+SHOWN: Final = 20
 MOST: Final = 100
 _DOCUMENTATION: Final = (
     "Finds Patients that may be the one described, most likely first, with a score from 0 to 1 and a match-grade. "
@@ -63,10 +64,14 @@ class Matching:
             raise Unprocessable("The Patient to match is not valid.", issues=errors)
         wanted = Person(patient)
         async with self._hub.store.view(call.actor.tenant) as view:
-            found = await candidates.find(self._hub, view, await self._hub.see(view, call.actor), wanted)
-        scored = [(compare(wanted, Person(resource)), resource) for resource in found.values()]
+            see = await self._hub.see(view, call.actor)
+            found = await candidates.find(self._hub, view, see, wanted)
+            standing = await candidates.successors(view, see, found, self._hub.base_url)
+        scored = [(compare(wanted, Person(resource)), standing[id]) for id, resource in found.items()]
         scored = [pair for pair in scored if pair[0].grade == CERTAIN or not (only_certain or pair[0].grade == NOT)]
-        scored.sort(key=lambda pair: (pair[0].grade != CERTAIN, -pair[0].bits, pair[1]["id"]))
+        scored.sort(key=_likeliest)
+        scored = list({resource["id"]: (score, resource) for score, resource in reversed(scored)}.values())
+        scored.sort(key=_likeliest)  # a Patient who stands for several has the best of their scores
         shown = scored[:count]
         patients = tuple(sorted(resource["id"] for _, resource in shown))
         self._hub.audit(call.actor, "E", "$match", "Patient", patients, 0, call.request_id)
@@ -89,15 +94,20 @@ class Matching:
         return made | {"entry": entries} if entries else made
 
 
+def _likeliest(pair: tuple[Score, Resource]) -> tuple[bool, float, str]:
+    score, resource = pair
+    return score.grade != CERTAIN, -score.bits, resource["id"]
+
+
 def read_match(call: OperationCall) -> tuple[Resource, bool, int]:
     """Return the Patient to match, whether only certain ones are wanted, and how many at most."""
     if call.resource is not None and call.resource.get("resourceType") == "Patient":
         beside = read_inputs(replace(call, resource=None), ("onlyCertainMatches", "count"))
-        return call.resource, flag(beside, "onlyCertainMatches"), whole(beside, "count", default=MOST, most=MOST)
+        return call.resource, flag(beside, "onlyCertainMatches"), whole(beside, "count", default=SHOWN, most=MOST)
     inputs = read_inputs(call, ("resource", "onlyCertainMatches", "count"))
     given = inputs.get("resource", [])
     if len(given) != 1 or not isinstance(given[0], dict):
         raise BadRequest("Send Parameters with one parameter resource, the Patient to match.")
     if given[0].get("resourceType") != "Patient":
         raise BadParameter("The parameter resource is a Patient.")
-    return given[0], flag(inputs, "onlyCertainMatches"), whole(inputs, "count", default=20, most=MOST)
+    return given[0], flag(inputs, "onlyCertainMatches"), whole(inputs, "count", default=SHOWN, most=MOST)

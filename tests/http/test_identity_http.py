@@ -181,6 +181,23 @@ def test_a_merge_moves_the_record_and_links_both(two: Two) -> None:
     assert found["activity"]["coding"][0]["code"] == "merge"
 
 
+def test_who_was_merged_is_matched_as_who_stands_for_them(two: Two) -> None:
+    birth, mark = "1938-11-30", uuid.uuid4().hex[:8]
+    described = person(name=[{"family": f"Avant-{mark}", "given": ["Zoé"]}], birthDate=birth)
+    source = two.hub.create(described)["id"]
+    assert [entry["resource"]["id"] for entry in match(two.hub, described)] == [source]
+    assert merge(two.hub, source, two.source).status_code == 200
+    assert merge(two.hub, two.source, two.target).status_code == 200
+    found = match(two.hub, described)
+    assert [entry["resource"]["id"] for entry in found] == [two.target], "the merged record must no longer be used"
+    assert found[0]["fullUrl"].endswith(f"Patient/{two.target}")
+    assert found[0]["search"]["score"] > 0.9
+    assert merge(two.hub, two.source, "", "$unmerge").status_code == 200
+    assert [entry["resource"]["id"] for entry in match(two.hub, described)] == [two.source]
+    assert two.hub.request("DELETE", f"/fhir/Patient/{two.source}").status_code == 204
+    assert [entry["resource"]["id"] for entry in match(two.hub, described)] == [source], "as far as it can be followed"
+
+
 def test_a_preview_changes_nothing(two: Two) -> None:
     before = two.bodies()
     answer = merge(two.hub, two.source, two.target, preview={"valueBoolean": True})
