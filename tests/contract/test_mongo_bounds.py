@@ -129,6 +129,13 @@ async def test_a_question_that_nothing_can_answer_finds_nothing(store: MongoStor
     assert await ids(store, asked("Patient", text)) == []
 
 
-async def test_a_text_too_long_for_a_pattern_is_refused(store: MongoStore) -> None:
+@pytest.mark.parametrize("text", [pytest.param("x" * 40_000, id="letters"), pytest.param("漢" * 12_000, id="bytes")])
+async def test_a_text_too_long_for_a_pattern_is_refused(store: MongoStore, text: str) -> None:
     with pytest.raises(TooCostly):
-        await found(store, asked("Patient", "name=" + "x" * 40_000))
+        await found(store, asked("Patient", "name=" + text))
+
+
+async def test_a_question_too_large_for_a_document_is_refused(store: MongoStore) -> None:
+    many = ",".join(f"{n:09}" + "x" * 190 for n in range(90_000))
+    with pytest.raises(TooCostly):
+        await found(store, asked("Patient", "gender=" + many))

@@ -62,7 +62,7 @@ class Batch:
         self.versions: dict[tuple[str, str], Known] = {}
         self.records: dict[tuple[str, str], Known] = {}
         self.rows: list[tuple[str, AuditRow]] = []
-        self.size = 0  # bytes of bodies
+        self.size = 0  # bytes of bodies and audit rows
         self.broken: BaseException | None = None  # why it is not known what of it is in the database
         self._waiting: dict[str, dict[ObjectId, Document]] = {"version": {}, "record": {}}
         self._parts: dict[ObjectId, list[Document]] = {}
@@ -198,6 +198,7 @@ class Batch:
     def add_row(self, body: str, row: AuditRow) -> None:
         """Append a row that is written already."""
         self.rows.append((body, row))
+        self.size += len(body)
         self._undo.append(lambda: void(self.rows.pop()))
 
     def bump_epoch(self) -> None:
@@ -249,11 +250,7 @@ class Batch:
         """
         await self._look_for_assumed()
         await self.flush()
-        if self._dropped:
-            dropped = list(self._dropped)
-            for collection in (self.database.version, self.database.record):
-                await collection.delete_many({"_id": {"$in": dropped}})
-            await self.database.part.delete_many({"of": {"$in": dropped}})
+        await self._drop()
         rows = audit.commit_fields(self.base, self.rows)
         hash = rows["hashes"][-1] if rows["hashes"] else self.base.hash
         head = self.head._replace(n=self.base.n + 1, audits=rows["last"], hash=hash)
@@ -264,6 +261,7 @@ class Batch:
             "seq": head.seq,
             "tx": self.own.tx,
             "wrote": [name for name, sent in self._sent.items() if sent],
+            "sent": {name: len(self._sent[name] - self._dropped) for name in self._waiting},
             "followed": self._followed(),
             "removed": sorted(self._removed),
             "erased": sorted(self._erased),
@@ -272,6 +270,19 @@ class Batch:
             "sign": audit.sign(key, self.tenant, head),
             **rows,
         }
+
+    async def _drop(self) -> None:
+        """Remove what was sent by units that were undone, before it is committed with the rest.
+
+        On a sharded cluster a removal of many may pass a document by while it moves, so it is looked for those.
+        """
+        dropped = list(self._dropped)
+        for name, field in (("version", "_id"), ("record", "_id"), ("part", "of")) if dropped else ():
+            collection: Collection = getattr(self.database, name)
+            where = {field: {"$in": dropped}}
+            while (await collection.delete_many(where)).deleted_count:
+                if await collection.find_one(where, {"_id": 1}) is None:
+                    break
 
     def _followed(self) -> list[Document]:
         """Return the versions that were superseded, by the time of what followed."""

@@ -10,6 +10,7 @@ from pymongo import AsyncMongoClient, IndexModel, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     ConfigurationError,
+    DocumentTooLarge,
     ExecutionTimeout,
     InvalidURI,
     OperationFailure,
@@ -116,7 +117,7 @@ def translated() -> Iterator[None]:
     """Raise the driver's errors as those that clients see: TooCostly beyond a bound, else Unavailable."""
     try:
         yield
-    except ExecutionTimeout as error:
+    except (ExecutionTimeout, DocumentTooLarge) as error:  # too large: a question with very many ids in it
         raise TooCostly(TOO_COSTLY) from error
     except OperationFailure as error:
         if error.code in _NO_MEMORY:

@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
-from pymongo.errors import AutoReconnect, PyMongoError
+from pymongo.errors import PyMongoError
 
-from fhir_server.errors import Unavailable
+from fhir_server.errors import TooLarge, Unavailable
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
 from fhir_server.store.mongo.audit import write_row
 from fhir_server.store.mongo.batch import Batch, Repeat
-from fhir_server.store.mongo.commit import Lost, settle, take
+from fhir_server.store.mongo.commit import BROKEN, Lost, settle, take
 from fhir_server.store.mongo.connection import Database
 from fhir_server.store.mongo.documents import Document
 from fhir_server.store.mongo.lease import Lease
@@ -31,7 +31,7 @@ from fhir_server.store.protocol import AuditRow
 _log = logging.getLogger(__name__)
 
 MOST_UNITS: Final = 256  # of a batch
-MOST_BYTES: Final = 8_000_000  # of bodies after which no further unit joins a batch
+MOST_BYTES: Final = 8_000_000  # of bodies and audit rows after which no further unit joins a batch
 MOST_S: Final = 0.25  # after which none does
 MOST_AUDITS: Final = 50_000  # rows that wait for a commit
 MOST_ROWS: Final = 5_000  # waiting rows that one commit takes ...
@@ -198,7 +198,7 @@ class Lane:
                 async with self._renewed():
                     batch = Batch(self._database, self._tenant, head, self._index, self._seconds, careful=careful)
                     done = await self._fill(batch, units, rows)
-                    await self._commit(batch)
+                    await self._commit(batch, rows)
                 for unit in units[:done]:
                     unit.answer()  # before the lease is handed on, which they need not wait for
                 return done
@@ -207,8 +207,15 @@ class Lane:
             except Lost:
                 _log.debug("another process committed first")
             finally:
-                await self._lease.release()
+                await self._release()
         raise Unavailable("Others write too much: try again.")
+
+    async def _release(self) -> None:
+        """Hand on the lease; where that fails it ends by itself, and what was committed is so all the same."""
+        try:
+            await self._lease.release()
+        except PyMongoError as error:
+            _log.warning("the lease could not be handed on: %s", type(error).__name__)
 
     @asynccontextmanager
     async def _renewed(self) -> AsyncIterator[None]:
@@ -243,16 +250,18 @@ class Lane:
     def _time(self) -> int:
         return max(self._clock(), self._now + 1)
 
-    async def _commit(self, batch: Batch) -> None:
+    async def _commit(self, batch: Batch, rows: list[Row]) -> None:
+        """Commit a batch; of what is committed no row is left in `rows`, whatever happens then."""
         if batch.is_empty:
             await batch.forget()
             return
         try:
             commit = await batch.finish(self._key)
             await take(self._database, commit)
-        except (Lost, Repeat):
+        except (Lost, Repeat, TooLarge):
             await batch.forget()
             raise
+        rows.clear()
         await self._settle(commit)
 
     async def _settle(self, commit: Document) -> None:
@@ -261,7 +270,7 @@ class Lane:
             try:
                 await settle(self._database, commit)
                 return
-            except AutoReconnect:
+            except BROKEN:
                 if tried == MOST_TRIES:
                     raise
                 await asyncio.sleep(0.1 * 2**tried)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
+from fhir_server.errors import Unavailable
 from fhir_server.model import EVERYTHING, Record, Version, Visibility
 from fhir_server.search.query import Clause, Query
 from fhir_server.store.mongo import audit
@@ -16,6 +19,9 @@ from fhir_server.store.mongo.find.place import PLAIN, Place
 from fhir_server.store.mongo.find.search import Search
 from fhir_server.store.mongo.head import Head
 from fhir_server.store.protocol import AuditRow, Found, HistoryQuery
+
+HELD_S: Final = 600.0
+"""How long a state is surely whole; less than the janitor waits (`janitor.HELD_MS`)."""
 
 
 class MongoView:
@@ -32,6 +38,21 @@ class MongoView:
     def __init__(self, tenant: str, place: Place, head: Head) -> None:
         self.tenant = tenant
         self._place, self._head = place, head
+        self._begun = time.monotonic()
+
+    @asynccontextmanager
+    async def _asking(self, *, records: bool = False) -> AsyncIterator[None]:
+        """Read in it; raise Unavailable where the state is not whole any more, which is never kept silent."""
+        with translated():
+            await self._ready(records=records)
+            yield
+            if time.monotonic() - self._begun > HELD_S:
+                await self._check_whole()
+
+    async def _check_whole(self) -> None:
+        head = await self._place.database.head.find_one({"_id": self.tenant}, {"letting": 1})
+        if head is not None and int(head.get("letting", 0)) > self._head.n:
+            raise Unavailable("The state that is read is too old: others wrote for too long meanwhile. Begin again.")
 
     async def _ready(self, *, records: bool = False) -> None:
         """Let the documents have all that is to be read; a transaction writes what waits."""
@@ -45,48 +66,42 @@ class MongoView:
 
     async def read(self, type: str, id: str) -> Version | None:
         """Return the newest version, a deletion included; None when the id was never used."""
-        with translated():
+        async with self._asking():
             found = await self._current(type, id)
             return None if found is None else await self._place.read(found)
 
     async def vread(self, type: str, id: str, version: int) -> Version | None:
         """Return that version, or None."""
-        with translated():
-            await self._ready()
+        async with self._asking():
             where = all_of((self._one(type, id), {"v": version}, self._place.window.kept()))
             found = await self._place.versions.find_one(where, PLAIN)
             return None if found is None else await self._place.read(found)
 
     async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
         """Return a page of what matches and may be seen."""
-        with translated():
-            await self._ready()
+        async with self._asking():
             return await Search(self._place, query.types, query.where, see).page(query)
 
     async def count(self, types: tuple[str, ...], where: Sequence[Clause], *, see: Visibility = EVERYTHING) -> int:
         """Return how many resources match and may be seen."""
-        with translated():
-            await self._ready()
+        async with self._asking():
             return await Search(self._place, types, where, see).count()
 
     async def explain(self, query: Query, *, see: Visibility = EVERYTHING) -> dict[str, object]:
         """Return how a search would be run."""
-        with translated():
-            await self._ready()
+        async with self._asking():
             return await Search(self._place, query.types, query.where, see).explain(query)
 
     async def log(self, *, after: int = 0, limit: int = 1000) -> list[Version]:
         """Return versions of all types with seq > after, oldest first, deletions among them."""
-        with translated():
-            await self._ready()
+        async with self._asking():
             where = all_of(({"t": self.tenant, "seq": {"$gt": after}}, self._place.window.kept()))
             assert where is not None
             return await self._place.read_all(await self._place.find(where, sort=[("seq", 1)], limit=limit))
 
     async def history(self, query: HistoryQuery, *, see: Visibility = EVERYTHING) -> tuple[list[Version], int]:
         """Return a page of versions, newest first, and the total number."""
-        with translated():
-            await self._ready()
+        async with self._asking():
             return await history.page(self._place, query, see)
 
     async def _record(self, kind: str, key: str) -> Document | None:
@@ -101,7 +116,7 @@ class MongoView:
 
     async def record(self, kind: str, key: str) -> Record | None:
         """Return a room's row, or None."""
-        with translated():
+        async with self._asking():
             found = await self._record(kind, key)
             return None if found is None else read_record(found)
 
@@ -122,16 +137,14 @@ class MongoView:
             named["state"] = state
         if lane is not None:
             named["lane"] = lane
-        with translated():
-            await self._ready(records=True)
+        async with self._asking(records=True):
             where = all_of((named, self._place.window.current()))
             cursor = self._place.database.record.find(where).sort([("seq", 1 if before is None else -1)]).limit(limit)
             return [read_record(found) for found in await cursor.to_list()]
 
     async def record_kinds(self) -> list[str]:
         """Return the kinds of rooms' rows that there are, sorted."""
-        with translated():
-            await self._ready(records=True)
+        async with self._asking(records=True):
             where = all_of(({"t": self.tenant}, self._place.window.current()))
             return sorted(await self._place.database.record.distinct("kind", where))
 

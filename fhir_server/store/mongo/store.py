@@ -83,7 +83,7 @@ class MongoStore:
                 await make_indexes(database)
                 self._key = await self._secret(database, audit.KEY)
                 janitor = Janitor(database, self._clock)
-                await janitor.tidy(first=True)
+                await janitor.tidy()
         except BaseException:
             await database.client.close()
             raise

@@ -13,7 +13,7 @@ from fhir_server.store.mongo import keys
 from fhir_server.store.mongo.find.filters import Filter, Pair, any_of, at_most, both, either, exactly
 from fhir_server.store.mongo.find.ranges import dates, numbers, quantities
 
-MOST_PATTERN: Final = 20_000  # characters; MongoDB takes 32,764 bytes
+MOST_PATTERN: Final = 32_000  # bytes of the whole; MongoDB takes 32,764
 
 
 def given(code: str) -> Filter:
@@ -79,11 +79,12 @@ def many_tokens(asks: tuple[Ask, ...], code: str) -> Filter:
 
 def _pattern(code: str, kind: str, rest: str) -> Filter:
     """Return what has a string that goes on as a pattern says."""
-    if len(rest) > MOST_PATTERN:
+    pattern = f"^{re.escape(keys.key(code, kind, ''))}{rest}"
+    if len(pattern.encode()) > MOST_PATTERN:
         raise TooCostly("The text that is searched for is too long.")
     if "\0" in rest:
         return None  # no string of FHIR has it, and no pattern may
-    return {"str": {"$regex": f"^{re.escape(keys.key(code, kind, ''))}{rest}"}}
+    return {"str": {"$regex": pattern}}
 
 
 def _text(modifier: str, text: str, code: str) -> Pair:

@@ -56,7 +56,7 @@ class Place:
         """Return documents of resources."""
         cursor = self.versions.find(where, fields or PLAIN, max_time_ms=self.milliseconds)
         if sort:
-            cursor = cursor.sort(list(sort))
+            cursor = cursor.sort(list(sort)).allow_disk_use(True)  # 100 MB of memory otherwise
         return await cursor.limit(limit).to_list()
 
     async def read(self, document: Document) -> Version:

@@ -187,7 +187,7 @@ class Search:
         found = found[: query.count + 1]
         whole = await self._place.find({"_id": {"$in": [one["_id"] for _, one in found]}}, fields=PLAIN)
         by_id = {one["_id"]: one for one in whole}
-        return [(where, by_id[one["_id"]]) for where, one in found]
+        return [(where, by_id[one["_id"]]) for where, one in found if one["_id"] in by_id]  # but for what was erased
 
     async def _stands(self, sorts: tuple[Sort, ...], documents: list[Document]) -> list[Stand]:
         columns = []
@@ -205,7 +205,11 @@ class Search:
         _, pair = await self._compiled()
         gathers = len(query.sort) > 1 or any(sort.path for sort in query.sort)
         where = self._among(pair.may)
-        rows = 0 if where is None else await self._place.versions.count_documents(where)
+        rows = (
+            0
+            if where is None
+            else await self._place.versions.count_documents(where, maxTimeMS=self._place.milliseconds)
+        )
         steps = [step for clause in self._where for step in _told(clause)]
         return {
             "engine": "mongodb",
