@@ -6,6 +6,7 @@ What the commands print in each case is in tests/unit/test_hl7_log_commands.py, 
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from tests.blackbox.browser import Browser, programs
 from tests.blackbox.test_chromium import FAINT, SMALL, UNNAMED, is_fine, sign_in
 from tests.blackbox.test_mllp import Line
 from tests.hl7_messages import header, message, obx, pid, pv1, segment
-from tests.running import RunningHub
+from tests.running import PREDMP, RunningHub
 
 LOINC = "http://loinc.org"
 
@@ -165,3 +166,13 @@ def test_a_fault_is_found_fixed_and_replayed_in_a_browser(lab: Sender) -> None:
         browser.wait(lambda: browser.count(".parts"))
         assert browser.script("return document.documentElement.scrollWidth") <= 320
         assert browser.script(FAINT) + browser.script(SMALL) + browser.script(UNNAMED) == []
+
+
+def test_a_command_whose_reader_has_enough_ends_quietly(hub: RunningHub) -> None:
+    begun = subprocess.Popen(
+        [PREDMP, "hl7", "maps", "--store", hub.store], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert begun.stdout is not None and begun.stderr is not None
+    begun.stdout.close()
+    assert (begun.wait(60), begun.stderr.read()) == (141, b"")
+    begun.stderr.close()
