@@ -37,8 +37,8 @@ def run(parser: expat.XMLParserType, body: bytes) -> None:
         for at in range(0, len(body), CHUNK):
             parser.Parse(body[at : at + CHUNK], False)
         parser.Parse(b"", True)
-    except expat.ExpatError:
-        raise Malformed("The body is not well-formed XML.") from None
+    except expat.ExpatError as error:
+        raise Malformed(f"The body is not well-formed XML: see line {error.lineno}.") from None
 
 
 def _check(body: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from xml.parsers import expat
 
 from fhir_server import gate
+from fhir_server.definitions import property
 from fhir_server.errors import Malformed
 from fhir_server.model import Resource
 from fhir_server.validation.narrative import NOT_DIV, NOT_XML, narrative_problems
@@ -85,9 +86,7 @@ class _Frame:
             self.made[part.key] = value
 
     def put_primitive(self, part: Part, value: Any, extra: dict[str, Any]) -> None:
-        """Add a primitive, and what it has of id and extensions."""
-        if value is None and not extra:
-            raise Malformed("An element has neither a value nor an extension.")
+        """Add a primitive, and what it has of id and extensions: one of the two at least."""
         beside = "_" + part.key
         if not part.is_list:
             if value is not None:
@@ -183,6 +182,7 @@ class _Reader:
 
     def _open(self, part: Part, depth: int, attributes: dict[str, str]) -> None:
         frame = _Frame(part.type, part, depth)
+        self.open.append(frame)
         for key, text in attributes.items():
             if key == "id":
                 frame.made["id"] = text
@@ -192,7 +192,6 @@ class _Reader:
                 frame.url = text
             else:
                 raise Malformed(f"{part.type} has no such attribute.")
-        self.open.append(frame)
 
     def end(self, _: str) -> None:
         if self.div:
@@ -200,12 +199,16 @@ class _Reader:
             if not self.div:
                 self._close_div()
             return
-        closed = self.open.pop()
+        closed = self.open[-1]
         if isinstance(closed, _Slot):
             if not closed.is_filled:
                 raise Malformed("An element that should hold a resource is empty.")
+            self.open.pop()
             return
         made = closed.close()
+        if not made and closed.value is None and closed.part is not None and closed.part.form is Form.PRIMITIVE:
+            raise Malformed("An element has neither a value nor an extension.")
+        self.open.pop()
         if closed.part is None:
             self.resource = made
             return
@@ -219,6 +222,20 @@ class _Reader:
             parent.put_primitive(closed.part, closed.value, made)
         else:
             parent.put(closed.part, made)
+
+    def where(self) -> str:
+        """The innermost open element that R4 has, in FHIRPath; "" before the first."""
+        path, above = "", None
+        for one in self.open:
+            if one.part is None:
+                path = one.type if isinstance(one, _Frame) else ""
+            elif above is not None and not (isinstance(one, _Frame) and isinstance(above, _Slot)):
+                found = property(above.type, one.part.key) if isinstance(above, _Frame) else None
+                name = found[0].name if found is not None else one.part.key
+                number = len(above.made.get(one.part.key, ())) if isinstance(above, _Frame) else 0
+                path += f".{name}[{number}]" if one.part.is_list else f".{name}"
+            above = one
+        return path
 
     def _close_div(self) -> None:
         """Keep the text of a narrative as it is written."""
@@ -248,14 +265,17 @@ def read(body: bytes) -> Resource:
         The JSON form, with keys in the order of R4's elements; decimals as `gate.number` gives them.
 
     Raises:
-        Malformed: The bytes are not such a document; says what is wrong, shows no value.
+        Malformed: The bytes are not such a document; says what is wrong and where, shows no value.
     """
     parser = expat.ParserCreate("utf-8", " ")
     reader = _Reader(body, parser)
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
-    document.run(parser, body)
+    try:
+        document.run(parser, body)
+    except Malformed as error:
+        raise error.placed(reader.where()) from None
     if reader.resource is None:
         raise Malformed("The XML holds no resource.")
     return reader.resource

@@ -283,3 +283,25 @@ except Malformed:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr[-500:]
+
+
+SPACE = 'xmlns="http://hl7.org/fhir"'
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        pytest.param(f"<Patient {SPACE}><foo/></Patient>", "Patient", id="an element that R4 does not have, at its parent"),
+        pytest.param(f'<Patient {SPACE}><name><given value="a"/><given/></name></Patient>', "Patient.name[0].given[1]", id="an empty primitive in lists"),
+        pytest.param(f'<Patient {SPACE}><active value="1"/></Patient>', "Patient.active", id="a value that is none"),
+        pytest.param(f"<Observation {SPACE}><contained><Patient/></contained><contained><Patient><foo/></Patient></contained></Observation>", "Observation.contained[1]", id="in a contained resource"),
+        pytest.param(f'<Bundle {SPACE}><entry><resource><Observation><valueQuantity><value value="a"/></valueQuantity></Observation></resource></entry></Bundle>', "Bundle.entry[0].resource.value.value", id="below a choice, in an entry"),
+        pytest.param(f"<Patient {SPACE}><name>x</name></Patient>", "Patient.name[0]", id="text between elements"),
+        pytest.param(f"<Patient {SPACE}><name>", "Patient.name[0]", id="where the body ends too soon"),
+        pytest.param("<Patient/>", "", id="before the first element"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_with_its_place(body: str, place: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        read(body)
+    assert [issue.expression for issue in caught.value.issues] == [place]
