@@ -60,6 +60,10 @@ class Environment:
     resolver: Callable[[str], Mapping[str, Any] | None] | None = None  # reference to resource, or None
     trace: Callable[[str, list[Any]], None] | None = None  # told the name and the plain values
     most_steps: int = MAX_STEPS  # a lower bound where many expressions share the cost of one
+    # Value set, system (None: a plain code), code: whether it is of the set; None where that is not known.
+    member_of: Callable[[str, str | None, str], bool | None] | None = None
+    # Canonical of a profile that is no type of R4, element: whether it conforms; None where that is not known.
+    conforms_to: Callable[[str, Node], bool | None] | None = None
 
 
 DEFAULT: Final = Environment()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from fhir_server import fhirpath
 from fhir_server.definitions import Constraint, resource_types
-from fhir_server.fhirpath.nodes import Environment
+from fhir_server.fhirpath.nodes import Environment, Node
 from fhir_server.fhirpath.types import ancestors
 from fhir_server.model import Resource
 from fhir_server.profiles import bindings, slicing, targets
@@ -176,7 +177,12 @@ def check_rule(run: Run, rule: Constraint, item: Item) -> None:
     run.spend()
     try:
         compiled = fhirpath.compile(rule.expression, item.node.type)
-        environment = Environment(resolver=run.entries.get, most_steps=MOST_FHIRPATH)
+        environment = Environment(
+            resolver=run.entries.get,
+            most_steps=MOST_FHIRPATH,
+            member_of=run.is_member,
+            conforms_to=partial(_conforms_to, run),
+        )
         found = compiled(item.node, root=run.root, resource=run.resource, environment=environment)
     except (fhirpath.EvaluationError, fhirpath.InvalidExpression):
         run.report("not-supported", f"{rule.key}: this rule cannot be evaluated here.", item.where, "information")
@@ -190,6 +196,12 @@ def check_rule(run: Run, rule: Constraint, item: Item) -> None:
         return
     severity = "warning" if rule.severity == "warning" else "error"
     run.report("invariant", f"{rule.key}: {rule.human}", item.where, severity)
+
+
+def _conforms_to(run: Run, canonical: str, node: Node) -> bool | None:
+    """Whether an element that a rule asks about conforms to a profile; None where that is not known here."""
+    profile = run.profile(canonical)
+    return _holds(run, profile, Item(node, "")) if profile is not None else None
 
 
 def entries_of(root: Resource) -> dict[str, Resource]:

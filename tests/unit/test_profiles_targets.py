@@ -177,3 +177,36 @@ def test_a_quantity_is_compared_in_its_unit(unit: str, found: list[str]) -> None
     asked = profile("Observation", element("Observation.value[x]", maxValueQuantity=most))
     quantity = {"value": 101, "system": "http://unitsofmeasure.org", "code": unit}
     assert errors(coded("a") | {"valueQuantity": quantity}, asked) == found
+
+
+def ruled(expression: str) -> Json:
+    """A profile with one rule on an Observation."""
+    rule = {"key": "a-1", "severity": "error", "human": "A.", "expression": expression}
+    return profile("Observation", element("Observation", constraint=[rule]))
+
+
+@pytest.mark.parametrize(
+    ("expression", "severities"),
+    [
+        pytest.param(f"code.memberOf('{SMALL}')", [], id="a code of a value set that is loaded"),
+        pytest.param(f"code.coding.first().memberOf('{SMALL}')", [], id="a coding of it"),
+        pytest.param(f"code.memberOf('{SMALL}').not()", ["error"], id="a code that should not be of it"),
+        pytest.param(f"code.memberOf('{SMALL}|2')", ["error"], id="a code that another version has"),
+        pytest.param(
+            "code.memberOf('https://guide.example/none')", ["information"], id="a value set that is not known"
+        ),
+        pytest.param(f"subject.resolve().conformsTo('{OWN}born')", [], id="what is contained conforms"),
+        pytest.param(f"subject.resolve().conformsTo('{OWN}named')", ["error"], id="what is contained does not conform"),
+        pytest.param(f"subject.resolve().conformsTo('{OWN}none')", ["information"], id="a profile that is not known"),
+        pytest.param(f"subject.resolve().conformsTo('{R4}Patient')", [], id="a type of R4"),
+    ],
+)
+def test_rules_ask_for_loaded_value_sets_and_profiles(expression: str, severities: list[str]) -> None:
+    resource = observation("#1", patient(birthDate="2000")) | {"code": coded("a")["code"]}
+    found = findings(resource, ruled(expression), BORN, NAMED, members=MEMBERS)
+    assert [issue.severity for issue in found] == severities
+
+
+def test_a_rule_that_asks_for_its_own_profile_ends() -> None:
+    found = findings(coded("a"), ruled(f"conformsTo('{OWN}own')"))
+    assert {issue.severity for issue in found} <= {"warning", "information"}

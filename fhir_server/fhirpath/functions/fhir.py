@@ -83,26 +83,42 @@ def _codings(item: Any) -> list[tuple[Any, Any]]:
     return [(value.get("system"), value.get("code"))]
 
 
-def _member_of(_: Run, items: Collection, url: Collection) -> Collection:
-    """Empty where the value set is not closed in the definitions: nothing is known then."""
+def _member_of(run: Run, items: Collection, url: Collection) -> Collection:
+    """Empty where neither the definitions nor the environment know whether a code is of the value set."""
     wanted = text_of(url)
-    members = codes(wanted.split("|")[0]) if wanted else None
-    if members is None or len(items) != 1:
+    if not wanted or len(items) != 1:
         return []
     pairs = _codings(items[0])
-    if any(pair in members for pair in pairs):
-        return [True]
-    return [any(system is None and code in {known for _, known in members} for system, code in pairs)]
+    members = codes(wanted.split("|")[0])
+    if members is not None:
+        plain = {known for _, known in members}
+        return [any(pair in members or (pair[0] is None and pair[1] in plain) for pair in pairs)]
+    return _asked(run, wanted, pairs)
 
 
-def _conforms_to(_: Run, items: Collection, url: Collection) -> Collection:
-    wanted = (text_of(url) or "").split("|")[0]
+def _asked(run: Run, value_set: str, pairs: list[tuple[Any, Any]]) -> Collection:
+    ask = run.environment.member_of
+    if ask is None:
+        return []
+    run.spend(len(pairs))
+    known = [(system if isinstance(system, str) else None, code) for system, code in pairs if isinstance(code, str)]
+    answers = [ask(value_set, system, code) for system, code in known]
+    return [True] if True in answers else [] if None in answers else [False]
+
+
+def _conforms_to(run: Run, items: Collection, url: Collection) -> Collection:
+    canonical = text_of(url) or ""
+    wanted = canonical.split("|")[0]
     name = wanted.removeprefix(_STRUCTURES)
     if not wanted:
         return []
-    if name == wanted or not is_known(name):
-        raise EvaluationError("conformsTo() knows the types of R4 only.")
-    return [is_a(item, TypeName("FHIR", name)) for item in items[:1]]
+    if name != wanted and is_known(name):
+        return [is_a(item, TypeName("FHIR", name)) for item in items[:1]]
+    ask = run.environment.conforms_to
+    answers = [ask(canonical, item) if ask and isinstance(item, Node) else None for item in items[:1]]
+    if None in answers or (ask is None and not answers):
+        raise EvaluationError("conformsTo() does not know this profile.")
+    return list(answers)
 
 
 def _html_checks(_: Run, items: Collection) -> Collection:
