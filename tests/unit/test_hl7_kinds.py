@@ -261,6 +261,28 @@ def test_a_result_alone_names_its_device_by_its_number() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("528391^MDC_DEV_SPEC_PROFILE_BP^MDC", id="its kind among personal health devices"),
+        pytest.param("1^OWN^99ACME", id="a code of the gateway's own"),
+    ],
+)
+def test_a_personal_health_device_is_declared_by(kind: str) -> None:
+    text = device(
+        part("1", kind, f18="0123456789ABCDEF^EUI-64"),
+        part("1.0.1", "150020^MDC_PRESS_BLD_NONINV^MDC", f14=LATER),
+        leaf("1.0.1.1", "150021^SYS^MDC", "120", "266016^^MDC"),
+        leaf("1.0.1.2", "150022^DIA^MDC", "80", "266016^^MDC"),
+    )
+    (made,) = wanted(text, "Device")
+    assert made["identifier"][0]["value"] == "01-23-45-67-89-AB-CD-EF"
+    (pressure,) = observations(text)
+    assert pressure["device"] == {"reference": f"Device/{made['id']}"}
+    assert pressure["effectiveDateTime"][11:16] == "09:30"  # of the row above its two parts
+    assert len(wanted(text, "DeviceMetric")) == 2
+
+
 def test_codes_of_devices_without_the_profile_are_read_as_those_of_a_device() -> None:
     plain = device(*MONITOR).replace("IHE_PCD_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO", "")
     assert len(wanted(plain, "Device")) == 3 and wanted(message(header("ORU^R01"), pid(), "OBR|1||L1", obx())) == []

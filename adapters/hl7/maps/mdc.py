@@ -14,6 +14,12 @@ from typing import Final, NamedTuple
 SYSTEM: Final = "urn:iso:std:iso:11073:10101"
 OBJECTS: Final = 1
 """Partition of the codes of devices, their parts and channels; results are in others."""
+KINDS: Final = range(528_384, 528_640)
+"""Codes of kinds of personal health devices (MDC_DEV_SPEC_PROFILE_BP is 528391), which declare a device as well.
+
+Which of the infrastructure partition they are was read in the Personal Health Device guide's list; the end of the
+range is ours.
+"""
 
 SYSTOLIC, DIASTOLIC, MEAN, PRESSURE = "150021", "150022", "150023", "150020"
 CONTROL: Final = frozenset({"160208"})
@@ -108,4 +114,6 @@ def measure(code: str, unit: str) -> Measure | None:
 
 def is_object(code: str) -> bool:
     """Whether a code names a device or a part of one, not something measured."""
-    return code.isascii() and code.isdigit() and len(code) < 12 and int(code) // 65_536 == OBJECTS
+    if not (code.isascii() and code.isdigit() and len(code) < 12):
+        return False
+    return int(code) // 65_536 == OBJECTS or int(code) in KINDS

@@ -137,9 +137,12 @@ def _parts(context: Context, results: Sequence[Told]) -> Parts:
     for told in sorted((t for t in results if _is_header(t.segment)), key=lambda one: len(_path(one.segment))):
         obx, path = told.segment, _path(told.segment)
         context.take(obx, obx_map.USED)
-        if path and mdc.is_object(obx.text(3)) and path not in parts.devices:
+        if not path or path in parts.headers:
+            continue
+        parts.headers[path] = obx
+        # Of a gateway's own kind of device nothing is known but its number.
+        if mdc.is_object(obx.text(3)) or (len(path) == 1 and _eui(obx)):
             parts.devices[path] = _device(context, obx, path, _nearest(path, parts.devices))
-            parts.headers[path] = obx
     for told in results:
         path = _path(told.segment)
         if not _is_header(told.segment) and _eui(told.segment) and _nearest(path, parts.devices) is None:
