@@ -294,8 +294,11 @@ def run_jobs(args: argparse.Namespace) -> int:
 def run_audit(args: argparse.Namespace) -> int:
     """Verify the audit chain."""
     from fhir_server.operator import verify_audit
+    from fhir_server.store.choice import check_there
 
-    bad = run_sync(verify_audit(read_settings(args)))
+    settings = read_settings(args)
+    check_there(settings)
+    bad = run_sync(verify_audit(settings))
     print("the audit chain is whole" if bad is None else f"the audit chain is broken at row {bad}")
     return 0 if bad is None else 1
 

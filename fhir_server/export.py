@@ -14,6 +14,7 @@ from fhir_server.app import opened
 from fhir_server.definitions import resource_types
 from fhir_server.search.query import Query
 from fhir_server.settings import Settings, SettingsError
+from fhir_server.store.choice import check_there
 from fhir_server.store.protocol import View
 
 PAGE = 500
@@ -26,8 +27,11 @@ async def export(settings: Settings, folder: Path) -> int:
         The exit code: 0.
 
     Raises:
-        SettingsError: The folder holds something.
+        SettingsError: The folder holds something, or there is no store.
     """
+    if settings.store == "memory:":
+        raise SettingsError("--store memory: is another process's; use $export there")
+    check_there(settings)
     if folder.exists() and any(folder.iterdir()):
         raise SettingsError(f"{folder} is not empty")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -81,8 +81,14 @@ class Loader:
         return True
 
     async def bundle(self, line: Prepared) -> None:
-        """Load a line that is a Bundle, as a file of its own would be."""
-        await self.load(Source("Bundle.json", line.body), last=True)
+        """Load a line that is a Bundle: one with an id is a resource of its own, as documents are, unless it asks."""
+        source = Source("Bundle.json", line.body)
+        resource = gate.parse_resource(line.body)
+        if not line.given or resource.get("type") in ("transaction", "batch"):
+            await self.load(source, last=True)
+            return
+        async for _ in self._batches(source, [put(resource)]):
+            continue
 
     def upsert(self) -> Upsert:
         """Return what writes lines as this loader does."""

@@ -10,7 +10,7 @@ from fhir_server.model import Actor
 from fhir_server.search.extract import Indexer
 from fhir_server.security.tokens import Tokens
 from fhir_server.settings import Settings, SettingsError
-from fhir_server.store.choice import open_store
+from fhir_server.store.choice import check_there, open_store
 from fhir_server.store.protocol import Store
 
 
@@ -64,7 +64,8 @@ async def verify_audit(settings: Settings) -> int | None:
 
 
 async def with_store(settings: Settings, work: Callable[[Store], Awaitable[int]]) -> int:
-    """Run work over the store that the settings name, and return its exit code."""
+    """Run work over the store that the settings name, and return its exit code; raise SettingsError for none."""
+    check_there(settings)
     store = _store(settings)
     await store.open()
     try:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fhir_server.app import opened
 from fhir_server.indexing.reindex import Reindexing
 from fhir_server.settings import Settings, SettingsError
+from fhir_server.store.choice import check_there
 
 
 async def reindex(settings: Settings, types: Sequence[str], *, as_json: bool = False) -> int:
@@ -22,10 +23,11 @@ async def reindex(settings: Settings, types: Sequence[str], *, as_json: bool = F
         The exit code: 0.
 
     Raises:
-        SettingsError: A type is none of R4, or the store is in another process's memory.
+        SettingsError: A type is none of R4, or the store is not there or in another process's memory.
     """
     if settings.store == "memory:":
         raise SettingsError("--store memory: is another process's; use $reindex there")
+    check_there(settings)
     async with opened(replace(settings, rooms=())) as composed:
         hub = composed.hub
         if strange := sorted(set(types) - hub.types):

@@ -320,7 +320,7 @@ class Applier:
         number = 1 if current is None else current.version + 1
         complete = stamped(resource, step.id, number, tx.now)
         body = gate.write(complete)
-        if not step.place and b"?" in body and links.conditional_references(resource):  # a place: they are resolved
+        if not step.place and b"?" in body and step.type != "Bundle" and links.conditional_references(resource):
             step.entry = replace(step.entry, resource=await self._relinked(tx, step, resource, done))
             return await self._store(tx, step, current, done)
         written = self._parts.written if tx.takes_patterns else None

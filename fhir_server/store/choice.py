@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from fhir_server.model import Resource
 from fhir_server.search.values import Indexed
@@ -10,6 +11,16 @@ from fhir_server.settings import Settings, SettingsError
 from fhir_server.store.protocol import Store
 
 Index = Callable[[Resource], Indexed]
+
+
+def check_there(settings: Settings) -> None:
+    """Raise SettingsError where the settings name a SQLite file that is not there, which opening it would make.
+
+    For commands about what a store holds: of a mistyped path they would tell that it holds nothing, and is whole.
+    """
+    path = settings.store.removeprefix("sqlite:///")
+    if path != settings.store and not Path(path).is_file():
+        raise SettingsError(f"there is no store at {path}")
 
 
 def open_store(settings: Settings, index: Index) -> Store:

@@ -34,6 +34,33 @@ def test_what_is_exported_loads_again_to_the_digit(own_hub: RunningHub, tmp_path
     assert own_hub.run("export", "--store", own_hub.store, str(out)).returncode == 2  # not over what is there
 
 
+def test_a_bundle_that_was_kept_as_a_resource_is_exported_and_loaded_as_one(
+    own_hub: RunningHub, tmp_path: Path
+) -> None:
+    entry = [
+        {
+            "fullUrl": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0",
+            "resource": {"resourceType": "Basic", "code": {"text": "x"}},
+        }
+    ]
+    kept = own_hub.create({"resourceType": "Bundle", "type": "collection", "entry": entry})
+    out = tmp_path / "out"
+    assert own_hub.run("export", "--store", own_hub.store, str(out)).returncode == 0
+    again = own_hub.run("load", "--store", f"sqlite:///{tmp_path / 'second.db'}", "--json", str(out))
+    assert json.loads(again.stdout)["stored"] == {"Bundle": 1}
+    more = tmp_path / "more"
+    assert own_hub.run("export", "--store", f"sqlite:///{tmp_path / 'second.db'}", str(more)).returncode == 0
+    assert json.loads((more / "Bundle.ndjson").read_text())["id"] == kept["id"]
+
+
+@pytest.mark.parametrize("words", [["export"], ["jobs", "list"], ["audit", "verify"], ["reindex"]], ids=" ".join)
+def test_a_store_that_is_not_there_is_no_empty_one(own_hub: RunningHub, tmp_path: Path, words: list[str]) -> None:
+    typo = tmp_path / "typo.db"
+    folder = [str(tmp_path / "out")] if words == ["export"] else []
+    done = own_hub.run(*words, "--store", f"sqlite:///{typo}", *folder)
+    assert (done.returncode, "there is no store at" in done.stderr, typo.exists()) == (2, True, False)
+
+
 def test_a_load_says_what_it_could_not_store(own_hub: RunningHub, tmp_path: Path) -> None:
     bad = tmp_path / "bad.ndjson"
     bad.write_text(LINES + '{"resourceType":"Patient","id":"b","gender":"x"}\n')

@@ -105,8 +105,10 @@ def test_a_conditional_reference_is_resolved_outside_of_transactions_too(hub: Ru
     else:
         made = answered(hub, "batch", entry("PUT", f"Observation/{name}", given))[0]["resource"]
     assert made["subject"]["reference"] == subject
-    refused = hub.request("POST", "/fhir/Observation", json=reading(f"Patient?identifier=urn:entries|{name}-none"))
-    assert refused.status_code == 422
+    unmet = reading(f"Patient?identifier=urn:entries|{name}-none")
+    assert hub.request("POST", "/fhir/Observation", json=unmet).status_code == 422
+    kept = hub.create({"resourceType": "Bundle", "type": "collection", "entry": [{"resource": unmet}]})
+    assert kept["entry"][0]["resource"] == unmet, "what a Bundle holds is not asked for"
 
 
 @pytest.mark.parametrize(
