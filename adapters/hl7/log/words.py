@@ -90,6 +90,7 @@ RULES: Final = {
     ),
     "ins-of-doubted-identity": Words("INS écartée : identité douteuse", "INS left out: the identity is doubted"),
     "instant-without-time": Words("horodatage sans heure", "time stamp without a time"),
+    "insurance-without-content": Words("assurance sans contenu", "insurance without content"),
     "media-type-corrected": Words("type de média corrigé d’après le contenu", "media type corrected by the content"),
     "merged-patient-unknown": Words("patient fusionné inconnu", "the merged patient is not known"),
     "no-longer-listed": Words("n’est plus dans la liste : laissé tel quel", "no longer listed: left as it is"),

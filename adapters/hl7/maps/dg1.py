@@ -19,10 +19,13 @@ VERIFICATION: Final = "http://terminology.hl7.org/CodeSystem/condition-ver-statu
 DELETE: Final = "D"  # table 0206
 
 
-def _id(context: Context, owner: tuple[str, ...], identifier: Json | None, code: str) -> str:
-    """Return the id: by the diagnosis's own number, else by patient or stay and code."""
+def _id(context: Context, patient: tuple[str, str], owner: tuple[str, ...], identifier: Json | None, code: str) -> str:
+    """Return the id: by the diagnosis's own number, else by patient or stay and code.
+
+    Senders number diagnoses within a patient too (`1`, `2`): the patient is part of it.
+    """
     if identifier:
-        return made_id("Condition", context.tenant, identifier["system"], identifier["value"])
+        return made_id("Condition", context.tenant, *patient, identifier["system"], identifier["value"])
     return made_id("Condition", context.tenant, *owner, code)
 
 
@@ -30,12 +33,13 @@ def _number(context: Context, dg1: Segment, field: int) -> Json | None:
     return entity(context, dg1, field, dg1.first(field), "", own="diagnoses") if dg1.is_valued(field) else None
 
 
-def condition(context: Context, dg1: Segment, owner: tuple[str, ...]) -> Json | None:
+def condition(context: Context, dg1: Segment, patient: tuple[str, str], owner: tuple[str, ...]) -> Json | None:
     """Return the Condition; None where it has neither code nor text.
 
     Args:
         context: Where problems are noted.
         dg1: The segment.
+        patient: System and value of the patient's number.
         owner: What a diagnosis without a number of its own belongs to: the number of the stay, else of the patient.
     """
     code = coded(context, dg1, 3, dg1.first(3)) or {}
@@ -49,7 +53,7 @@ def condition(context: Context, dg1: Segment, owner: tuple[str, ...]) -> Json | 
     known = f"{first.get('system', '')}|{first['code']}" if "code" in first else str(code.get("text", ""))
     made: Json = {
         "resourceType": "Condition",
-        "id": _id(context, owner, number, known),
+        "id": _id(context, patient, owner, number, known),
         "category": [{"coding": [{"system": CATEGORY, "code": "encounter-diagnosis"}]}],
         "code": code,
     }
@@ -64,7 +68,7 @@ def condition(context: Context, dg1: Segment, owner: tuple[str, ...]) -> Json | 
     if dg1.text(21) == DELETE:
         made["verificationStatus"] = {"coding": [{"system": VERIFICATION, "code": "entered-in-error"}]}
     if parent := _number(context, dg1, 22):
-        reference = f"Condition/{_id(context, owner, parent, '')}"
+        reference = f"Condition/{_id(context, patient, owner, parent, '')}"
         made["extension"] = [{"url": DUE_TO, "valueReference": {"reference": reference}}]
     return made
 

@@ -37,11 +37,14 @@ def _payor(context: Context, in1: Segment) -> list[Json]:
     return made or [{"extension": [{"url": url, "valueCode": "unknown"}]}]
 
 
-def coverage(context: Context, in1: Segment, patient: tuple[str, str]) -> Json:
-    """Return the Coverage of IN1.
+def coverage(context: Context, in1: Segment, patient: tuple[str, str]) -> Json | None:
+    """Return the Coverage of IN1; None where it says nothing, or deletes what it names.
 
     Ours: the policy number (IN1-36) is an identifier; the insured's number (IN1-49) is R4's subscriberId.
     """
+    if not any(in1.is_valued(field) for field in USED - {1}):
+        context.note(in1, 0, "insurance-without-content")
+        return None
     plan = _plan(context, in1)
     policy = in1.text(36)
     made: Json = {"resourceType": "Coverage", "status": "active", "payor": _payor(context, in1)}

@@ -10,7 +10,7 @@ from adapters.hl7.demography import organization, person
 from adapters.hl7.ids import made_id
 from adapters.hl7.maps.extensions import has_url
 from adapters.hl7.maps.rows import Row, repeated
-from adapters.hl7.tokens import Parts, Segment, part
+from adapters.hl7.tokens import NULL, Parts, Segment, part
 
 EXTENSIONS: Final = "http://hl7.org/fhir/StructureDefinition/"
 DISABILITY: Final = EXTENSIONS + "patient-disability"
@@ -42,6 +42,11 @@ def practitioners(context: Context, pd1: Segment) -> list[Json]:
     where = [organization(context, pd1, 3, parts) for parts in pd1.repetitions(3)]
     who = [person(context, pd1, 4, parts) for parts in pd1.repetitions(4)]
     return [{"type": "Organization", **one} for one in where if one] + [one for one in who if one]
+
+
+def removes_practitioners(pd1: Segment) -> bool:
+    """Whether PD1-3 or PD1-4 is deleted; where the other names somebody, that is the list."""
+    return NULL in (pd1.raw(3), pd1.raw(4))
 
 
 def living_will(context: Context, pd1: Segment, patient: tuple[str, str]) -> Json | None:

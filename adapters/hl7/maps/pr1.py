@@ -19,12 +19,15 @@ PERFORMERS: Final = ((8, "anaesthetist"), (11, "surgeon"), (12, "practitioner"))
 DELETE: Final = "D"
 
 
-def procedure(context: Context, pr1: Segment, owner: tuple[str, ...], recorded: datetime | None) -> Json | None:
+def procedure(
+    context: Context, pr1: Segment, patient: tuple[str, str], owner: tuple[str, ...], recorded: datetime | None
+) -> Json | None:
     """Return the Procedure; None where it has neither code nor text.
 
     Args:
         context: Where problems are noted.
         pr1: The segment.
+        patient: System and value of the patient's number: senders number procedures within a patient too.
         owner: What a procedure without a number of its own belongs to: the number of the stay, else of the patient.
         recorded: When the message was recorded.
     """
@@ -34,7 +37,8 @@ def procedure(context: Context, pr1: Segment, owner: tuple[str, ...], recorded: 
         return None
     moment = context.moment(pr1, 5, pr1.text(5))
     number = entity(context, pr1, 19, pr1.first(19), "", own="procedures") if pr1.is_valued(19) else None
-    known = (number["system"], number["value"]) if number else (*owner, pr1.text(3) or pr1.text(4), pr1.text(5))
+    own = (*owner, pr1.text(3) or pr1.text(4), pr1.text(5))
+    known = (*patient, number["system"], number["value"]) if number else own
     made: Json = {
         "resourceType": "Procedure",
         "id": made_id("Procedure", context.tenant, *known),

@@ -12,7 +12,7 @@ from adapters.hl7.datatypes import TABLE_0203, Convert, Json, coded, identifier,
 from adapters.hl7.demography import person, place
 from adapters.hl7.maps.rows import Owns, Row, Stated, repeated, single, whole
 from adapters.hl7.maps.tables import table
-from adapters.hl7.tokens import Parts, Segment, part
+from adapters.hl7.tokens import NULL, Parts, Segment, part
 
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 PARTICIPATIONS = {
@@ -112,8 +112,10 @@ ACCOUNT: Final = frozenset({18})
 
 
 def account(context: Context, pid: Segment) -> list[Stated]:
-    """Return Encounter.account by PID-18."""
+    """Return Encounter.account by PID-18; the null value takes it away."""
     context.take(pid, ACCOUNT)
+    if pid.raw(18) == NULL:
+        return [Stated(ACCOUNT_ROW, None)]
     number = identifier(context, pid, 18, pid.first(18)) if pid.is_valued(18) else None
     return [Stated(ACCOUNT_ROW, [{"type": "Account", "identifier": number}])] if number else []
 

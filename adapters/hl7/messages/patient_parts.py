@@ -71,6 +71,8 @@ def _of_patient(
     general += [part.who for part in taking if part.code in roles.GENERAL]
     if general:
         made.append(Stated(roles.PRACTITIONERS, _distinct(general)))
+    elif any(pd1.removes_practitioners(one) for one in named.get("PD1", ())[:1]):
+        made.append(Stated(roles.PRACTITIONERS, None))
     if kin := named.get("NK1"):
         made.append(Stated(nk1.CONTACTS, [made_of for each in kin if (made_of := _contact(context, each))]))
     made += french.state_extensions(context, [s for each in named.values() for s in each], french.PATIENT)
@@ -131,7 +133,7 @@ def _wanted(
         made.append((in1.coverage(context, one, person.key), one))
     for one in named.get("PR1", ()):
         context.take(one, pr1.USED)
-        made.append((pr1.procedure(context, one, owner, when.at), one))
+        made.append((pr1.procedure(context, one, person.key, owner, when.at), one))
     for one in named.get("ZFA", ()):
         made += [(consent, one) for consent in french.decisions(context, one, person.key, when.text)]
     return [Wanted(resource, segment, in_order=True) for resource, segment in _once(made)]
@@ -167,7 +169,7 @@ def _diagnoses(
     diagnoses: dict[str, Json] = {}
     for one in found:
         context.take(one, dg1.USED)
-        made = dg1.condition(context, one, owner)
+        made = dg1.condition(context, one, person.key, owner)
         conditions.append((made, one))
         if made and (said := dg1.diagnosis(context, one, made)):
             diagnoses[made["id"]] = said
