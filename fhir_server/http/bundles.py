@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from fhir_server import gate
+from fhir_server.definitions import properties
 from fhir_server.errors import BadRequest, FhirError, Malformed, TooCostly
 from fhir_server.http.handlers import written
 from fhir_server.http.message import JSON, Request, Response
@@ -44,6 +45,7 @@ async def bundle(hub: Hub, request: Request, serve: Serve) -> Response:
 
 
 def _entries(resource: Resource) -> list[dict[str, Any]]:
+    _check_elements(resource, "Bundle", "Bundle")
     entries = resource.get("entry", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise Malformed("Bundle.entry is a list of objects.", expression="Bundle.entry")
@@ -54,14 +56,24 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
 
 def _check_entry(entry: dict[str, Any], base: str, place: str) -> None:
     """Refuse an entry that asks nothing; a url below the base becomes a relative one, as R4 has them."""
+    _check_elements(entry, "Bundle.entry", place)
     asked = entry.get("request")
     if not isinstance(asked, dict) or not all(isinstance(asked.get(name, ""), str) for name in _ASKED):
         raise BadRequest("The entry says no request.", expression=f"{place}.request")
     if not asked.get("method") or not asked.get("url"):
         raise BadRequest("A request has a method and a url.", expression=f"{place}.request")
+    _check_elements(asked, "Bundle.entry.request", f"{place}.request")
     asked["url"] = asked["url"].removeprefix(base)
     if not isinstance(entry.get("resource", {}), dict):
         raise Malformed("A resource is a JSON object.", expression=f"{place}.resource")
+
+
+def _check_elements(value: dict[str, Any], structure: str, place: str) -> None:
+    """Refuse an element that R4 does not have: a mistyped ifNoneExist that is passed over makes doubles."""
+    known = properties(structure)
+    for name in value:
+        if name not in known and name.removeprefix("_") not in known and name != "resourceType":
+            raise Malformed("R4 has no such element here.", expression=f"{place}.{name[:60]}")
 
 
 async def _batch(hub: Hub, request: Request, entries: list[dict[str, Any]], serve: Serve) -> Response:

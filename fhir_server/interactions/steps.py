@@ -71,6 +71,8 @@ def read_step(entry: Entry, place: str, types: frozenset[str]) -> Step:
             step.condition = criteria(_read_if_none_exist(entry.if_none_exist, type))
     elif id:
         step.id = check_id(id)
+        if any(name not in ("_format", "_pretty") for name, _ in pairs):
+            raise BadRequest("The url of an entry has an id or a condition, not both.")
     elif pairs:
         step.condition = criteria(pairs)
         if entry.method == "DELETE":

@@ -155,6 +155,36 @@ def test_an_entry_of_a_batch_that_asks_nothing_harms_no_other(hub: RunningHub, n
     assert posted(hub, "transaction", *bad[:1]).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("bundle", "place"),
+    [
+        pytest.param({"entries": []}, "Bundle.entries", id="its entries"),
+        pytest.param({"entry": [{"body": {}, **entry("GET", "Patient/1")}]}, "Bundle.entry[0].body", id="a resource"),
+        pytest.param(
+            {"entry": [entry("POST", "Patient", patient("x"), ifNonExist="identifier=x")]},
+            "Bundle.entry[0].request.ifNonExist",
+            id="a condition",
+        ),
+    ],
+)
+def test_a_mistyped_element_of_a_bundle_is_refused(hub: RunningHub, bundle: dict[str, Any], place: str) -> None:
+    answer = hub.request("POST", "/fhir", json={"resourceType": "Bundle", "type": "transaction", **bundle})
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (400, [place])
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        pytest.param("identifier=urn:entries|x", 400, id="a condition beside an id is not passed over"),
+        pytest.param("_format=json", 200, id="a format is"),
+    ],
+)
+def test_an_entry_that_deletes_by_id(hub: RunningHub, name: str, query: str, status: int) -> None:
+    id = hub.create(patient(name))["id"]
+    assert posted(hub, "transaction", entry("DELETE", f"Patient/{id}?{query}")).status_code == status
+    assert hub.request("GET", f"/fhir/Patient/{id}").status_code == (200 if status == 400 else 410)
+
+
 @pytest.mark.parametrize("type", ["batch", "transaction"])
 def test_the_time_of_an_entry_is_that_of_its_resource(hub: RunningHub, name: str, type: str) -> None:
     old = hub.create(patient(name))["id"]
