@@ -35,6 +35,7 @@ class Assigned(NamedTuple):
     uses: tuple[Use, ...]
     names: Mapping[str, tuple[DeviceName, ...]] = MappingProxyType({})  # identifiers of each Patient/ID
     before: tuple[Use, ...] = ()  # when Device.patient named another
+    has_names: bool = False  # whether it has several identifiers, so that gateways may name it differently
 
 
 async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assigned | Reason:
@@ -54,7 +55,9 @@ async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assig
     names = {patient: _names(person) for patient in sorted(known) if (person := await asking.resource(patient))}
     held = tuple(use for use in uses if use.patient in names)
     past = tuple(use for use in before if use.patient in names)
-    return Assigned(reference, owner if owner in names else "", held, names, past)
+    return Assigned(
+        reference, owner if owner in names else "", held, names, past, len(found[0].get("identifier", ())) > 1
+    )
 
 
 async def find_device(asking: Asking, name: DeviceName) -> str:

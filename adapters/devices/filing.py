@@ -8,6 +8,7 @@ from adapters.devices import measures
 from adapters.devices.administration import build_administration
 from adapters.devices.identity import CONTENT, PHD, READING, content_of, key_of, moment_of, phd_identifier
 from adapters.devices.media import build_media
+from adapters.devices.message import REFERENCE
 from adapters.devices.observation import Filing, build_observation
 from adapters.devices.reading import DeviceName, Measured, Reading
 from adapters.devices.waveform import CHUNK_MS, CHUNKS, build_wave, lasts_ms
@@ -27,6 +28,7 @@ class Name(NamedTuple):
     phd: str  # the guide's identifier; "" where the device has no clock
     content: str
     sender: str  # who gave the id: the gateway, or the caller
+    alias: str = ""  # as `moment`, of a device that another gateway may name differently; "" of any other
 
     @property
     def has_id(self) -> bool:
@@ -36,7 +38,7 @@ class Name(NamedTuple):
     @property
     def keys(self) -> tuple[str, ...]:
         """All that it is known by, each once."""
-        return tuple(dict.fromkeys(key for key in (self.key, self.moment) if key))
+        return tuple(dict.fromkeys(key for key in (self.key, self.moment, self.alias) if key))
 
     @property
     def identifiers(self) -> list[dict[str, Any]]:
@@ -49,14 +51,26 @@ class Name(NamedTuple):
         return [*made, {"system": CONTENT, "value": self.content}]
 
 
-def name_of(device: DeviceName, reading: Reading, measured: Measured, *, patient: str, sender: str) -> Name:
-    """Return what a reading is known by; `patient` is `value-system` of an identifier, or the Patient's id."""
+def name_of(
+    device: DeviceName, reading: Reading, measured: Measured, *, patient: str, sender: str, shared: str = ""
+) -> Name:
+    """Return what a reading is known by.
+
+    Args:
+        device: As its sender names it.
+        reading: With the sender's id.
+        measured: What it says.
+        patient: `value-system` of the Patient's identifier, or its id.
+        sender: Who gave the id.
+        shared: `Device/ID` of a device that has several identifiers, "" of any other.
+    """
     return Name(
         key_of(device, reading, measured),
         moment_of(device, measured),
         phd_identifier(device, patient, measured),
         content_of(measured),
         sender,
+        moment_of(DeviceName(REFERENCE, shared), measured) if shared else "",
     )
 
 

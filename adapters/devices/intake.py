@@ -206,7 +206,9 @@ class Intake:
         message = sending.message
         person = f"{names[0].value}-{names[0].system}" if names else patient.partition("/")[2]
         sender = message.gateway.value if message.gateway is not None else sending.actor.subject
-        return name_of(message.device, reading, measured, patient=person, sender=sender)
+        assigned = sending.known.assigned
+        shared = "" if isinstance(assigned, Reason) or not assigned.has_names else assigned.device
+        return name_of(message.device, reading, measured, patient=person, sender=sender, shared=shared)
 
     async def _written(self, sending: Sending, fit: Fit) -> str:
         """Return what a gateway wrote itself of a reading, by the guide's identifier; "" where there is nothing."""

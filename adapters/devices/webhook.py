@@ -204,7 +204,8 @@ def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
 
     for path in ("/devices/webhooks/{vendor}", "/devices/webhooks/{vendor}/{key}"):
         router.add_api_route(path, notify, methods=["POST"], response_class=Response)
-        router.add_api_route(path, answer_check, methods=["GET", "HEAD"], response_class=Response)
+        router.add_api_route(path, answer_check, methods=["GET"], response_class=Response)
+        router.add_api_route(path, answer_check, methods=["HEAD"], response_class=Response, include_in_schema=False)
     router.add_api_route("/devices/accounts", link_account, methods=["POST"], response_class=Response)
     return router
 

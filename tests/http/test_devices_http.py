@@ -92,6 +92,24 @@ def test_without_an_id_device_code_and_instant_make_the_reading(hub: RunningHub)
     assert results == ["stored", "duplicate"]
 
 
+@pytest.mark.parametrize("id", [pytest.param("", id="without ids"), pytest.param("1", id="each with its own id")])
+def test_the_same_reading_by_gateways_that_name_the_device_differently_is_stored_once(hub: RunningHub, id: str) -> None:
+    bed, other = Bedside(hub), {"system": "urn:example:bluetooth", "value": uuid.uuid4().hex}
+    device = hub.request("GET", f"/fhir/{bed.device}").json()
+    device["identifier"].append(other)
+    hub.request("PUT", f"/fhir/{bed.device}", json=device)
+    results = []
+    own = {"system": SYSTEM, "value": bed.serial}
+    for number, name in enumerate((own, other, other)):
+        reading = {"code": "8867-4", "value": 72, "unit": "/min", "at": "2026-11-20T08:00:00Z"}
+        reading |= {"id": f"{id}-{min(number, 1)}"} if id else {}
+        gateway = {"system": "urn:example:gateway", "value": f"G-{min(number, 1)}"}
+        body = {"device": name, "gateway": gateway, "readings": [reading]}
+        results += hub.request("POST", "/devices", json=body).json()["results"]
+    assert [result["status"] for result in results] == ["stored", "duplicate", "duplicate"]
+    assert len({result["reference"] for result in results}) == 1
+
+
 def test_the_same_identity_with_another_value_is_kept_aside(hub: RunningHub) -> None:
     bed = Bedside(hub)
     bed.post(PULSE)
