@@ -19,6 +19,7 @@ from fhir_server.errors import Issue, Unprocessable
 from fhir_server.fhirpath.types import ancestors
 from fhir_server.model import Resource
 from fhir_server.search.asks import MODIFIERS
+from fhir_server.search.choices import spelled
 from fhir_server.search.parameters import own_part, parameters_of
 from fhir_server.search.paths import paths
 from fhir_server.search.prefix import PREFIXES
@@ -30,7 +31,6 @@ MAX_EXPRESSION: Final = 2_000  # characters
 MAX_PARTS: Final = 10  # of a composite
 _ABSTRACT: Final = frozenset({"Resource", "DomainResource"})
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9\-_]{0,63}")
-_CHOICE: Final = re.compile(r"\bvalue[A-Z]")
 _PREFIXED: Final = frozenset({"number", "date", "quantity"})
 _READERS: Final = Readers(ZoneInfo("UTC"))
 
@@ -141,9 +141,9 @@ class _Reading:
             code=code,
             type=type,
             base=base,
-            expression=expression,
+            expression=spelled(expression, base),
             target=self._targets(),
-            parts=self._parts() if type == "composite" else (),
+            parts=self._parts(base) if type == "composite" else (),
             since=since,
         )
         if not self.issues:
@@ -192,7 +192,7 @@ class _Reading:
             self._refuse("target", "A target is no resource type of R4.")
         return tuple(named) if "Resource" not in named else ()
 
-    def _parts(self) -> tuple[Part, ...]:
+    def _parts(self, base: tuple[str, ...]) -> tuple[Part, ...]:
         components = self._resource.get("component", [])
         if not 2 <= len(components) <= MAX_PARTS:
             self._refuse("component", f"A composite has 2 to {MAX_PARTS} components.")
@@ -206,7 +206,7 @@ class _Reading:
             elif not expression or len(expression) > MAX_EXPRESSION:
                 self._refuse(f"{place}.expression", f"An expression has 1 to {MAX_EXPRESSION} characters.")
             else:
-                made.append(Part(found[0], found[1], expression, found[2]))
+                made.append(Part(found[0], found[1], spelled(expression, base), found[2]))
         return tuple(made)
 
     # --- by the types --------------------------------------------------------------------------------------
@@ -232,8 +232,7 @@ class _Reading:
         try:
             fhirpath.compile(expression, type, strict=True)
         except fhirpath.InvalidExpression as error:
-            hint = " A choice is written as value.ofType(dateTime)." if _CHOICE.search(expression) else ""
-            self._refuse(place, f"The expression cannot be evaluated on {type}: {error}{hint}", "invalid")
+            self._refuse(place, f"The expression cannot be evaluated on {type}: {error}", "invalid")
             return False
         return True
 

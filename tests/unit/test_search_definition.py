@@ -9,6 +9,7 @@ import pytest
 
 from fhir_server.definitions import resource_types, search_parameters
 from fhir_server.errors import BeingIndexed, UnknownParameter, Unprocessable
+from fhir_server.search.choices import spelled
 from fhir_server.search.definition import (
     Definition,
     clash,
@@ -250,7 +251,8 @@ def test_two_definitions_of_one_code_are_not_one_parameter_of_a_search_over_type
         parse(("Patient", "Person"), [("eye", "blue")], zone="UTC", now=0, registry=registry)
 
 
-def test_a_composite_of_ones_own_is_indexed() -> None:
+@pytest.mark.parametrize("expression", ["value.as(Quantity)", "valueQuantity"])
+def test_a_composite_of_ones_own_is_indexed(expression: str) -> None:
     registry = SearchParameters()
     definition = read(
         code="systolic",
@@ -259,7 +261,7 @@ def test_a_composite_of_ones_own_is_indexed() -> None:
         expression="Observation.component",
         component=[
             {"definition": R4 + "clinical-code", "expression": "code"},
-            {"definition": R4 + "Observation-value-quantity", "expression": "value.as(Quantity)"},
+            {"definition": R4 + "Observation-value-quantity", "expression": expression},
         ],
     )
     registry.replace([Kept(definition, True)])
@@ -268,6 +270,36 @@ def test_a_composite_of_ones_own_is_indexed() -> None:
     (found,) = values[definition.name]
     assert isinstance(found, Composite)
     assert isinstance(found.parts[0], Token) and isinstance(found.parts[1], Quantity)
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        pytest.param("Patient.extension('http://x.org/eye').valueCode", EYE, id="of an extension"),
+        pytest.param("Patient.extension('a.valueCode').valueCode", "Patient.extension('a.valueCode').value.ofType(code)", id="not in a text"),
+        pytest.param("Observation.component.valueQuantity.value", "Observation.component.value.ofType(Quantity).value", id="of a part"),
+        pytest.param("Observation.effectiveDateTime | Observation.issued", "Observation.effective.ofType(dateTime) | Observation.issued", id="of a resource"),
+        pytest.param("Patient.birthDate", "Patient.birthDate", id="what is no choice stays"),
+        pytest.param("Patient.deceased as dateTime", "Patient.deceased as dateTime", id="FHIRPath's own way stays"),
+    ],
+)  # fmt: skip
+def test_choices_are_read_by_the_names_that_json_has(said: str, read: str) -> None:
+    assert spelled(said, ["Patient", "Observation"]) == read
+
+
+def test_no_expression_of_r4_is_changed() -> None:
+    every = sorted(resource_types())
+    for parameter in search_parameters():
+        assert spelled(parameter.expression, every) == parameter.expression
+
+
+def test_a_parameter_that_names_a_choice_as_json_does_is_indexed() -> None:
+    registry = SearchParameters()
+    definition = read(expression="Patient.extension.where(url = 'http://x.org/eye').valueCode")
+    registry.replace([Kept(definition, True)])
+    blue = {"resourceType": "Patient", "extension": [{"url": "http://x.org/eye", "valueCode": "blue"}]}
+    (found,) = Indexer("UTC", "", registry)(blue).values[definition.name]
+    assert isinstance(found, Token) and found.code == "blue"
 
 
 def test_what_was_just_written_is_asked_by_pending_definitions_too() -> None:
