@@ -138,7 +138,9 @@ class Intake:
         written = await self._written(sending, fit)
 
         async def store(writing: Writing) -> Result:
-            found = await find_filed(writing, fit.name)
+            # A reading without a time of its own is whose it was when it came.
+            is_timed = fit.measured.instant is not None
+            found = await find_filed(writing, fit.name, patient=fit.patient if is_timed else "")
             if found is None and written:
                 return Result("duplicate", written)
             if found is not None and not found.is_same:

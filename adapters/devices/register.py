@@ -15,7 +15,7 @@ from adapters.devices.filing import Name
 from adapters.devices.identity import PHD
 from fhir_server import gate
 from fhir_server.interface import Asking, Erasure, Writing
-from fhir_server.model import Record
+from fhir_server.model import Record, Resource
 
 KIND: Final = "device-reading"
 MOST: Final = 20  # resources of one moment: a sender that gives more ids to one moment is not held to them
@@ -37,11 +37,19 @@ class Match(NamedTuple):
     is_same: bool
 
 
-async def find_filed(asking: Asking, name: Name) -> Match | None:
-    """Return which stored resource a reading is, if it is there and was not deleted since."""
+async def find_filed(asking: Asking, name: Name, *, patient: str = "") -> Match | None:
+    """Return which stored resource a reading is, if it is there and was not deleted since.
+
+    Args:
+        asking: What to ask.
+        name: What the reading is known by.
+        patient: Whose it is now, Patient/ID; "" not known. What was entered in error under another patient is not it:
+            an assignment that was wrong is put right by withdrawing what was filed by it and sending it again.
+    """
     found = dict.fromkeys([filed for key in name.keys for filed in await _row(asking, key)])
     while (best := match(list(found), name)) is not None:
-        if await asking.resource(best.reference) is not None:
+        held = await asking.resource(best.reference)
+        if held is not None and not _is_withdrawn(held, patient):
             return best
         found = dict.fromkeys(filed for filed in found if filed.reference != best.reference)
     return None
@@ -58,6 +66,12 @@ def match(found: Sequence[Filed], name: Name) -> Match | None:
     others = [filed for filed in found if filed.key == name.moment or filed.sender != name.sender or not name.has_id]
     same = [filed for filed in others if filed.content == name.content]
     return Match((same or others)[0].reference, bool(same)) if others else None
+
+
+def _is_withdrawn(held: Resource, patient: str) -> bool:
+    """Whether a resource was filed under another patient than a reading's, and taken back since."""
+    theirs = held.get("subject", {}).get("reference", "")
+    return bool(patient) and theirs != patient and held.get("status") == "entered-in-error"
 
 
 async def note(writing: Writing, name: Name, reference: str) -> None:

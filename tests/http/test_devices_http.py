@@ -224,6 +224,30 @@ def test_a_late_reading_goes_to_who_had_the_device_then(hub: RunningHub) -> None
     assert early["reason"] == "patient-unassigned"
 
 
+def test_a_reading_withdrawn_from_the_wrong_patient_is_filed_to_the_right_one_when_it_is_sent_again(
+    hub: RunningHub,
+) -> None:
+    bed, right = Bedside(hub, is_assigned=False), Bedside(hub)
+    use = {
+        "resourceType": "DeviceUseStatement",
+        "status": "active",
+        "subject": {"reference": bed.patient},
+        "device": {"reference": bed.device},
+        "timingPeriod": {"start": "2026-11-01"},
+    }
+    made = hub.create(use)
+    (wrong,) = bed.post(PULSE)
+    use |= {"id": made["id"], "subject": {"reference": right.patient}}
+    assert hub.request("PUT", f"/fhir/DeviceUseStatement/{made['id']}", json=use).status_code == 200
+    assert bed.post(PULSE) == [{"status": "duplicate", "reference": wrong["reference"]}]
+    observation = hub.request("GET", f"/fhir/{wrong['reference']}").json()
+    withdrawn = {**observation, "status": "entered-in-error"}
+    assert hub.request("PUT", f"/fhir/{wrong['reference']}", json=withdrawn).status_code == 200
+    (again,), (copy,) = bed.post(PULSE), bed.post(PULSE)
+    assert (again["status"], copy["status"], copy["reference"]) == ("stored", "duplicate", again["reference"])
+    assert hub.request("GET", f"/fhir/{again['reference']}").json()["subject"]["reference"] == right.patient
+
+
 def test_a_grave_reading_raises_its_alert_in_the_same_transaction(hub: RunningHub) -> None:
     bed = Bedside(hub)
     bed.post({**PULSE, "value": "134"}, {"code": "9279-1", "value": 27, "unit": "resp/min", "at": AT})
