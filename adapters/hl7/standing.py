@@ -115,12 +115,14 @@ async def _of_wanted(
     """Return the resources that are to be written for one that is wanted."""
     own = wanted.resource
     type = own["resourceType"]
-    late = wanted.in_order and await is_outdated(writing, draft, sender, type, (own["id"], ""))
+    stored = await _stored(writing, wanted, patient, made)
+    late = False
+    for id in dict.fromkeys((own["id"], *(one["id"] for one in stored))) if wanted.in_order else ():
+        late = await is_outdated(writing, draft, sender, type, (id, "")) or late
     if late or (wanted.result and await _is_behind(writing, wanted.result)):
         made.outdated = True
         made.problems.append(Problem(wanted.segment.place().path, "older-than-stored"))
         return []
-    stored = await _stored(writing, wanted, patient, made)
     if wanted.how == "known" and not stored:
         return []
     laid = _filled if wanted.how == "fill" else _over
@@ -157,6 +159,8 @@ async def _stored(writing: Writing, wanted: Wanted, patient: str, made: Plan) ->
     if wanted.found_by is None:
         return []
     found = await writing.find(f"{identified(type, wanted.found_by)}&_count=50")
+    if type == "Appointment":
+        return [one for one in found if any(p["actor"].get("reference") == patient for p in one["participant"])]
     holder = LINKS.get(type, SUBJECT)[0]
     if not holder and found:  # of no patient, such as a device: it is the one that is stored
         made.aliases[f"{type}/{id}"] = f"{type}/{found[0]['id']}"

@@ -8,7 +8,7 @@ import pytest
 
 from fhir_server.interface import Core
 from tests.hl7_messages import WHEN, header, message, obx, pid, segment
-from tests.hl7_orders import obr, orc, order, rxa, txa
+from tests.hl7_orders import obr, orc, order, rxa, sch, txa
 from tests.unit.test_hl7_inbox import core, find, log, send
 
 __all__ = ["core"]
@@ -124,3 +124,47 @@ async def test_a_document_that_was_withdrawn_before_it_came_does_not_stand(core:
     assert [one["status"] for one in await find(core, "DocumentReference")] in ([], ["entered-in-error"])
     (report,) = await find(core, "DiagnosticReport")
     assert [one.keys() for one in report["presentedForm"]] == [{"title"}]
+
+
+def booked(event: str, when: str, day: int, who: str = "P1", **numbers: str) -> str:
+    """Return a message of an appointment on a day of December that is known by these numbers alone."""
+    text = sch(event, f11=f"^^^202612{day:02}090000", **{"f1": "", "f2": "", **numbers})
+    return sent(text.replace("|P1^^^CHU", f"|{who}^^^CHU"), when)
+
+
+BOTH, PLACER, FILLER = {"f1": "P1^DPI", "f2": "F1^RDV"}, {"f1": "P1^DPI"}, {"f2": "F1^RDV"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(BOTH, PLACER, id="the one who asked cancels by its own number"),
+        pytest.param(BOTH, FILLER, id="the one who gave it cancels by its own number"),
+        pytest.param(PLACER, BOTH, id="it has got its second number since"),
+        pytest.param(FILLER, BOTH, id="or the other one"),
+    ],
+)
+async def test_an_appointment_is_found_by_either_of_its_numbers(
+    core: Core, first: dict[str, str], second: dict[str, str]
+) -> None:
+    await send(core, booked("S12", OLDER, 1, **first), booked("S15", NEWER, 1, **second))
+    assert [one["status"] for one in await find(core, "Appointment")] == ["cancelled"]
+    await send(core, booked("S13", "20261120080000", 2, **first))
+    assert [one["status"] for one in await find(core, "Appointment")] == ["cancelled"]
+
+
+@pytest.mark.parametrize("numbers", [BOTH, PLACER, FILLER], ids=["both numbers", "one number", "the other"])
+async def test_an_appointment_of_another_patient_with_that_number_is_another(
+    core: Core, numbers: dict[str, str]
+) -> None:
+    await send(core, booked("S12", OLDER, 1, **PLACER), booked("S12", OLDER.replace("0700", "0701"), 3, **FILLER))
+    await send(core, booked("S15", NEWER, 2, "P2", **numbers))
+    found = {one["start"][:10]: one["status"] for one in await find(core, "Appointment")}
+    assert found == {"2026-12-01": "booked", "2026-12-02": "cancelled", "2026-12-03": "booked"}
+
+
+async def test_an_order_that_was_cancelled_by_its_number_alone_is_not_revived_by_an_older_message(core: Core) -> None:
+    asked = order(orc(), obr())
+    await send(core, sent(asked, OLDER), sent(order(orc("OC")), NEWER), sent(asked, "20261120080000"))
+    (found,) = await find(core, "ServiceRequest")
+    assert found["status"] == "revoked"

@@ -54,8 +54,8 @@ def read_appointment(context: Context, root: Group, what: Kind, message: str) ->
     people = []
     for person in {one.key: one for one in patients}.values():
         id = made_id("Appointment", context.tenant, *person.key, number["system"], number["value"])
-        other = known["PLAC"] if len(known) > 1 else None
-        by = (other["system"], other["value"]) if other else None
-        wanted = Wanted({**made, "id": id}, sch, "over", True, by, {"status": "booked"})
+        by = known.get("PLAC", number)
+        told = (by["system"], by["value"])
+        wanted = Wanted({**made, "id": id}, sch, "over", True, told, {"status": "booked"})
         people.append(replace(person, wanted=(wanted,)))
     return tuple(people)
