@@ -15,8 +15,8 @@ from fhir_server.interactions.core import Hub
 from fhir_server.interface import OperationCall
 from fhir_server.model import Change, Resource, Version
 
-METHODS: Final = {"": "PUT", "create": "POST", "update": "PUT", "delete": "DELETE"}
-"""By mode; `profile` plans no write."""
+METHODS: Final = {"create": "POST", "update": "PUT", "delete": "DELETE"}
+"""By mode; `profile` plans no write, nor does a call without mode, which asks for the content alone."""
 
 
 async def refusals(hub: Hub, call: OperationCall, resource: Resource, mode: str) -> list[Issue]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from fhir_server import fhirpath
 from fhir_server.definitions import is_structure, resource_types, structure
-from fhir_server.fhirpath.nodes import Node
+from fhir_server.fhirpath.nodes import Environment, Node
 from fhir_server.fhirpath.types import ancestors
-from fhir_server.profiles.check import check
+from fhir_server.profiles.check import MOST_FHIRPATH, check
 from fhir_server.profiles.findings import Item, Run, below, text_of
 from fhir_server.profiles.part import Profile, bare
 
@@ -26,6 +27,7 @@ class Used(NamedTuple):
     is_modifier: bool  # whether it stands in modifierExtension
     places: frozenset[str]  # what contexts may call the element that it stands at
     within: str  # url of the extension that it stands in; "" outside of one
+    holder: Node  # the element that it stands at
 
 
 def check_extensions(run: Run, resource: Item) -> None:
@@ -54,18 +56,34 @@ def _check_place(run: Run, profile: Profile, used: Used) -> None:
     if used.is_modifier is not profile.is_modifier and not used.within:
         kind = "a modifierExtension" if profile.is_modifier else "an extension"
         run.report("extension", f"{profile.url} is {kind}.", used.item.where)
-    if profile.contexts and not any(_allows(kind, text, used) for kind, text in profile.contexts):
-        run.report("extension", f"{profile.url} is not for use on this element.", used.item.where, "warning")
+    if profile.contexts and not any(_allows(run, kind, text, used) for kind, text in profile.contexts):
+        run.report("extension", f"{profile.url} is not for use on this element.", used.item.where)
 
 
-def _allows(kind: str, expression: str, used: Used) -> bool:
+def _allows(run: Run, kind: str, expression: str, used: Used) -> bool:
     """Whether a context lets an extension stand here; one that cannot be judged lets it."""
-    if kind == "extension":
-        return not used.within or bare(expression) == used.within
+    if kind == "extension":  # a part of an extension has a name alone, by which nothing is told apart
+        return bare(expression) == used.within or (":" not in used.within and bool(used.within))
+    if kind == "fhirpath":
+        return _is_among(run, expression, used.holder)
     path = expression.replace("[x]", "")
     if kind != "element" or path == "Element" or not is_structure(path.partition(".")[0]):
         return True
     return path in used.places
+
+
+def _is_among(run: Run, expression: str, holder: Node) -> bool:
+    """Whether an element is one that a path from the resource leads to."""
+    run.spend()
+    environment = Environment(resolver=run.entries.get, most_steps=MOST_FHIRPATH)
+    try:
+        found = fhirpath.compile(expression).items(run.resource, root=run.root, environment=environment)
+    except (fhirpath.EvaluationError, fhirpath.InvalidExpression):
+        return True
+    nodes = [item for item in found if isinstance(item, Node)]
+    if holder.value.__class__ is dict:
+        return any(item.value is holder.value for item in nodes)
+    return any(item.extra is holder.extra for item in nodes)
 
 
 def find(run: Run, item: Item, places: frozenset[str], within: str) -> Iterator[Used]:
@@ -75,7 +93,7 @@ def find(run: Run, item: Item, places: frozenset[str], within: str) -> Iterator[
     own = places | {name.replace("[x]", "") for name in ancestors(node.type)}
     for name in _NAMES:
         for found in below(item, name):
-            yield Used(found, name == "modifierExtension", own, within)
+            yield Used(found, name == "modifierExtension", own, within, node)
             url = text_of(found.node.value.get("url")) if found.node.value.__class__ is dict else ""
             yield from find(run, found, frozenset(), url)
     if node.value.__class__ is not dict or not is_structure(node.type):

@@ -91,8 +91,10 @@ def check_subscription(resource: Resource, check_endpoint: Callable[[str], None]
     check_endpoint(channel.get("endpoint", ""))
 
 
-def is_header(line: str) -> bool:
-    """Whether a text is one header line that may be sent."""
+def is_header(line: str | None) -> bool:
+    """Whether a text is one header line that may be sent; None is one that has extensions alone."""
+    if line is None:
+        return False
     name, colon, value = line.partition(":")
     known = name.strip().lower()
     return (

@@ -181,22 +181,39 @@ def test_extensions_are_what_their_definitions_say(used: dict[str, Any], found: 
     assert errors({"resourceType": "Patient", "extension": [used]}, size, named=()) == found
 
 
-@pytest.mark.parametrize(
-    ("context", "is_fine"),
-    [
-        pytest.param("Patient", False, id="another element"),
-        pytest.param("HumanName", True, id="the element's type"),
-        pytest.param("Patient.name", True, id="the element's path"),
-        pytest.param("Element", True, id="a type it derives from"),
-        pytest.param("Patient.contact", False, id="another path"),
-        pytest.param("CanonicalResource", True, id="what cannot be judged"),
-    ],
-)
-def test_an_extension_stands_where_its_contexts_say(context: str, is_fine: bool) -> None:
-    size = extension("size", context=[{"type": "element", "expression": context}])
-    name = {"family": "Durand", "extension": [{"url": OWN + "size", "valueInteger": 1}]}
-    found = findings({"resourceType": "Patient", "name": [name]}, size, named=())
-    assert [issue.expression for issue in found] == ([] if is_fine else ["Patient.name[0].extension[0]"])
+CONTEXTS = [
+    pytest.param("element", "Patient", False, id="another element"),
+    pytest.param("element", "HumanName", True, id="the element's type"),
+    pytest.param("element", "Patient.name", True, id="the element's path"),
+    pytest.param("element", "Element", True, id="a type it derives from"),
+    pytest.param("element", "Patient.contact", False, id="another path"),
+    pytest.param("element", "CanonicalResource", True, id="what cannot be judged"),
+    pytest.param("fhirpath", "Patient.name.where(use = 'official')", True, id="an element that a path leads to"),
+    pytest.param("fhirpath", "Patient.name.where(use = 'old')", False, id="an element that a path does not lead to"),
+    pytest.param("fhirpath", "Patient.name.(", True, id="a path that cannot be evaluated"),
+    pytest.param("extension", OWN + "other", False, id="in an extension only"),
+]
+
+
+@pytest.mark.parametrize(("kind", "context", "is_fine"), CONTEXTS)
+def test_an_extension_stands_where_its_contexts_say(kind: str, context: str, is_fine: bool) -> None:
+    size = extension("size", context=[{"type": kind, "expression": context}])
+    name = {"use": "official", "family": "Durand", "extension": [{"url": OWN + "size", "valueInteger": 1}]}
+    found = errors({"resourceType": "Patient", "name": [name]}, size, named=())
+    assert found == ([] if is_fine else ["extension Patient.name[0].extension[0]"])
+
+
+def test_an_extension_for_a_primitive_or_in_another_extension_is_found_there() -> None:
+    day = extension("day", context=[{"type": "fhirpath", "expression": "Patient.birthDate"}])
+    held = {"extension": [{"url": OWN + "day", "valueInteger": 1}]}
+    assert errors({"resourceType": "Patient", "birthDate": "2000", "_birthDate": held}, day, named=()) == []
+    assert errors({"resourceType": "Patient", "gender": "male", "_gender": held}, day, named=()) == [
+        "extension Patient.gender.extension[0]"
+    ]
+    inner = extension("inner", context=[{"type": "extension", "expression": OWN + "outer"}])
+    for outer, expected in (("outer", []), ("else", ["extension Patient.extension[0].extension[0]"])):
+        nested = {"url": OWN + outer, "extension": [{"url": OWN + "inner", "valueInteger": 1}]}
+        assert errors({"resourceType": "Patient", "extension": [nested]}, inner, named=()) == expected
 
 
 def test_a_required_extension_is_found_by_its_definition() -> None:
