@@ -81,6 +81,8 @@ class Publications:
             return await self._keep(publication, topic, reason.PAYLOAD_TOO_LARGE, "")
         if topic.kind == STATUS:
             return await self._take_status(publication, topic)
+        if not publication.payload:
+            return presence.CLEARED  # so a gateway takes back what the broker retained
         try:
             given = await self._read(publication, topic)
         except UnsupportedMediaType:

@@ -139,6 +139,11 @@ async def test_a_retained_pack_of_relative_times_that_was_never_seen_stays_aside
     assert (await world.observations(), await world.aside()) == ([], ["retained-without-time"])
 
 
+async def test_taking_back_what_was_retained_is_no_message_that_cannot_be_read(world: World) -> None:
+    await world.publications.take(Publication(TOPIC, b""))
+    assert (await world.aside(), dict(world.publications.counts)) == ([], {("obs", "cleared"): 1})
+
+
 async def test_a_retained_reading_with_its_own_time_is_taken(world: World) -> None:
     await world.device(await world.add({"resourceType": "Patient"}))
     message = {"device": NAME, "readings": [{**PULSE, "at": "2027-01-14T08:00:00Z"}]}
