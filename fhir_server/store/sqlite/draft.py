@@ -13,7 +13,7 @@ from fhir_server.search.words import content_of, folded, whole_content_of
 from fhir_server.store.protocol import Draft
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.measures import width_class
-from fhir_server.store.sqlite.rows import TIMELINES, Made, RowMaker, Rows, TermOf, grouped, timeline
+from fhir_server.store.sqlite.rows import TIMELINES, WRITTEN, Made, RowMaker, Rows, TermOf, grouped, timeline
 from fhir_server.store.sqlite.templates import find
 from fhir_server.store.sqlite.terms import hasher
 
@@ -138,7 +138,8 @@ class Numbers:
     def __init__(self, batch: Batch, tenant: int, shared: tuple[list[Any], list[Any]]) -> None:
         self._batch, self._tenant, self.shared = batch, tenant, shared
         self._terms: dict[int, int] = {}
-        self._values: dict[int, tuple[Any, Any]] = {}
+        self._written: dict[str, int] = {}
+        self.values: dict[int, tuple[Any, Any]] = {}  # those that were asked for
 
     def term(self, number: int) -> int:
         """Return the number of a term in the file."""
@@ -147,16 +148,21 @@ class Numbers:
             found = self._terms[number] = self._batch.term(self._tenant, *self.shared[0][number])
         return found
 
-    def value(self, number: int) -> tuple[Any, Any]:
-        """Return the rows of a value: (t, c, fact) of tokens and (t, lo, w) of spans."""
-        found = self._values.get(number)
+    def written(self, type: str) -> int:
+        """Return the term of the time of a type's versions."""
+        found = self._written.get(type)
         if found is None:
-            term = self.term
-            token, span, text, _ = self.shared[1][number]
-            found = [(term(t), c, fact) for t, c, fact in token], [(term(t), lo, w) for t, lo, w in span]
-            self._values[number] = found
-            if text:
-                self._tell([(term(t), words, c) for t, words, c in text])
+            found = self._written[type] = self._batch.term(self._tenant, type, *WRITTEN)
+        return found
+
+    def value(self, number: int) -> tuple[Any, Any]:
+        """Return the rows of a value that was not asked for yet: (t, c, fact) of tokens and (t, lo, w) of spans."""
+        term = self.term
+        token, span, text, _ = self.shared[1][number]
+        found = [(term(t), c, fact) for t, c, fact in token], [(term(t), lo, w) for t, lo, w in span]
+        self.values[number] = found
+        if text:
+            self._tell([(term(t), words, c) for t, words, c in text])
         return found
 
     def _tell(self, texts: list[tuple[int, str, int]]) -> None:
@@ -174,12 +180,13 @@ def complete(batch: Batch, tenant: int, version: Version, draft: Draft) -> tuple
     numbers = batch.numbers.get(key)
     if numbers is None:
         numbers = batch.numbers[key] = Numbers(batch, tenant, draft.shared)
-    values, dates, timelines, shape, words, folds = draft.made
-    seq, term = version.seq, numbers.term
-    rows = Rows([(term(shape), 0, seq)], [], [], [], [], term(shape))
+    values, dates, timelines, named, words, folds = draft.made
+    seq, term, known = version.seq, numbers.term, numbers.values
+    shape = term(named)
+    rows = Rows([(shape, 0, seq)], [], [], [], [], shape)
     token, span, fact = rows.token, rows.span, rows.fact
     for number in values:
-        tokens, spans = numbers.value(number)
+        tokens, spans = known.get(number) or numbers.value(number)
         for t, c, lo in tokens:
             token.append((t, c, seq))
             fact.append((seq, t, lo, 0))
@@ -191,7 +198,7 @@ def complete(batch: Batch, tenant: int, version: Version, draft: Draft) -> tuple
         span.append((t, lo, seq, w))
         fact.append((seq, t, lo, w))
     rows.timeline.extend([(term(number), p, c, lo, seq) for number, p, c, lo, _ in timelines])
-    rows.add_time(seq, version.at, lambda kind, params, system: batch.term(tenant, version.type, kind, params, system))
+    rows.add_time(seq, version.at, numbers.written(version.type))
     return rows, _joined(version, draft.instant, words, folds)
 
 

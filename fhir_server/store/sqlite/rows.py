@@ -37,6 +37,9 @@ _REMEMBERED: Final = 20_000
 UNDATED, MANY = "undated", "many"
 """Forms of a timeline's rows whose resource has no time, or several; those with one have ""."""
 
+WRITTEN: Final = (terms.DATE, "_lastUpdated", width_class(Period(0, 1))[0])
+"""The term of a version's time: kind, params, system; the span is 1 wide."""
+
 TIMELINES: Final = {
     "Observation": ("code", "date"),
     "DiagnosticReport": ("code", "date"),
@@ -58,12 +61,10 @@ class Rows(NamedTuple):
     text: list[tuple[int, str, int]]  # t, text, c
     shape: int
 
-    def add_time(self, seq: int, at: int, term_of: TermOf) -> None:
-        """Add the rows of the version's time."""
-        system, w = width_class(Period(at, at + 1))
-        t = term_of(terms.DATE, "_lastUpdated", system)
-        self.span.append((t, at, seq, w))
-        self.fact.append((seq, t, at, w))
+    def add_time(self, seq: int, at: int, t: int) -> None:
+        """Add the rows of the version's time, under the term that `WRITTEN` has."""
+        self.span.append((t, at, seq, 1))
+        self.fact.append((seq, t, at, 1))
 
 
 def part_name(param: str, number: int) -> str:
@@ -152,7 +153,7 @@ class RowMaker:
                 patients.append((together, made.patient))
         if patients and type in TIMELINES:
             rows.timeline.extend(timeline(type, indexed, seq, patients, term_of, self.hash))
-        rows.add_time(seq, at, term_of)
+        rows.add_time(seq, at, term_of(*WRITTEN))
         return rows
 
     def made(self, key: tuple[int, type, Any, str], term_of: TermOf) -> Made:

@@ -9,14 +9,11 @@ from fhir_server.search.values import Filled, Number, Pattern, Period, Quantity,
 from fhir_server.store.sqlite import terms
 from fhir_server.store.sqlite.measures import width_class
 from fhir_server.store.sqlite.numbers import encode
-from fhir_server.store.sqlite.rows import TIMELINES, RowMaker, Rows, TermOf, coded, grouped, timeline
+from fhir_server.store.sqlite.rows import TIMELINES, WRITTEN, RowMaker, Rows, TermOf, coded, grouped, timeline
 from fhir_server.store.sqlite.terms import HashText
 
 _FIXED: Final = -1  # in the place of a place
 _MOST: Final = 1_000  # templates kept, some kB each
-
-_WRITTEN: Final = ("_lastUpdated", width_class(Period(0, 1))[0])
-"""Parameter and class of a version's time."""
 
 
 class _Text(NamedTuple):
@@ -60,6 +57,7 @@ class Template:
     timeline: list[_Charted] = field(default_factory=list)
     dated: dict[tuple[str, str], int] = field(default_factory=dict)  # terms of dates, by params and class of width
     text: list[tuple[int, str, int]] = field(default_factory=list)  # t, text, c: stored with the first resource
+    written: int = 0  # the term of a version's time, once it was needed
 
     def own(self, filled: Filled, term_of: TermOf, hash_text: HashText) -> Own:
         """Return the rows of what varies in a resource.
@@ -111,11 +109,8 @@ class Template:
         span = [(t, lo, seq, w) for t, lo, w in spans]
         text, self.text = self.text, []
         made = Rows(token, span, fact, [(*row, seq) for row in own.timeline], text, self.shape)
-        t = self.dated.get(_WRITTEN, 0)
-        if not t:
-            t = self.dated[_WRITTEN] = term_of(terms.DATE, *_WRITTEN)
-        made.span.append((t, at, seq, 1))
-        made.fact.append((seq, t, at, 1))
+        self.written = self.written or term_of(*WRITTEN)
+        made.add_time(seq, at, self.written)
         return made
 
 
