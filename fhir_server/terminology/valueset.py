@@ -101,7 +101,7 @@ def _includes(compose: Mapping[str, Any], name: str) -> tuple[Include, ...]:
             given.get("version", ""),
             _concepts(given["concept"]) if "concept" in given else None,
             tuple(Filter(f.get("property", ""), f.get("op", ""), f.get("value", "")) for f in given.get("filter", ())),
-            tuple(given.get("valueSet", ())),
+            tuple(url or "" for url in given.get("valueSet", ())),  # "": an extension alone, which names none
             f"ValueSet.compose.{name}[{number}]",
         )
         for number, given in enumerate(compose.get(name, ()))

@@ -46,6 +46,7 @@ BAD = [
     pytest.param("ValueSet/$expand", {"valueSet": {"resourceType": "ValueSet", "compose": {"include": {"a": 1}}}}, 422, id="an object for a list"),
     pytest.param("CodeSystem/$validate-code", {"code": "x", "codeSystem": {"resourceType": "CodeSystem", "concept": [7]}}, 422, id="a number for a concept"),
     pytest.param("ConceptMap/$translate", {"code": "x", "system": "s", "conceptMap": {"resourceType": "ConceptMap", "group": [5]}}, 422, id="a number for a group"),
+    pytest.param("ValueSet/$expand", {"valueSet": {"resourceType": "ValueSet", "compose": {"include": [{"valueSet": [None], "_valueSet": [{"extension": [{"url": "urn:x", "valueString": "x"}]}]}]}}}, 422, id="a value set that is an extension alone"),
     pytest.param("ValueSet/$expand", {"valueSet": {"resourceType": "Patient"}}, 400, id="a resource of another type"),
 ]  # fmt: skip
 
