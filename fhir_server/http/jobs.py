@@ -15,6 +15,7 @@ from fhir_server.http import compression
 from fhir_server.http.message import Request, Response
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import http_date
+from fhir_server.interactions.steps import forbidden
 from fhir_server.jobs import Job
 from fhir_server.jobs.job import FAILED, RUNNING
 from fhir_server.jobs.pieces import unpack
@@ -48,7 +49,7 @@ async def serve_job(hub: Hub, request: Request) -> Response:
         return Response(202, headers=(("x-progress", progress(job)), ("retry-after", str(_POLL_S))))
     if job.state == FAILED:
         return _failed(request, job)
-    return await _done(hub, job)
+    return await _done(hub, request, job)
 
 
 def progress(job: Job) -> str:
@@ -65,12 +66,14 @@ def _failed(request: Request, job: Job) -> Response:
     return Response(status, gate.write(outcome([Issue(code, text)])), (("expires", http_date(job.expires)),))
 
 
-async def _done(hub: Hub, job: Job) -> Response:
+async def _done(hub: Hub, request: Request, job: Job) -> Response:
     expires = ("expires", http_date(job.expires))
     result: dict[str, Any] = gate.load(job.result) if job.result else {}
     kind = hub.jobs.kind(job.kind)
     if kind is not None and kind.is_bulk:
         return Response(200, gate.write(_manifest(hub, job, result)), (expires,), "application/json")
+    if not job.is_open_to(request.actor):
+        raise forbidden()
     answers = [output for output in job.outputs if output.group == "answer"]
     if "status" in result:
         body = b"".join([unpack(piece) for o in answers[:1] async for piece in hub.jobs.read_output(job, o)])
@@ -97,6 +100,8 @@ def _file(hub: Hub, request: Request, job: Job) -> Response:
     found = [o for o in job.outputs if o.name == request.segments[2] and o.group != "answer"]
     if not found or job.is_open:
         raise NotFound("There is no such file.")
+    if not job.is_open_to(request.actor):
+        raise forbidden()
     hub.audit(request.actor, "R", f"{job.kind}-file", found[0].type, (), 0, request.id, f"job={job.id}")
     pieces = hub.jobs.read_output(job, found[0])
     headers = [("expires", http_date(job.expires))]

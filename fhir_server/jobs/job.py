@@ -95,6 +95,15 @@ class Job(msgspec.Struct, kw_only=True):
         same = mine == (actor.subject, actor.reference, actor.patient, actor.client)
         return self.tenant == actor.tenant and (same or actor.is_operator)
 
+    def is_open_to(self, actor: Actor) -> bool:
+        """Whether the actor's scopes reach as far as those that the job read with, so that what it read is theirs too.
+
+        Source: https://hl7.org/fhir/uv/bulkdata/STU2/authorization.html
+        """
+        return all(
+            actor.may(action, type) for _, type, actions, _ in self.scopes for action in actions if action in "rs"
+        )
+
     def asked(self) -> dict[str, Any]:
         """Return its input."""
         made: dict[str, Any] = gate.load(self.input)

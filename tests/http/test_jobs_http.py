@@ -95,6 +95,25 @@ def test_only_its_owner_and_the_operator_know_a_job(hub: RunningHub) -> None:
     assert hub.request("GET", f"/fhir/_jobs/{'0' * 32}").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("scope", "status"),
+    [
+        pytest.param("system/*.cruds", 200, id="all"),
+        pytest.param("system/Patient.rs system/Basic.rs", 200, id="as far"),
+        pytest.param("system/Patient.r system/Basic.rs", 403, id="reading without searching"),
+        pytest.param("system/Basic.rs", 403, id="less far"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/fhir/Patient?_count=1", "/fhir/$export?_type=Basic"])
+def test_what_a_job_read_is_for_scopes_that_reach_as_far(hub: RunningHub, path: str, scope: str, status: int) -> None:
+    hub.create({"resourceType": "Basic", "code": {"text": "x"}})
+    url = where(hub.request("GET", path, token=hub.token("system/Patient.rs system/Basic.rs", sub="one"), Prefer=ASYNC))
+    answer = ended(hub, url)
+    if "$export" in path:
+        url = answer.json()["output"][0]["url"]
+    assert hub.request("GET", url, token=hub.token(scope, sub="one")).status_code == status
+
+
 def test_a_job_sees_what_its_caller_sees(hub: RunningHub) -> None:
     hub.create({"resourceType": "Patient", "name": [{"family": "Hidden"}]})
     stranger = hub.token("user/*.rs", actor="Practitioner/stranger", sub="stranger")
