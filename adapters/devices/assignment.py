@@ -24,6 +24,9 @@ from fhir_server.model import Resource
 SESSION: Final = "urn:predmp:devices:session"
 """Identifier system of the Encounter and the DeviceUseStatements of a cart's session."""
 
+MOST_USES: Final = 1_000
+"""Statements of one device that are looked at, those written last: a cart has one for each session, for years."""
+
 _PAST: Final = frozenset({"completed", "stopped"})  # used then, no longer: counts where it says until when
 
 
@@ -47,7 +50,8 @@ async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assig
     if len(found) > 1:
         return reason.DEVICE_AMBIGUOUS
     reference = f"Device/{found[0]['id']}"
-    statements = await asking.find(f"DeviceUseStatement?device={reference}")
+    newest = f"_sort=-_lastUpdated&_count={MOST_USES}&_total=none"
+    statements = await asking.find(f"DeviceUseStatement?device={reference}&{newest}")
     uses = [use for statement in statements if (use := use_of(statement, zone)) is not None]
     owner = patient_of(found[0].get("patient"))
     before = await owned(asking, found[0])

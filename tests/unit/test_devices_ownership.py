@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from adapters.devices import ownership
+from adapters.devices import assignment, ownership
 from adapters.devices.instant import written
 from adapters.devices.intake import Intake
 from adapters.devices.message import read_message
@@ -133,6 +133,26 @@ async def test_a_statement_of_use_stands_before_whom_the_device_named(world: Wor
     await world.give(bruno)
     times = (NOW + HOUR + HOUR // 2, NOW + 3 * HOUR, world.now)
     assert [await world.whose(at) for at in times] == [chloe, anne, bruno]
+
+
+async def test_of_a_device_that_was_used_very_often_the_last_uses_are_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assignment, "MOST_USES", 2)
+    patients = [await world.patient() for _ in range(3)]
+    await world.give("")
+    for number, patient in enumerate(patients):
+        world.now = NOW + number * HOUR
+        statement = {
+            "resourceType": "DeviceUseStatement",
+            "status": "completed",
+            "subject": {"reference": patient},
+            "device": {"reference": world.device},
+            "timingPeriod": {"start": written(world.now - HOUR // 2), "end": written(world.now)},
+        }
+        await world.put("POST", "DeviceUseStatement", statement)
+    times = [NOW + number * HOUR - HOUR // 4 for number in range(3)]
+    assert [await world.whose(at) for at in times] == ["patient-unassigned", *patients[1:]]
 
 
 async def test_of_a_patient_who_was_merged_the_reading_is_the_others(world: World) -> None:
