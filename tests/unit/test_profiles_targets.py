@@ -210,3 +210,11 @@ def test_rules_ask_for_loaded_value_sets_and_profiles(expression: str, severitie
 def test_a_rule_that_asks_for_its_own_profile_ends() -> None:
     found = findings(coded("a"), ruled(f"conformsTo('{OWN}own')"))
     assert {issue.severity for issue in found} <= {"warning", "information"}
+
+
+@pytest.mark.parametrize(
+    "junk", [{"code": {"coding": 5}}, {"contained": True}, {"code": {"coding": [{"system": {}, "code": "a"}]}}]
+)
+def test_rules_asked_of_what_is_not_of_r4s_form_end(junk: Json) -> None:
+    rule = ruled(f"code.memberOf('{SMALL}') and subject.resolve().conformsTo('{OWN}born')")
+    findings(observation("#1", patient()) | {"code": coded("a")["code"]} | junk, rule, BORN, members=MEMBERS)

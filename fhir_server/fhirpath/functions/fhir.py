@@ -60,11 +60,9 @@ def _contained(run: Run, id: str) -> list[Node]:
         return []
     if not id:
         return [root]
-    return [
-        node(resource)
-        for resource in root.value.get("contained", ())
-        if isinstance(resource, dict) and resource.get("id") == id
-    ]
+    held = root.value.get("contained")
+    listed = held if isinstance(held, list) else []
+    return [node(resource) for resource in listed if isinstance(resource, dict) and resource.get("id") == id]
 
 
 def _resolve(run: Run, items: Collection) -> Collection:
@@ -78,7 +76,7 @@ def _codings(item: Any) -> list[tuple[Any, Any]]:
         return [(None, value)]
     if not isinstance(value, dict):
         return []
-    if "coding" in value:
+    if isinstance(value.get("coding"), list):
         return [pair for coding in value["coding"] for pair in _codings(Node(coding, "Coding"))]
     return [(value.get("system"), value.get("code"))]
 
