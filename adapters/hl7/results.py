@@ -17,10 +17,10 @@ from adapters.hl7.faults import Fault, Refused
 from adapters.hl7.group import Group
 from adapters.hl7.ids import made_id as made_id
 from adapters.hl7.ids import unique
+from adapters.hl7.maps import flags, taking_part
 from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
-from adapters.hl7.maps import taking_part
 from adapters.hl7.position import Ordered, Told, arrange
 from adapters.hl7.pressure import PRESSURE, PRESSURE_CODE, Result, paired
 from adapters.hl7.tokens import Segment
@@ -66,7 +66,11 @@ def read_order(context: Context, group: Group, patient: tuple[str, str], message
     made = Report(None, segment=obr)
     specimens = requesting.read_specimens(context, ordered, key, whose)
     made.further += specimens
+    told = flags.take_out(context, ordered.results)
     forms, beside = documents_of(context, ordered, key, has_report=obr is not None)
+    for one in beside:
+        if told.labels and one.resource["resourceType"] == "DocumentReference" and "content" in one.resource:
+            one.resource["securityLabel"] = told.labels
     made.further += beside
     section = obr.text(24) if obr is not None else ""
     results = results_of(context, ordered, key, observed, section, specimens)
@@ -81,7 +85,16 @@ def read_order(context: Context, group: Group, patient: tuple[str, str], message
     if obr is not None:
         made.report = _report(context, ordered, obr, numbers, made.observations, key)
         _lay_links(made.report, made.observations, specimens, forms, request)
+        _lay_flags(made.report, told)
     return made
+
+
+def _lay_flags(report: Json, told: flags.Flags) -> None:
+    """Add what is told of the masking and of the way of a report's document."""
+    if told.labels:
+        report["meta"] = {"security": [label["coding"][0] for label in told.labels]}
+    if told.others:
+        report["extension"] = [*report.get("extension", []), *told.others]
 
 
 def _reference(resource: Json) -> Json:

@@ -145,6 +145,7 @@ def whole(wanted: Wanted, laid: Resource | None = None) -> Resource:
         laid: It, laid over what is stored; None where nothing is.
     """
     made = {**wanted.otherwise, **(wanted.resource if laid is None else laid)}
+    made = {name: value for name, value in made.items() if value is not None}  # None: it is taken away
     return sch_map.settled(made) if made["resourceType"] == "Appointment" else made
 
 

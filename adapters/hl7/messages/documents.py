@@ -12,6 +12,7 @@ from adapters.hl7.draft import Kind, Person
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
 from adapters.hl7.ids import made_id
+from adapters.hl7.maps import flags
 from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
@@ -40,6 +41,7 @@ def read_document(context: Context, root: Group, what: Kind, message: str) -> tu
     id = made_id("DocumentReference", *whose, number["system"], number["value"])
     made = txa_map.document(context, txa, what.trigger) | {"id": id, "masterIdentifier": number}
     ordered = arrange(segments[segments.index(txa) + 1 :])
+    _lay_flags(flags.take_out(context, ordered.results), made)
     content, beside = _content(context, ordered.results, (*whose, id))
     if content:
         made["content"] = content
@@ -48,6 +50,14 @@ def read_document(context: Context, root: Group, what: Kind, message: str) -> tu
     otherwise: Json = {} if content else {"content": txa_map.announced(txa)}
     wanted.append(Wanted(made, txa, "over", True, None, otherwise))
     return (replace(person, visit=visit_of(context, person.segment, segments), wanted=tuple(wanted)),)
+
+
+def _lay_flags(told: flags.Flags, made: Json) -> None:
+    """Add what is told of masking and of the way of a document; where nothing is masked any more, no label is left."""
+    if told.speaks_of_masking:
+        made["securityLabel"] = [*made.get("securityLabel", []), *told.labels] or None
+    if told.others:
+        made["extension"] = [*made.get("extension", []), *told.others]
 
 
 def _content(context: Context, results: list[Told], key: tuple[str, ...]) -> tuple[list[Json], list[Wanted]]:
