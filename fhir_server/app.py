@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from fhir_server.definitions import resource_types
-from fhir_server.errors import BadRequest, FhirError, NotFound
+from fhir_server.errors import BadRequest, FhirError, MethodNotAllowed, NotFound
 from fhir_server.http import asynchronous
 from fhir_server.http.asgi import FhirApp, failure, where
 from fhir_server.http.capability import capability_statement
@@ -282,6 +282,7 @@ def _web(settings: Settings, hub: Hub, rooms: Sequence[Room], metrics: Metrics) 
     web.add_exception_handler(RequestValidationError, _invalid)
     web.add_exception_handler(SignInNeeded, failed)
     web.add_exception_handler(404, partial(_missing, pages))
+    web.add_exception_handler(405, partial(_not_taken, pages))
     web.include_router(core_pages(pages, overview=partial(overview, hub, settings), addresses=addresses(settings)))
     for room in rooms:
         if room.router is not None:
@@ -321,6 +322,18 @@ async def _missing(pages: Pages, request: Request, error: Exception) -> Response
         return await pages.failure(request, missing)
     status, resource = to_outcome(missing, request_id="")
     return JSONResponse(resource, status)
+
+
+async def _not_taken(pages: Pages, request: Request, error: Exception) -> Response:
+    """Answer a method that a path does not take; `Allow` says which it takes."""
+    refused = MethodNotAllowed("This path does not take this method.")
+    if pages.is_page(request):
+        made = await pages.failure(request, refused)
+    else:
+        status, resource = to_outcome(refused, request_id="")
+        made = JSONResponse(resource, status)
+    made.headers.update(getattr(error, "headers", None) or {})
+    return made
 
 
 @asynccontextmanager

@@ -276,6 +276,15 @@ def test_a_bad_body_gets_an_operation_outcome(hub: RunningHub, content: bytes, s
     assert (answer.status_code, answer.json()["resourceType"]) == (status, "OperationOutcome")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/devices"), ("DELETE", "/devices"), ("PUT", "/devices/sessions"), ("GET", "/hl7v2")]
+)
+def test_a_method_that_a_path_does_not_take_gets_an_operation_outcome(hub: RunningHub, method: str, path: str) -> None:
+    answer = hub.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["issue"][0]["code"] == "not-supported"
+
+
 def test_another_media_type_is_refused(hub: RunningHub) -> None:
     assert hub.request("POST", "/devices", content=b"{}", Content_Type="text/plain").status_code == 415
 
