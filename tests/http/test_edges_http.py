@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,6 +48,37 @@ def test_an_update_with_if_match(hub: RunningHub, tag: str, there: int, absent: 
     never = f"never-{made['id'][-20:]}"
     answer = hub.request("PUT", f"/fhir/Patient/{never}", json={**PATIENT, "id": never}, If_Match=tag)
     assert answer.status_code == absent
+
+
+STATUS, CODE, UNIT = '"status":"final"', '"code":{"text":"x"}', '"unit":"kg"'
+
+
+@pytest.mark.parametrize(
+    ("change", "version"),
+    [
+        pytest.param(lambda text: text.replace(STATUS + "," + CODE, CODE + "," + STATUS), "1", id="another key first"),
+        pytest.param(
+            lambda text: text.replace(UNIT + ',"value":1.50', '"value":1.50,' + UNIT), "1", id="further inside"
+        ),
+        pytest.param(lambda text: text.replace('"kg"', '"gk"'), "2", id="another text of the same letters"),
+        pytest.param(
+            lambda text: text.replace("1.50", "1.5 ").replace("20.0", "20.00"), "2", id="the digits of numbers"
+        ),
+        pytest.param(lambda text: text.translate(str.maketrans("XY", "YX")), "2", id="another order of a list"),
+    ],
+)
+def test_an_update_in_other_words(hub: RunningHub, change: Callable[[str], str], version: str) -> None:
+    id = f"words-{uuid.uuid4().hex}"
+    given = (
+        f'{{"resourceType":"Observation","id":"{id}","status":"final","code":{{"text":"x"}},'
+        '"component":[{"code":{"text":"x"},"valueQuantity":{"unit":"kg","value":1.50}},'
+        '{"code":{"text":"x"},"valueQuantity":{"value":20.0,"unit":"kg"}}],'
+        '"performer":[{"identifier":{"value":"X"}},{"identifier":{"value":"Y"}}]}'
+    )
+    path = f"/fhir/Observation/{id}"
+    assert hub.request("PUT", path, content=given.encode()).status_code == 201
+    again = hub.request("PUT", path, content=change(given).encode())
+    assert (again.status_code, again.json()["meta"]["versionId"]) == (200, version)
 
 
 @pytest.mark.parametrize(
