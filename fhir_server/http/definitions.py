@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fhir_server.interface import Operation, OperationParameter
 from fhir_server.model import Resource
-from fhir_server.profiles import definition
+from fhir_server.profiles.builtin import definition
 
 TYPE: Final = "OperationDefinition"
 _PROFILES: Final = "urn:predmp:StructureDefinition:"

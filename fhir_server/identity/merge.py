@@ -199,13 +199,20 @@ async def _pages(view: View, query: Query) -> AsyncIterator[Version]:
 # --- undoing ---------------------------------------------------------------------------------------------------------
 
 
-async def plan_unmerge(view: View, see: Visibility, source: str) -> Plan:
+async def plan_unmerge(view: View, see: Visibility, source: str, *, most: int) -> Plan:
     """Work out how the last merge of a Patient is undone.
 
     What the merge changed and nobody changed since is as it was, to the last element. What was changed since keeps
     those changes and gets back the references to the source that it had.
 
+    Args:
+        view: The store.
+        see: What the caller may see.
+        source: Id of the Patient that was merged.
+        most: Resources that may change.
+
     Raises:
+        TooCostly: More would change.
         NotFound: The Patient is not there for the caller.
         Conflict: It is not merged, or was changed since.
     """
@@ -218,6 +225,8 @@ async def plan_unmerge(view: View, see: Visibility, source: str) -> Plan:
     plan = Plan(source, target, "unmerge", undone=f"Provenance/{provenance['id']}")
     if f"Patient/{source}/_history/{old.version}" not in _references(provenance["target"]):
         raise Conflict("The source was changed after the merge; its versions say how.")
+    if len(provenance["target"]) > most:
+        raise TooCostly(f"More than {most} resources would change.")
     for made, before in zip(_references(provenance["target"]), _revisions(provenance), strict=True):
         type, id, number = _version_of(made)
         current = await view.read(type, id)

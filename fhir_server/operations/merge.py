@@ -6,6 +6,7 @@ with `preview` of its successor. `$unmerge` is the hub's own: docs/reference/ide
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -60,7 +61,13 @@ def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
     """Return `$merge` and `$unmerge`."""
     merging = Merging(hub)
     definition = "http://hl7.org/fhir/OperationDefinition/Patient-merge"
-    common: dict[str, Any] = {"type": "Patient", "instance": False, "methods": ("POST",), "needs": "u"}
+    common: dict[str, Any] = {
+        "type": "Patient",
+        "instance": False,
+        "methods": ("POST",),
+        "needs": "u",
+        "is_job": True,  # where it takes long, so that Prefer: respond-async does not make a job of a job
+    }
     return (
         Operation(name="merge", run=merging.merge, documentation=_MERGE, definition=definition, **common),
         Operation(name="unmerge", run=merging.unmerge, documentation=_UNMERGE, parameters=_SOURCE, **common),
@@ -75,37 +82,38 @@ class Merging:
         hub.jobs.register(Kind(KIND, self._run_job))
 
     async def merge(self, call: OperationCall) -> Answer:
-        """Merge the source into the target; as a job where more than 2,000 resources change."""
+        """Merge the source into the target, or say what that would change."""
         inputs = read_inputs(call, _KNOWN)
         source, target = await self._patient(call, inputs, "source"), await self._patient(call, inputs, "target")
         result = self._result(element(inputs, "result-patient"), source, target)
-        asked = {"source": source, "target": target, "result": result}
-        try:
-            plan = await self._planned(call.actor, self._planning(asked, MOST), write=not flag(inputs, "preview"))
-        except TooCostly:
-            if flag(inputs, "preview"):
-                raise
-            id = await self._hub.jobs.start(KIND, asked, call.actor, request=f"{self._hub.base_url}/Patient/$merge")
-            return kicked_off(self._hub, id)
-        return Answer(200, _answer(plan, call.resource, is_preview=flag(inputs, "preview")))
+        asked = {"source": source, "target": target, "result": result, "preview": flag(inputs, "preview")}
+        return await self._answered(call, asked, "$merge")
 
     async def unmerge(self, call: OperationCall) -> Answer:
         """Undo the last merge of a Patient."""
         inputs = read_inputs(call, names(_SOURCE))
-        source = await self._patient(call, inputs, "source")
+        asked = {"source": await self._patient(call, inputs, "source"), "preview": flag(inputs, "preview")}
+        return await self._answered(call, asked, "$unmerge")
 
-        async def planning(view: View, see: Visibility) -> Plan:
-            return await plan_unmerge(view, see, source)
-
-        plan = await self._planned(call.actor, planning, write=not flag(inputs, "preview"))
-        return Answer(200, _answer(plan, call.resource, is_preview=flag(inputs, "preview")))
+    async def _answered(self, call: OperationCall, asked: dict[str, Any], name: str) -> Answer:
+        """Do what is asked; as a job where more than 2,000 resources change, or the caller does not wait."""
+        if "respond-async" not in call.preferences:
+            with contextlib.suppress(TooCostly):
+                plan = await self._planned(call.actor, self._planning(asked, MOST), write=not asked["preview"])
+                return Answer(200, _answer(plan, call.resource, is_preview=asked["preview"]))
+        asked |= {"input": call.resource}
+        id = await self._hub.jobs.start(KIND, asked, call.actor, request=f"{self._hub.base_url}/Patient/{name}")
+        return kicked_off(self._hub, id)
 
     async def _run_job(self, context: JobContext) -> None:
-        plan = await self._planned(context.actor, self._planning(context.input, MOST_JOB), write=True)
-        context.result = _answer(plan, None, is_preview=False)
+        is_preview = context.input.get("preview", False)
+        plan = await self._planned(context.actor, self._planning(context.input, MOST_JOB), write=not is_preview)
+        context.result = _answer(plan, context.input.get("input"), is_preview=is_preview)
 
     def _planning(self, asked: dict[str, Any], most: int) -> Planning:
         async def planning(view: View, see: Visibility) -> Plan:
+            if "target" not in asked:
+                return await plan_unmerge(view, see, asked["source"], most=most)
             return await plan_merge(
                 view,
                 see,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.http.test_search_parameters_http import wait_for_job
 from tests.running import RunningHub
 
 pytestmark = pytest.mark.durable_stores
@@ -205,6 +206,23 @@ def test_a_preview_changes_nothing(two: Two) -> None:
     assert "1 Observation" in result["outcome"]["issue"][0]["diagnostics"]
     assert result["result"]["link"][0]["type"] == "replaces"
     assert two.bodies() == before
+
+
+@pytest.mark.parametrize("name", ["$merge", "$unmerge"])
+def test_a_merge_that_the_caller_does_not_wait_for_is_one_job(two: Two, name: str) -> None:
+    if name == "$unmerge":
+        assert merge(two.hub, two.source, two.target).status_code == 200
+    named = {"source-patient": two.source} | ({"target-patient": two.target} if name == "$merge" else {})
+    parameters = [{"name": key, "valueReference": {"reference": f"Patient/{id}"}} for key, id in named.items()]
+    asked = {"resourceType": "Parameters", "parameter": parameters}
+    begun = two.hub.request("POST", f"/fhir/Patient/{name}", json=asked, Prefer="respond-async")
+    assert begun.status_code == 202
+    done = wait_for_job(two.hub, begun.headers["content-location"])
+    assert done.status_code == 200
+    assert [part["name"] for part in done.json()["parameter"]] == ["input", "outcome", "result"]
+    assert done.json()["parameter"][0]["resource"] == asked
+    about = two.read(two.moved[0])["subject"]["reference"]
+    assert about == f"Patient/{two.target if name == '$merge' else two.source}"
 
 
 def test_an_unmerge_restores_every_resource_exactly(two: Two) -> None:
