@@ -32,8 +32,8 @@ _VALUES: Final = ("valueQuantity", "valueCodeableConcept", "valueSampledData", "
 _HELD: Final = frozenset(
     {
         "resourceType", "id", "meta", "text", "contained", "identifier", "status", "category", "code", "subject",
-        "effectiveDateTime", "effectivePeriod", "issued", "performer", "device", "component", "extension",
-        "interpretation", "derivedFrom", *_VALUES,
+        "effectiveDateTime", "effectiveInstant", "effectivePeriod", "issued", "performer", "device", "component",
+        "extension", "interpretation", "derivedFrom", *_VALUES,
     }
 )  # fmt: skip
 _INTERPRETED: Final = MappingProxyType(
@@ -294,12 +294,22 @@ def _times(observation: Mapping[str, Any], clock: Clock | None) -> dict[str, Any
     if isinstance(period, dict):
         made = {key: period[name] for key, name in (("at", "start"), ("end", "end")) if name in period}
     else:
-        made = {"at": observation["effectiveDateTime"]} if "effectiveDateTime" in observation else {}
+        times = [observation[name] for name in ("effectiveDateTime", "effectiveInstant") if name in observation]
+        made = {"at": times[0]} if times else {}
     offset = offset_of(clock) if clock else 0
     if not clock or not offset:
         return made
-    is_exact = {key: isinstance(text, str) and exact(text) is not None for key, text in made.items()}
-    return {key: moved(text, -offset, clock.device) if is_exact[key] else text for key, text in made.items()}
+    return {key: _by_device(text, offset, clock) for key, text in made.items()}
+
+
+def _by_device(text: Any, offset: int, clock: Clock) -> Any:
+    """Return a time by the device's own clock; what is none, or has none in the calendar, is found unreadable."""
+    if not isinstance(text, str) or exact(text) is None:
+        return text
+    try:
+        return moved(text, -offset, clock.device)
+    except OverflowError:
+        return "out of range"
 
 
 def _id(observation: Mapping[str, Any]) -> dict[str, str]:

@@ -194,11 +194,13 @@ def observation(**more: Any) -> dict[str, Any]:
             {"effectivePeriod": {"start": AT, "end": "2026-11-20T09:00:00+01:00"}, "effectiveDateTime": AT},
             {"at": AT, "end": "2026-11-20T09:00:00+01:00"}, id="a period",
         ),
+        pytest.param({"effectiveDateTime": None, "effectiveInstant": AT}, {"at": AT}, id="an instant"),
         pytest.param({"valueQuantity": {"value": 5, "comparator": "<", "code": "kg"}}, {"value": "<5"}, id="a comparator is no plain value"),
     ],
 )  # fmt: skip
 def test_an_observation_is_read_as_a_reading(more: dict[str, Any], expected: dict[str, Any]) -> None:
-    (message,) = read_resource(observation(**more))
+    told = {name: value for name, value in observation(**more).items() if value is not None}
+    (message,) = read_resource(told)
     assert message.device == DeviceName("urn:example", "SN-1")
     assert expected.items() <= dict(message.readings[0].raw).items()
 
@@ -337,6 +339,17 @@ def test_the_guides_second_version_names_the_clock_as_what_a_measurement_is_deri
 def test_a_clock_whose_times_are_not_exact_leaves_both_aside() -> None:
     (message,) = read_resource(clocked(AT, {"valueDateTime": "2026-11-20"}))
     assert [received.reading for received in message.readings] == [reason.FORMAT_UNKNOWN] * 2
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+@pytest.mark.parametrize("device", ["9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"])
+def test_a_clock_at_the_end_of_the_calendar_breaks_no_reader(at: str, device: str) -> None:
+    (message,) = read_resource(clocked(at, {"valueDateTime": device}))
+    reading = message.readings[0].reading
+    assert isinstance(reading, Reading)
+    made = assess(reading)
+    when = made if isinstance(made, Reason) else effective(made, message.clock, 1_800_000_000_000_000)
+    assert when in (reason.TIME_UNREADABLE, reason.TIME_FUTURE, reason.TIME_IMPLAUSIBLE)
 
 
 def test_in_a_bundle_the_device_is_found_by_its_reference() -> None:
