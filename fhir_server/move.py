@@ -31,6 +31,8 @@ from fhir_server.store.choice import open_store
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Store, Transaction, View, Write
 
 STEP: Final = 500  # versions, records or audit rows of one transaction
+FIRST: Final = 20  # versions of the first; where they are small the next may have twice as many
+MOST_BYTES: Final = 4_000_000  # of bodies or audit rows that one transaction is to have, but for a single larger one
 LEFT: Final = frozenset({"cursors"})  # keys that stay: page links name places in the store that they were made in
 
 
@@ -184,10 +186,13 @@ async def _put_audits(rows: list[AuditRow], tx: Transaction) -> None:
 
 
 async def _versions(view: View) -> AsyncIterator[list[Version]]:
-    after = 0
-    while page := await view.log(after=after, limit=STEP):
-        yield page
+    """Yield versions in their order, as many at once as their bodies are small."""
+    after, limit = 0, FIRST
+    while page := await view.log(after=after, limit=limit):
         after = page[-1].seq
+        size = sum(len(version.body) for version in page)
+        limit = min(STEP, 2 * limit) if size < MOST_BYTES // 2 else max(1, limit * MOST_BYTES // (2 * size))
+        yield page
 
 
 async def _records(view: View) -> AsyncIterator[list[Record]]:
@@ -199,10 +204,19 @@ async def _records(view: View) -> AsyncIterator[list[Record]]:
 
 
 async def _audits(view: View) -> AsyncIterator[list[AuditRow]]:
+    """Yield audit rows in their order, no more at once than one commit of any store holds."""
     after = 0
     while page := await view.audits(after=after, limit=STEP):
-        yield [row for _, row in page]
         after = page[-1][0]
+        rows: list[AuditRow] = []
+        size = 0
+        for _, row in page:
+            if rows and size + len(row.query) > MOST_BYTES:
+                yield rows
+                rows, size = [], 0
+            rows.append(row)
+            size += len(row.query)
+        yield rows
 
 
 async def content(view: View, step: Callable[[int], None] = lambda n: None) -> Content:

@@ -269,6 +269,49 @@ async def test_what_is_too_much_for_one_commit_is_refused_and_its_neighbours_pas
     assert raw.version.count_documents({"tx": {"$exists": True}}) == 0
 
 
+async def test_a_row_that_no_commit_holds_is_refused_and_those_after_it_are_written(store: MongoStore) -> None:
+    with pytest.raises(TooLarge):
+        store.audit_soon(TENANT, ROW._replace(query="x" * 17_000_000))
+    store.audit_soon(TENANT, ROW)
+    await store.transact(TENANT, lambda tx: tx.audit(ROW._replace(request_id="r-2")))
+    async with store.view(TENANT) as view:
+        assert [row.request_id for _, row in await view.audits()] == ["r-1", "r-2"]
+
+
+async def test_what_comes_while_a_lost_server_is_looked_for_is_answered(
+    store: MongoStore, maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "_TRIES", 1)
+    errors = iter([AutoReconnect("the primary is gone")])
+
+    def failing(insert: Answer) -> Answer:
+        async def run(*args: Any, **more: Any) -> Any:
+            for error in errors:
+                raise error
+            return await insert(*args, **more)
+
+        return run
+
+    looking, there = asyncio.Event(), asyncio.Event()
+    look = lane.Lane._look
+
+    async def slow(self: lane.Lane) -> None:
+        looking.set()
+        await there.wait()
+        await look(self)
+
+    monkeypatch.setattr(lane.Lane, "_look", slow)
+    let_act(store, "txn", "insert_one", failing)
+    with pytest.raises(Unavailable):
+        await put(store, maker.write("Patient/2"))
+    await looking.wait()
+    written = asyncio.create_task(put(store, maker.write("Patient/3")))
+    await asyncio.sleep(0)
+    there.set()
+    await asyncio.wait_for(written, 20)
+    assert await ids(store, asked("Patient", "_sort=_id")) == ["1", "3"]
+
+
 async def test_a_view_of_which_something_was_let_go_says_so(
     store: MongoStore, maker: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from fhir_server.store.mongo.head import START, Head
 from fhir_server.store.protocol import AuditRow
 
 KEY: Final = "audit-head"  # name of the secret that signs
-_STEP: Final = 200  # commits read at once
+_STEP: Final = 200  # commits that the server sends at once
 
 _decode = msgspec.json.Decoder(tuple[str, AuditRow]).decode
 
@@ -72,16 +72,15 @@ async def rows(
     """Return (seq, row) of a tenant's rows after some seq, oldest first, up to the commit of `head`."""
     found: list[tuple[int, AuditRow]] = []
     named: dict[str, Any] = {"pats": patient} if patient else {}
-    while len(found) < limit:
-        where = {"t": tenant, **named, "last": {"$gt": after}, "n": {"$lte": head.n}}
-        commits = await txn.find(where, {"first": 1, "last": 1, "rows": 1}).sort([("last", 1)]).limit(_STEP).to_list()
-        for commit in commits:
+    where = {"t": tenant, **named, "last": {"$gt": after}, "n": {"$lte": head.n}}
+    commits = txn.find(where, {"first": 1, "rows": 1}, batch_size=_STEP).sort([("last", 1)])
+    async with commits:  # a commit may have megabytes of rows, so they are read one by one, no more than are asked for
+        async for commit in commits:
             for seq, body in enumerate(commit["rows"], int(commit["first"])):
-                if seq > after and (not patient or patient in (row := read_row(body)).patients):
-                    found.append((seq, row if patient else read_row(body)))
-            after = int(commit["last"])
-        if len(commits) < _STEP:
-            break
+                if seq > after and (not patient or patient in read_row(body).patients):
+                    found.append((seq, read_row(body)))
+            if len(found) >= limit:
+                break
     return found[:limit]
 
 

@@ -38,6 +38,7 @@ MOST_ROWS: Final = 5_000  # waiting rows that one commit takes ...
 MOST_ROW_BYTES: Final = 4_000_000  # ... and their bytes: a document holds 16 MB
 MOST_TRIES: Final = 4  # to put a commit in place
 MOST_RUNS: Final = 50  # of a batch that others overtake
+MOST_ROW: Final = 3_000_000  # characters of one row, each of which may be four bytes
 _AUDIT_WAIT_S: Final = 0.05  # how long audit rows wait for a unit to share their commit
 _RETRY_S: Final = 1.0
 
@@ -94,11 +95,19 @@ class Lane:
         self._wake()
 
     def audit(self, row: AuditRow) -> None:
-        """Let a row wait for the next batch; raise Unavailable when there will be none."""
+        """Let a row wait for the next batch.
+
+        Raises:
+            Unavailable: There will be none.
+            TooLarge: None holds it.
+        """
         self._check()
         if self._stuck or len(self._audits) >= MOST_AUDITS:
             raise Unavailable("The access cannot be audited now.")
-        self._audits.append((write_row(self._tenant, row), row))
+        body = write_row(self._tenant, row)
+        if len(body) > MOST_ROW:
+            raise TooLarge("What is asked is too long to be audited.")
+        self._audits.append((body, row))
         if self._task is None and self._timer is None:
             self._timer = self._loop.call_later(_AUDIT_WAIT_S, self._wake)
 
@@ -124,17 +133,24 @@ class Lane:
 
     async def _run(self) -> None:
         try:
-            while self._units or self._audits:
-                units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
-                await self._serve(units, self._rows())
-                if not self._units and (self._stuck or not self._ending):
-                    break  # rows that came meanwhile wait for company
-            if self._stuck and not self._audits:
+            await self._empty()
+            while self._stuck and not self._audits:
                 await self._look()
+                if not self._units:
+                    break
+                await self._empty()  # of what came while it looked
         finally:
             self._task = None
             if (self._audits or self._stuck) and not self._ending:
                 self._timer = self._loop.call_later(_RETRY_S if self._stuck else _AUDIT_WAIT_S, self._wake)
+
+    async def _empty(self) -> None:
+        """Serve what waits."""
+        while self._units or self._audits:
+            units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
+            await self._serve(units, self._rows())
+            if not self._units and (self._stuck or not self._ending):
+                break  # rows that came meanwhile wait for company
 
     def _rows(self) -> list[Row]:
         """Take as many waiting rows as one commit takes."""
@@ -142,7 +158,7 @@ class Lane:
         size = 0
         while self._audits and len(taken) < MOST_ROWS and size < MOST_ROW_BYTES:
             taken.append(self._audits.popleft())
-            size += len(taken[-1][0])
+            size += len(taken[-1][0].encode())
         return taken
 
     async def _look(self) -> None:
