@@ -79,7 +79,7 @@ class Session:
     ) -> None:
         self._broker, self.name, self._filters = broker, name, filters
         self._take, self._jitter = take, jitter
-        self.counts: Counter[str] = Counter()  # received acknowledged copies unconfirmed refused connects losses
+        self.counts: Counter[str] = Counter()  # what happened, by its name in the metrics
         self.is_connected = False
         self._tickets: deque[_Ticket] = deque()
         self._lanes: dict[str, asyncio.Task[None]] = {}
@@ -154,10 +154,11 @@ class Session:
             with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 loop.call_soon_threadsafe(function, *values)
 
-        def connected(_: Any, __: Any, ___: Any, code: Any, ____: Any) -> None:
+        def connected(_: Any, __: Any, flags: Any, code: Any, properties: Any) -> None:
             if code.value >= _FAILURE:
                 tell(_end_with, ended, f"the broker refused: {code.getName()}")
             else:
+                tell(self._greet, flags.session_present, getattr(properties, "SessionExpiryInterval", SESSION_S))
                 client.subscribe([(name, _options()) for name in self._filters])
 
         def subscribed(_: Any, __: Any, ___: Any, codes: Any, ____: Any) -> None:
@@ -176,6 +177,14 @@ class Session:
         client.on_connect, client.on_subscribe = connected, subscribed
         client.on_disconnect, client.on_message = disconnected, received
         return client
+
+    def _greet(self, was_kept: bool, lasting_s: int) -> None:
+        """Say where the broker does not keep what comes while the hub is away."""
+        if self.counts["connects"] and not was_kept:
+            self.counts["forgotten"] += 1
+            log.warning("mqtt %s: the broker had forgotten the session, and what came meanwhile with it", self.label)
+        if lasting_s < SESSION_S:
+            log.warning("mqtt %s: the broker keeps the session for %d seconds only", self.label, lasting_s)
 
     def _begin(self, begun: asyncio.Future[str], ended: asyncio.Future[str]) -> None:
         if ended.done() or begun.done():

@@ -152,7 +152,25 @@ async def test_a_broker_that_was_restarted_is_found_again(broker: Mosquitto) -> 
         while not got or running.counts["connects"] < 2:
             await asyncio.sleep(0.01)
     await ended(task)
-    assert got == [b"3"]
+    assert got == [b"3"] and not running.counts["forgotten"]
+
+
+async def test_a_broker_that_forgot_the_session_is_told_of(broker: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
+    async def take(publication: Publication) -> None:
+        raise AssertionError("nothing is published")
+
+    running = session(broker, "forgotten", take)
+    task = asyncio.create_task(running.run())
+    await connected(running)
+    await asyncio.to_thread(broker.stop)
+    (broker.folder / "mosquitto.db").unlink(missing_ok=True)
+    await asyncio.to_thread(broker.start)
+    async with asyncio.timeout(30):
+        while running.counts["connects"] < 2:
+            await asyncio.sleep(0.01)
+    await ended(task)
+    assert running.counts["forgotten"] == 1
+    assert "mqtt readings: the broker had forgotten the session" in caplog.text
 
 
 async def test_hubs_that_share_a_group_get_each_publication_once(broker: Mosquitto) -> None:
