@@ -128,7 +128,7 @@ def attached(context: Context, told: Told, key: tuple[str, ...], *, has_report: 
     found = titled(context, obx)
     if found is None:
         return None
-    own = (*key, obx.text(3), obx.raw(4))
+    own = (*key, obx.text(3) or obx.raw(3), obx.raw(4))
     held, binary = stored_apart(context, obx, found, own)
     if binary is None and has_report:
         return Attached(held)
@@ -142,7 +142,7 @@ def _withdrawn(context: Context, obx: Segment, key: tuple[str, ...]) -> Attached
     """Return of a document that was withdrawn its title alone; one that is stored apart was entered in error."""
     context.note(obx, 11, "document-withdrawn", obx.text(11))
     title = {"title": obx.text(3, 2) or obx.text(3) or "?"}
-    own = ("DocumentReference", *key, obx.text(3), obx.raw(4))
+    own = ("DocumentReference", *key, obx.text(3) or obx.raw(3), obx.raw(4))
     apart = {"resourceType": "DocumentReference", "id": unique(context, obx, own), "status": "entered-in-error"}
     return Attached(title, (Wanted(apart, obx, "known", in_order=True),))
 

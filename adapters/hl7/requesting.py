@@ -53,7 +53,7 @@ def read_request(
     segment = obr or orc
     assert segment is not None
     number = numbers.get("PLAC") or numbers.get("FILL")
-    code = obr.text(4) if obr is not None else ""
+    code = (obr.text(4) or obr.raw(4)) if obr is not None and obr.is_valued(4) else ""
     key = (number["system"], number["value"], code) if number else (context.facility_system, message, code)
     if not number:
         context.note(segment, 2, "order-number-missing")

@@ -189,7 +189,7 @@ def _order_key(
 ) -> tuple[str, ...]:
     """Return what tells this order from others: the filler's number, else the placer's, else code and time."""
     number = numbers.get("FILL") or numbers.get("PLAC")
-    code = obr.raw(4).partition(obr.syntax.delimiters.component)[0] if obr else ""
+    code = _told_by_code(obr, 4) if obr else ""
     if number:
         return number["system"], number["value"], code
     if obr:
@@ -197,14 +197,16 @@ def _order_key(
     return (context.facility_system, f"time {observed}", code) if observed else (context.facility_system, message, code)
 
 
+def _told_by_code(segment: Segment, field: int) -> str:
+    """Return what tells a result or an order from others of its message: its code, else all that is said of it."""
+    raw = segment.raw(field)
+    return raw.partition(segment.syntax.delimiters.component)[0] or raw
+
+
 def _identified(context: Context, results: Sequence[Result], key: tuple[str, ...]) -> list[Result]:
     made = []
     for obx, observation in results:
-        code = (
-            PRESSURE
-            if observation["code"] is PRESSURE_CODE
-            else obx.raw(3).partition(obx.syntax.delimiters.component)[0]
-        )
+        code = PRESSURE if observation["code"] is PRESSURE_CODE else _told_by_code(obx, 3)
         told_by = f"#{obx.raw(21)}" if obx.is_valued(21) else observation.get("effectiveDateTime", "")
         own = ("Observation", *key, code, obx.raw(4), told_by)
         made.append(Result(obx, {**observation, "id": unique(context, obx, own)}))

@@ -168,3 +168,22 @@ async def test_an_order_that_was_cancelled_by_its_number_alone_is_not_revived_by
     await send(core, sent(asked, OLDER), sent(order(orc("OC")), NEWER), sent(asked, "20261120080000"))
     (found,) = await find(core, "ServiceRequest")
     assert found["status"] == "revoked"
+
+
+async def test_results_that_have_names_only_are_told_apart_by_them(core: Core) -> None:
+    glucose, sodium = obx("^Glucose^L", "5.1", "mmol/L"), obx("^Sodium^L", "140", "mmol/L")
+    await send(core, result(OLDER, glucose, sodium), result(NEWER, sodium.replace("|140|", "|141|")))
+    found = {one["code"]["text"]: str(one["valueQuantity"]["value"]) for one in await find(core, "Observation")}
+    assert found == {"Glucose": "5.1", "Sodium": "141"}
+
+
+async def test_orders_of_one_number_that_have_names_only_are_told_apart_by_them(core: Core) -> None:
+    one, other = (result(OLDER, obx()).replace("GLU^Glucose^L", f"^{name}^L") for name in ("Blood", "Urine"))
+    await send(core, one, other.replace(f"|{OLDER}|P|", "|O2|P|"))
+    assert {each["code"]["text"] for each in await find(core, "DiagnosticReport")} == {"Blood", "Urine"}
+
+
+async def test_what_is_asked_for_under_one_number_by_names_only_is_told_apart_by_them(core: Core) -> None:
+    one, other = (order(orc(), obr(code=f"^{name}^L")) for name in ("Blood", "Urine"))
+    await send(core, one, sent(other, "20261120093000"))
+    assert {each["code"]["text"] for each in await find(core, "ServiceRequest")} == {"Blood", "Urine"}

@@ -72,7 +72,7 @@ def _content(context: Context, results: list[Told], key: tuple[str, ...]) -> tup
             made = attachments.titled(context, obx)
             if made is None:
                 continue
-            held, binary = attachments.stored_apart(context, obx, made, (*key, obx.text(3), obx.raw(4)))
+            held, binary = attachments.stored_apart(context, obx, made, (*key, obx.text(3) or obx.raw(3), obx.raw(4)))
             content.append({"attachment": held})
             beside += [binary] if binary else []
         elif text := _text(obx, told.lines):
