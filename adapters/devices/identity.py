@@ -37,7 +37,9 @@ def moment_of(device: DeviceName, measured: Measured) -> str:
         return ""
     # Sleep and steps may begin at the same instant and last one hour, or the day.
     lasted = [str(measured.lasted)] if measured.lasted else []
-    return _digest("time", *device, _type(measured), str(measured.instant), *lasted, *measured.types)
+    # A body has one pulse at a moment; of its two ears there may be two pictures.
+    seen = [hashlib.sha256(measured.media.data).hexdigest()] if measured.media is not None else []
+    return _digest("time", *device, _type(measured), str(measured.instant), *lasted, *measured.types, *seen)
 
 
 def content_of(measured: Measured) -> str:
@@ -55,12 +57,14 @@ def content_of(measured: Measured) -> str:
 def phd_identifier(device: DeviceName, patient: str, measured: Measured) -> str:
     """Return `device-patient-type-timestamp[..duration][-types]`; "" for a reading without the device's own time.
 
+    The guide knows no pictures and sounds, of which there may be several at one time: they have none either.
+
     Args:
         device: As it is named: a system id without dashes, or whatever else names it.
         patient: `value-system` of the Patient's identifier, or its id.
         measured: With the device's own time, never the corrected one.
     """
-    if measured.instant is None:
+    if measured.instant is None or measured.media is not None:
         return ""
     name = device.value
     if device.system == EUI_64 or "eui-" in device.system:

@@ -44,7 +44,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
 _DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 _POINT: Final = r"(?:-?(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,29})?(?:[eE][+-]?[0-9]{1,3})?|[EUL])"
 _POINTS: Final = re.compile(f"{_POINT}(?: {_POINT})*+", re.ASCII)
-_TYPE: Final = re.compile(r"(audio|image|video)/[a-z0-9.+-]{1,60}", re.ASCII)
+_TYPE: Final = re.compile(r"(audio|image|video)/[a-z0-9.+-]{1,60}(;[a-z0-9-]{1,30}=[a-z0-9.,+-]{1,60}){0,3}", re.ASCII)
 _COMMON: Final = frozenset({"system", "code", "at", "end", "id", "status", "types"})
 _NUMBER: Final = ("value", "absent", "sfloat", "float")
 _ONE: Final = frozenset({*_NUMBER, "unit", "components", "coded", "samples", "media", "medication"})
@@ -224,14 +224,16 @@ def _text_of(value: Any) -> str:
 def _media(value: Any) -> Media:
     _need(isinstance(value, dict) and value.keys() >= {"contentType", "data"})
     _need(not value.keys() - {"contentType", "data", "title"} and isinstance(value["data"], str))
-    _need(isinstance(value["contentType"], str) and bool(_TYPE.fullmatch(value["contentType"])))
+    _need(isinstance(value["contentType"], str))
+    kind = value["contentType"].lower().replace("; ", ";").replace('"', "")
+    _need(_TYPE.fullmatch(kind))
     _need("title" not in value or is_text(value["title"]))
     try:
         data = base64.b64decode(value["data"], validate=True)
     except (binascii.Error, ValueError):
         raise _Unfit(reason.MALFORMED) from None
     _need(bool(data))
-    return Media(value["contentType"], data, value.get("title", ""))
+    return Media(kind, data, value.get("title", ""))
 
 
 def _statuses(value: Any) -> tuple[str, ...]:

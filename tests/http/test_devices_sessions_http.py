@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from typing import Any
 
@@ -70,6 +71,44 @@ def test_a_session_opened_with_its_devices_takes_what_they_send_later(hub: Runni
     made = cart.bed.get(result["reference"])
     assert made["subject"]["reference"] == cart.bed.patient
     assert made["encounter"]["reference"] == cart.session(cart.bed.patient, id=id)["encounter"]
+
+
+def test_pictures_of_one_second_are_kept_each_and_once(hub: RunningHub) -> None:
+    cart = Cart(hub)
+    left, right = (
+        {
+            "system": "local",
+            "code": "otoscope",
+            "at": "2026-11-20T08:00:00Z",
+            "media": {"contentType": "image/jpeg", "data": base64.b64encode(picture).decode()},
+        }
+        for picture in (b"left", b"right")
+    )
+    results = [
+        *cart.session(cart.bed.patient, left, right)["results"],
+        *cart.session(cart.bed.patient, right)["results"],
+    ]
+    assert [result["status"] for result in results] == ["stored", "stored", "duplicate"]
+    assert results[2]["reference"] == results[1]["reference"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        pytest.param("audio/webm;codecs=opus", "audio/webm;codecs=opus", id="a parameter"),
+        pytest.param('Audio/WAV; codecs="1"', "audio/wav;codecs=1", id="in any case, quoted"),
+        pytest.param("audio/wav;", "", id="a parameter that is none"),
+        pytest.param("application/pdf", "", id="neither a picture nor a sound"),
+    ],
+)
+def test_a_media_type_with(hub: RunningHub, sent: str, stored: str) -> None:
+    cart = Cart(hub)
+    media = {"contentType": sent, "data": base64.b64encode(b"RIFF").decode()}
+    reading = {"system": "local", "code": "stethoscope-heart", "at": ago(10), "media": media}
+    (result,) = cart.session(cart.bed.patient, reading)["results"]
+    assert (result["status"] == "stored") == bool(stored), result
+    if stored:
+        assert cart.bed.get(result["reference"])["content"]["contentType"] == stored
 
 
 def test_a_device_named_twice_is_given_once(hub: RunningHub) -> None:
