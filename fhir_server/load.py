@@ -29,7 +29,7 @@ from fhir_server.errors import FhirError
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Actor, Entry, Resource
 from fhir_server.settings import Settings, SettingsError
-from fhir_server.sources import UNREADABLE, Source, find_files, is_archive
+from fhir_server.sources import UNREADABLE, Source, count_others, find_files, is_archive
 
 BATCH = 200  # resources in one transaction
 
@@ -42,6 +42,9 @@ class Tally:
     same: int = 0  # were there already
     failed: list[str] = field(default_factory=list)  # "file: expression: text"
     packages: list[str] = field(default_factory=list)  # what was loaded of each, in words
+    others: Counter[str] = field(
+        default_factory=Counter
+    )  # files of folders that are of no kind that is read, by suffix
     missing: list[str] = field(default_factory=list)  # packages that these need and that were not loaded: name#version
 
 
@@ -223,6 +226,7 @@ async def load(
     async with opened(settings) as composed:
         settle(BULK)
         loader = Loader(composed.hub, composed.hub.internal(settings.tenant, "load"), triage=triage)
+        loader.tally.others = count_others(paths)
         lines = [path for path in files if is_lines(path)]
         packages = _manifests(files, loader.tally)
         for path, manifest in packages.items():
@@ -266,6 +270,7 @@ def _report(tally: Tally, as_json: bool) -> None:
                     "failed": tally.failed,
                     "packages": tally.packages,
                     "missing": tally.missing,
+                    "not_read": dict(sorted(tally.others.items())),
                 }
             )
         )
@@ -275,6 +280,10 @@ def _report(tally: Tally, as_json: bool) -> None:
     for type, count in sorted(tally.stored.items()):
         print(f"{count:>8} {type}")
     print(f"{sum(tally.stored.values()):>8} stored, {tally.same} unchanged, {len(tally.failed)} problems")
+    for suffix, count in sorted(tally.others.items()):
+        print(
+            f"not read: {count} {suffix}; files are .json, .ndjson, .jsonl, these as .gz or .bz2, .tgz", file=sys.stderr
+        )
     for name in tally.missing:
         print(f"needs {name}, which was not loaded: what rests on it cannot be checked", file=sys.stderr)
     for line in tally.failed[:100]:

@@ -7,6 +7,7 @@ import bz2
 import gzip
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,13 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
         else:
             raise SettingsError(f"{path} is not there")
     return found
+
+
+def count_others(paths: Sequence[Path]) -> Counter[str]:
+    """Count the files below folders that `find_files` passes over, by suffix; hidden ones and a package's own aside."""
+    files = (item for path in paths if path.is_dir() for item in path.rglob("*") if item.is_file())
+    left = (item for item in files if not _is_known(item) and not item.name.startswith("."))
+    return Counter(item.suffix or item.name[:40] for item in left if item.name != "package.json")
 
 
 def _is_known(path: Path) -> bool:

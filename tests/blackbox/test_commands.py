@@ -61,6 +61,18 @@ def test_a_store_that_is_not_there_is_no_empty_one(own_hub: RunningHub, tmp_path
     assert (done.returncode, "there is no store at" in done.stderr, typo.exists()) == (2, True, False)
 
 
+def test_a_load_says_which_files_of_a_folder_it_does_not_read(own_hub: RunningHub, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.xml", "b.xml", "notes.txt", ".hidden", "package.json"):
+        (folder / name).write_text("x")
+    (folder / "c.ndjson").write_text(LINES)
+    said = own_hub.run("load", "--store", own_hub.store, str(folder))
+    assert said.returncode == 0 and "not read: 2 .xml" in said.stderr and "not read: 1 .txt" in said.stderr
+    told = json.loads(own_hub.run("load", "--store", own_hub.store, "--json", str(folder)).stdout)
+    assert told["not_read"] == {".txt": 1, ".xml": 2}
+
+
 def test_a_load_says_what_it_could_not_store(own_hub: RunningHub, tmp_path: Path) -> None:
     bad = tmp_path / "bad.ndjson"
     bad.write_text(LINES + '{"resourceType":"Patient","id":"b","gender":"x"}\n')
