@@ -81,7 +81,7 @@ class Validating:
         if not any(issue.severity in ("error", "fatal") for issue in issues):
             issues += await refusals(self._hub, call, resource, mode)
         issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))  # what is worst first: an outcome has its bound
-        return Answer(200, outcome(issues or [ALL_OK]))
+        return Answer(200, outcome(list(dict.fromkeys(issues)) or [ALL_OK]))  # R4 and a profile may say the same
 
     async def _stored(self, call: OperationCall, mode: str) -> Resource:
         if not call.id and mode == "delete":

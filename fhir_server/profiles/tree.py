@@ -21,6 +21,7 @@ from fhir_server.definitions import (
     structure,
     structure_names,
 )
+from fhir_server.fhirpath.types import is_primitive
 from fhir_server.profiles.part import (
     STRUCTURES,
     Discriminator,
@@ -103,6 +104,10 @@ class _Builder:
             self.is_modifier = self.is_modifier or element.get("isModifier") is True
             own = structure(self.type)
             self.root.rules += _rules(element, {c.key for c in own.constraints}, self.root.rules)
+            return
+        if is_primitive(self.type) and steps == [("value", "")]:
+            _lay(self.root, element, None, "", is_slice=False)  # of a primitive, JSON has nothing but its value
+            self.root.types = ()  # which no type of R4 names
             return
         part, base, type, choice = self._find(steps, closes="sliceName" not in element)
         _lay(part, element, base, type, is_slice=bool(steps[-1][1]) or bool(choice))

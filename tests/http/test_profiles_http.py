@@ -128,6 +128,16 @@ def test_modes_look_at_what_is_planned(hub: RunningHub) -> None:
     assert send(hub, "POST", "Patient/$validate")[0] == 400
 
 
+def test_what_r4_and_a_profile_both_find_is_told_once(hub: RunningHub) -> None:
+    low = {"value": 1, "comparator": "<"}
+    resource = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "text": PATIENT["text"]}
+    simple = [{"code": "Quantity", "profile": ["http://hl7.org/fhir/StructureDefinition/SimpleQuantity"]}]
+    url = store_profile(hub, element("Observation.referenceRange.low", type=simple), type="Observation")
+    sent = resource | {"referenceRange": [{"low": low}]}
+    found = send(hub, "POST", f"Observation/$validate?profile={url}", sent)[1]
+    assert found.count(("error", "invariant", "Observation.referenceRange[0].low")) == 1
+
+
 OPEN_ALERT = {"resourceType": "Task", "status": "requested", "intent": "order", "code": {"coding": [{"system": TASK, "code": "news2"}]}, "for": {"reference": "Patient/nobody"}}  # fmt: skip
 SUBSCRIPTION = {"resourceType": "Subscription", "status": "requested", "reason": "x", "criteria": "Nothing?x=1", "channel": {"type": "rest-hook", "endpoint": "https://a.example"}, "text": PATIENT["text"]}  # fmt: skip
 HEADLESS = SUBSCRIPTION | {"channel": {"type": "rest-hook", "endpoint": "https://a.example", "header": [None], "_header": [{"extension": [{"url": "https://a.example/x", "valueString": "x"}]}]}}  # fmt: skip

@@ -216,6 +216,13 @@ def test_an_extension_for_a_primitive_or_in_another_extension_is_found_there() -
         assert errors({"resourceType": "Patient", "extension": [nested]}, inner, named=()) == expected
 
 
+def test_a_profile_of_a_primitive_type_bounds_its_value() -> None:
+    short = profile("string", element("string.value", maxLength=3), name="short")
+    asked = profile("Patient", element("Patient.name.family", type=[{"code": "string", "profile": [OWN + "short"]}]))
+    for family, expected in (("abc", []), ("abcd", ["too-long Patient.name[0].family"])):
+        assert errors({"resourceType": "Patient", "name": [{"family": family}]}, asked, short) == expected
+
+
 def test_a_required_extension_is_found_by_its_definition() -> None:
     size = extension("size", element("Extension.value[x]", min=1, type=[{"code": "integer"}]))
     asked = profile(
