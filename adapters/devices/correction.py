@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from adapters.devices import reason
@@ -57,6 +58,17 @@ def effective(measured: Measured, clock: Clock | None, now: int, *, came: int = 
         return Effective(measured.at, at, measured.end)
     end = moved(measured.end, offset, clock.gateway) if measured.end else ""
     return Effective(moved(measured.at, offset, clock.gateway), at, end, offset)
+
+
+def by_a_clock(measured: Measured, when: Effective) -> Measured:
+    """Return what was measured with times that tell it apart: of a clock that was never set those put right.
+
+    Such a clock begins anew each time it is switched on: its times come again with other measurements.
+    """
+    if measured.instant is None or measured.instant >= FIRST:
+        return measured
+    end = measured.end_instant + when.offset if measured.end_instant is not None else None
+    return replace(measured, instant=when.instant, end_instant=end)
 
 
 def lasts(measured: Measured) -> int:

@@ -17,7 +17,7 @@ from adapters.devices import quarantine, reason
 from adapters.devices.artefact import Memory
 from adapters.devices.assessment import assess
 from adapters.devices.assignment import patient_at
-from adapters.devices.correction import effective
+from adapters.devices.correction import by_a_clock, effective
 from adapters.devices.deposit import Deposit
 from adapters.devices.filing import Name, name_of, type_of
 from adapters.devices.identity import EUI_64
@@ -199,7 +199,7 @@ class Intake:
             return reason.PATIENT_MISMATCH
         if message.session and (known.session is None or known.session.patient != patient):
             return reason.SESSION_UNKNOWN
-        name = self._name(sending, item.reading, measured, patient, names)
+        name = self._name(sending, item.reading, by_a_clock(measured, when), patient, names)
         return Fit(measured, patient, known.assigned.device, when, name)
 
     def _name(

@@ -144,6 +144,16 @@ def test_what_a_dispenser_gives_out_is_an_administration(hub: RunningHub) -> Non
     assert missed["status"] == "not-done"
 
 
+def test_a_clock_that_begins_anew_each_time_makes_no_two_measurements_one(hub: RunningHub) -> None:
+    bed, reading = Bedside(hub), {"code": "8310-5", "value": "36.6", "unit": "Cel", "at": "1970-01-01T00:00:30Z"}
+    results, late = [], ago(3600)
+    for read in (ago(7200), late, late):
+        clock = {"device": "1970-01-01T00:01:00Z", "gateway": read}
+        results += bed.send(reading, clock=clock)
+    assert [result["status"] for result in results] == ["stored", "stored", "duplicate"]
+    assert results[2]["reference"] == results[1]["reference"]
+
+
 def test_control_solution_is_never_a_patients(hub: RunningHub) -> None:
     bed = Bedside(hub)
     (result,) = bed.send({"system": "mdc", "code": "160208", "value": 110, "unit": "mg/dL", "at": ago(60)})
