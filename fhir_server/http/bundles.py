@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
@@ -77,7 +77,7 @@ def _check_elements(value: dict[str, Any], structure: str, place: str) -> None:
 
 
 async def _batch(hub: Hub, request: Request, entries: list[dict[str, Any]], serve: Serve) -> Response:
-    """Serve each entry by itself; one failure harms no other."""
+    """Serve each entry by itself, side by side with those that cannot mind; one failure harms no other."""
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int, entry: dict[str, Any]) -> bytes:
@@ -88,7 +88,27 @@ async def _batch(hub: Hub, request: Request, entries: list[dict[str, Any]], serv
             except FhirError as error:
                 return _failure(error, request.id)
 
-    return _answer("batch-response", await asyncio.gather(*(one(*numbered) for numbered in enumerate(entries))))
+    made: list[bytes] = []
+    for group in _side_by_side(entries):
+        made += await asyncio.gather(*(one(number, entries[number]) for number in group))
+    return _answer("batch-response", made)
+
+
+def _side_by_side(entries: list[dict[str, Any]]) -> Iterator[range]:
+    """Yield, in order, the entries that may run at the same time: reads, or writes of which each has another url.
+
+    R4 wants the entries of a batch independent of each other; where they are not, they are served in their order.
+    """
+    start, before, urls = 0, False, set[str]()
+    for number, entry in enumerate(entries):
+        asked = entry.get("request")
+        method, url = (asked.get("method"), str(asked.get("url"))) if isinstance(asked, dict) else ("", "")
+        is_read = method in ("GET", "HEAD")
+        if is_read != before or (not is_read and method != "POST" and url in urls):
+            yield range(start, number)
+            start, before, urls = number, is_read, set()
+        urls.add(url)
+    yield range(start, len(entries))
 
 
 async def _served(hub: Hub, outer: Request, entry: dict[str, Any], serve: Serve) -> bytes:

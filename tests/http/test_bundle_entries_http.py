@@ -146,13 +146,32 @@ def test_an_entry_of_a_batch_that_asks_nothing_harms_no_other(hub: RunningHub, n
     bad: list[dict[str, Any]] = [
         {"resource": patient(name)},
         {"request": {"method": "GET"}},
-        {"request": {"method": "GET", "url": 7}},
+        {"request": {"method": ["PUT"], "url": [7]}},
         {"request": {"method": "GET", "url": "Patient"}, "resource": "x"},
     ]
     told = answered(hub, "batch", *bad, entry("POST", "Patient", patient(name)))
     assert [one["response"]["status"][:3] for one in told] == ["400"] * 4 + ["201"]
     assert told[1]["response"]["outcome"]["issue"][0]["expression"] == ["Bundle.entry[1].request"]
     assert posted(hub, "transaction", *bad[:1]).status_code == 400
+
+
+def test_the_entries_of_a_batch_that_are_about_one_resource_are_served_in_their_order(
+    hub: RunningHub, name: str
+) -> None:
+    url = f"Patient/{name}"
+    steps: list[tuple[str, Any, int]] = [
+        ("GET", None, 404),
+        ("PUT", patient("x", id=name), 201),
+        ("PUT", patient("y", id=name), 200),
+        ("GET", None, 200),
+        ("DELETE", None, 204),
+        ("GET", None, 410),
+        ("PUT", patient("z", id=name), 201),
+        ("GET", None, 200),
+    ]
+    told = answered(hub, "batch", *(entry(method, url, resource) for method, resource, _ in steps))
+    assert [int(one["response"]["status"][:3]) for one in told] == [status for _, _, status in steps]
+    assert [told[n]["resource"]["identifier"][0]["value"] for n in (3, 7)] == ["y", "z"]
 
 
 @pytest.mark.parametrize(
