@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from fhir_server import gate
+from fhir_server.identity.predecessors import replaced_by
 from fhir_server.identity.score import Person
 from fhir_server.interactions.core import Hub
 from fhir_server.model import Resource, Visibility
@@ -41,7 +42,7 @@ async def successors(view: View, see: Visibility, found: Mapping[str, Resource],
     made = dict(found)
     for id in found:
         for _ in range(_LINKS):
-            following = _replaced_by(made[id], base_url)
+            following = replaced_by(made[id], base_url)
             if not following:
                 break
             version = await view.read("Patient", following)
@@ -49,14 +50,6 @@ async def successors(view: View, see: Visibility, found: Mapping[str, Resource],
                 break
             made[id] = gate.load(version.body)
     return made
-
-
-def _replaced_by(patient: Resource, base_url: str) -> str:
-    """Return the id of the Patient that replaced one; "" where none here did."""
-    links = (link["other"].get("reference") for link in patient.get("link", ()) if link.get("type") == "replaced-by")
-    text = next(links, None)
-    type, _, id = (text if isinstance(text, str) else "").removeprefix(f"{base_url}/").partition("/")
-    return id if type == "Patient" and "/" not in id else ""
 
 
 def questions(person: Person) -> Iterator[list[tuple[str, str]]]:

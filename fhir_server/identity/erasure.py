@@ -52,7 +52,7 @@ class Eraser:
         for job in jobs:  # those that run write no more
             await self._hub.jobs.stop(actor.tenant, job)
         for part in _parts(list(before.shared)):
-            await self._anonymise(actor, part, id)
+            await self._anonymise(actor, part, before.people)
         references = list(before.references)
         *first, last = _parts(references)
         for part in first:
@@ -68,7 +68,7 @@ class Eraser:
             await move_mark(tx)
             who = (tx.now, actor.subject, actor.reference, "D", "$erase", f"{type}/{id}")
             about = f"reason={reason}&report-sha256={digest}"
-            await tx.audit(AuditRow(*who, (id,) if type == "Patient" else (), 0, actor.purpose, request_id, about))
+            await tx.audit(AuditRow(*who, before.people, 0, actor.purpose, request_id, about))
 
         await self._hub.store.transact(actor.tenant, end)
         after = await self._left(actor.tenant, references)
@@ -89,8 +89,8 @@ class Eraser:
                 raise _forbidden([reference])
             await tx.erase(type, id)
 
-    async def _anonymise(self, actor: Actor, references: Sequence[str], patient: str) -> None:
-        """Take a patient out of resources that are others' too, and forget their earlier versions."""
+    async def _anonymise(self, actor: Actor, references: Sequence[str], people: Sequence[str]) -> None:
+        """Take a person out of resources that are others' too, and forget their earlier versions."""
 
         async def work(tx: Transaction) -> None:
             for reference in references:
@@ -99,7 +99,7 @@ class Eraser:
                 if current is None:
                     continue
                 resource = gate.load(current.body) if current.body else {}
-                made = without(resource, patient, self._hub.base_url, self._hub.index)
+                made = without(resource, people, self._hub.base_url, self._hub.index)
                 if made != resource:
                     complete = stamped(made, id, current.version + 1, tx.now)
                     body, indexed = gate.write(complete), self._hub.index(complete)
@@ -110,19 +110,25 @@ class Eraser:
 
     async def _rows(self, tenant: str, type: str, id: str, found: Found) -> list[tuple[str, str]]:
         """Return (kind, key) of the rows of rooms that hold what is erased."""
-        patient = id if type == "Patient" else ""
-        erasure = Erasure(patient, frozenset(found.references), frozenset(found.identifiers))
+        gone = (frozenset(found.references), frozenset(found.identifiers))
+        erasures = [Erasure(person, *gone) for person in found.people or ("",)]
         made: list[tuple[str, str]] = []
         for eraser in self._hub.erasers:
             after = 0
             while True:
                 async with self._hub.store.view(tenant) as view:
                     records = await view.records(eraser.kind, after=after, limit=PAGE)
-                made += [(eraser.kind, record.key) for record in records if eraser.holds(record, erasure)]
+                made += [
+                    (eraser.kind, record.key)
+                    for record in records
+                    if any(eraser.holds(record, one) for one in erasures)
+                ]
                 if len(records) < PAGE:
                     break
                 after = records[-1].seq
-        marks = [f"{type}/{id}".encode(), b'"id":"%b"' % id.encode(), *(v.encode() for v in sorted(found.identifiers))]
+        places = [f"Patient/{person}" for person in found.people] or [f"{type}/{id}"]
+        marks = [mark for at in places for mark in (at.encode(), b'"id":"%b"' % at.partition("/")[2].encode())]
+        marks += [value.encode() for value in sorted(found.identifiers)]
         for job in await self._hub.jobs.holding(tenant, marks):
             made += await self._hub.jobs.rows(job)
         return made
@@ -141,6 +147,7 @@ class Eraser:
         return {
             "resource": f"{type}/{id}",
             "reason": reason,
+            "merged": [f"Patient/{person}" for person in before.people[1:]],
             "at": self._hub.now(),
             "versions": dict(sorted(before.versions.items())),
             "hashes": before.digests(),

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fhir_server import gate
 from fhir_server.errors import NotFound
+from fhir_server.identity.predecessors import merged_into
 from fhir_server.identity.references import anonymised
 from fhir_server.model import Resource, Version
 from fhir_server.search.values import Indexed
@@ -33,6 +34,7 @@ class Found:
     identifiers: set[str] = field(default_factory=set)
     held: dict[str, bool] = field(default_factory=dict)  # whether the newest body is under a legal hold
     shared: dict[str, None] = field(default_factory=dict)  # resources of others, a version of which names the patient
+    people: tuple[str, ...] = ()  # ids of the Patient and of those merged into it; of another resource nobody
 
     def add(self, version: Version, hold: tuple[str, str]) -> None:
         """Note one version of what goes; the newest first."""
@@ -74,7 +76,8 @@ async def find(
     """Return what erasing a resource removes: of a Patient all that belongs to nobody else.
 
     For a Patient every version that is stored is looked at: one that was replaced may name the patient, too. Bundles of
-    that patient's resources alone go with them, and Binaries that nothing else points to.
+    that patient's resources alone go with them, and Binaries that nothing else points to. Patients that were merged
+    into it are the same person: they go too.
 
     Args:
         view: The state.
@@ -91,7 +94,8 @@ async def find(
     if await view.read(type, id) is None:
         raise NotFound("There is no such resource.")
     if type == "Patient":
-        await _Record(view, found, hold, id, base_url, index).collect()
+        found.people = (id, *await merged_into(view, id, base_url))
+        await _Record(view, found, hold, base_url, index).collect()
     async for version in _versions(view, HistoryQuery(type, id, count=PAGE, total=False)):
         found.add(version, hold)
     own = f"{type}/{id}"
@@ -101,22 +105,23 @@ async def find(
 
 
 class _Record:
-    """Finds what belongs to a patient alone, and what of others names the patient."""
+    """Finds what belongs to a person alone, and what of others names the person."""
 
     def __init__(
         self,
         view: View,
         found: Found,
         hold: tuple[str, str],
-        patient: str,
         base_url: str,
         index: Callable[[Resource], Indexed],
     ) -> None:
-        self._view, self._found, self._hold, self._patient, self._base_url = view, found, hold, patient, base_url
-        self._index, self._itself = index, f"Patient/{patient}"
-        self._id = f'"id":"{patient}"'.encode()
+        self._view, self._found, self._hold, self._base_url = view, found, hold, base_url
+        self._people = frozenset(found.people)
+        self._index, self._itself = index, f"Patient/{found.people[0]}"
+        self._ids = [f'"id":"{id}"'.encode() for id in found.people]
         self._files: set[str] = set()  # ids of Binaries that what goes points to
-        self._named = re.compile(rb"Patient/%b(?![A-Za-z0-9.-])" % re.escape(patient.encode()))
+        ids = b"|".join(re.escape(id.encode()) for id in found.people)
+        self._named = re.compile(rb"Patient/(?:%b)(?![A-Za-z0-9.-])" % ids)
 
     async def collect(self) -> None:
         """Look at every version, the newest first."""
@@ -153,22 +158,23 @@ class _Record:
                 self._found.add(version, self._hold)
 
     def _is_named(self, version: Version) -> bool:
-        if self._patient in version.owners:
+        if not self._people.isdisjoint(version.owners):
             return True
-        if self._named.search(version.body) is None and not (version.type == "Bundle" and self._id in version.body):
+        is_bundled = version.type == "Bundle" and any(id in version.body for id in self._ids)
+        if self._named.search(version.body) is None and not is_bundled:
             return False
         resource = gate.load(version.body)
-        return without(resource, self._patient, self._base_url, self._index) != resource
+        return without(resource, self._found.people, self._base_url, self._index) != resource
 
     async def _is_own(self, version: Version) -> bool:
         """Whether the resource belongs to the patient alone now; one that was corrected is another patient's."""
         newest = await self._view.read(version.type, version.id)
         if newest is None or newest.owners:
-            return newest is not None and newest.owners == (self._patient,)
+            return newest is not None and self._people.issuperset(newest.owners)
         if newest.type != "Bundle" or not newest.body:
             return False
         owners = owners_within(gate.load(newest.body), self._index)
-        return bool(owners) and all(one == (self._patient,) for one in owners)
+        return bool(owners) and all(self._people.issuperset(one) for one in owners)
 
     async def _share(self, version: Version) -> None:
         newest = await self._view.read(version.type, version.id)
@@ -183,18 +189,26 @@ def owners_within(bundle: Resource, index: Callable[[Resource], Indexed]) -> lis
     return [owners for resource in resources if (owners := index(resource).owners)]
 
 
-def without(resource: Resource, patient: str, base_url: str, index: Callable[[Resource], Indexed]) -> Resource:
-    """Return a resource of others without a patient: no reference names them, a Bundle has none of their resources."""
+def without(
+    resource: Resource, people: Collection[str], base_url: str, index: Callable[[Resource], Indexed]
+) -> Resource:
+    """Return a resource of others without a person: no reference names them, a Bundle has none of their resources."""
     if resource.get("resourceType") == "Bundle":
         entries = [
             entry
             for entry in _items(resource.get("entry"))
-            if not isinstance(entry.get("resource"), dict) or index(entry["resource"]).owners != (patient,)
+            if not isinstance(entry.get("resource"), dict) or not _are(people, index(entry["resource"]).owners)
         ]
         resource = {**resource, "entry": entries}
         if not entries:
             del resource["entry"]
-    return anonymised(resource, f"Patient/{patient}", base_url)
+    for patient in people:
+        resource = anonymised(resource, f"Patient/{patient}", base_url)
+    return resource
+
+
+def _are(people: Collection[str], owners: Collection[str]) -> bool:
+    return bool(owners) and all(owner in people for owner in owners)
 
 
 async def _versions(view: View, query: HistoryQuery) -> AsyncIterator[Version]:

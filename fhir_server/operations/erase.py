@@ -88,6 +88,7 @@ def _plan(found: Found, rows: int) -> Resource:
         {"name": "rows", "valueInteger": rows},
         {"name": "shared", "valueInteger": len(found.shared)},
     ]
+    parameters += [{"name": "merged", "valueString": f"Patient/{person}"} for person in found.people[1:]]
     parameters += [_type(type, count, digest="") for type, count in sorted(found.versions.items())]
     parameters += [{"name": "legal-hold", "valueString": reference} for reference in found.holds()]
     return {"resourceType": "Parameters", "parameter": parameters}
@@ -113,6 +114,7 @@ def _report(report: dict[str, Any], signature: str) -> Resource:
         {"name": "sha256", "valueString": report["sha256"]},
         {"name": "signature", "valueString": signature},
     ]
+    parameters += [{"name": "merged", "valueString": reference} for reference in report["merged"]]
     parameters += [_type(type, count, report["hashes"][type], after=0) for type, count in report["versions"].items()]
     parameters += [
         {"name": "rows", "part": [{"name": "kind", "valueString": kind}, {"name": "count", "valueInteger": count}]}

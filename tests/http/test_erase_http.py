@@ -155,6 +155,48 @@ def test_a_hold_is_lifted_by_taking_the_label_away_and_not_by_a_deletion(hub: Ru
     assert hub.request("GET", path).status_code == 404
 
 
+def merged(kept: Person, gone: Person) -> None:
+    """Merge one person's record into another's."""
+    named = {"source-patient": gone.id, "target-patient": kept.id}
+    items = [{"name": name, "valueReference": {"reference": f"Patient/{id}"}} for name, id in named.items()]
+    answer = kept.hub.request("POST", "/fhir/Patient/$merge", json={"resourceType": "Parameters", "parameter": items})
+    assert answer.status_code == 200, answer.text
+
+
+def test_who_was_merged_into_the_person_goes_along(own_hub: RunningHub) -> None:
+    own_hub.create({"resourceType": "Patient", "id": "other"})
+    kept, second, first = Person(own_hub), Person(own_hub), Person(own_hub)
+    stranger = own_hub.create(
+        {"resourceType": "Patient", "link": [{"other": {"reference": f"Patient/{kept.id}"}, "type": "seealso"}]}
+    )["id"]
+    merged(second, first)
+    merged(kept, second)
+    plan = kept.erase(dry_run=True).json()["parameter"]
+    people = [f"Patient/{second.id}", f"Patient/{first.id}"]
+    assert [part["valueString"] for part in plan if part["name"] == "merged"] == people
+    answer = kept.erase(reason="asked for")
+    assert answer.status_code == 200, answer.text
+    assert [part["valueString"] for part in answer.json()["parameter"] if part["name"] == "merged"] == people
+    assert values(answer)["after"] == 0
+    for person in (kept, second, first):
+        for place in (f"Patient/{person.id}", f"Patient/{person.id}/_history", f"Observation/{person.observation}"):
+            assert own_hub.request("GET", f"/fhir/{place}").status_code == 404, place
+        assert person.id not in own_hub.request("GET", f"/fhir/Group/{person.group}").text
+        assert own_hub.request("GET", "/fhir/Provenance?target=Patient/" + person.id).json()["total"] == 0
+        assert not person.is_in_the_file()
+    assert "erased" in own_hub.request("GET", f"/fhir/Patient/{stranger}").text, "who only sees also is somebody else"
+
+
+def test_a_hold_on_who_was_merged_forbids_it(hub: RunningHub) -> None:
+    kept, gone = Person(hub), Person(hub)
+    merged(kept, gone)
+    body = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": [HOLD]}}]}
+    assert hub.request("POST", f"/fhir/Patient/{gone.id}/$meta-add", json=body).status_code == 200
+    refused = kept.erase()
+    assert refused.status_code == 409
+    assert f"Patient/{gone.id}" in refused.json()["issue"][0]["diagnostics"]
+
+
 def test_what_was_written_about_the_wrong_patient_stays_with_the_right_one(hub: RunningHub) -> None:
     person, right = Person(hub), hub.create({"resourceType": "Patient", "name": [{"family": "Right"}]})["id"]
     path = f"/fhir/Observation/{person.observation}"
