@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date, timedelta
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from adapters.devices import measures, reason
 from adapters.devices.instant import exact
-from adapters.devices.measure import Panel, fitting, measures_of, panel_of
+from adapters.devices.measure import DAY_US, Panel, fitting, measures_of, panel_of
 from adapters.devices.measures import Measure
 from adapters.devices.reading import Measured, Part, Reading, Sample
 from adapters.devices.reason import Reason
@@ -40,6 +41,7 @@ class Span(NamedTuple):
 
     instant: int | None
     end: int | None
+    is_day: bool = False  # from midnight to midnight: of 23, 24 or 25 hours
 
     @property
     def lasted(self) -> int | None:
@@ -91,7 +93,14 @@ def _span(reading: Reading) -> Span | Reason:
         return reason.TIME_UNREADABLE
     if instant is None and not reading.id:
         return reason.UNTRACEABLE
-    return Span(instant, end)
+    return Span(instant, end, _is_day(reading.at, reading.end))
+
+
+def _is_day(at: str, end: str) -> bool:
+    """Whether two exact dateTimes are the midnights, by the clocks of their place, around one day."""
+    if not end or {at[10:19], end[10:19]} != {"T00:00:00"}:
+        return False
+    return date.fromisoformat(end[:10]) - date.fromisoformat(at[:10]) == timedelta(days=1)
 
 
 def _of_panel(reading: Reading, panel: Panel, span: Span) -> Measured | Reason:
@@ -161,7 +170,7 @@ def _judge(system: str, sample: Sample, span: Span) -> tuple[Measure, Part] | Re
         return reason.UNIT_UNKNOWN
     if candidates[0].kind == measures.MEDICATION:
         return _dose(system, sample, candidates[0], unit)
-    measure = fitting(candidates, unit, lasted=span.lasted)
+    measure = fitting(candidates, unit, lasted=DAY_US if span.is_day else span.lasted)
     if measure is None:
         return reason.UNIT_MISMATCH
     if sample.value is None:

@@ -46,6 +46,22 @@ def without(raw: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("at", "end", "code"),
+    [
+        pytest.param("2026-11-20T00:00:00+01:00", "2026-11-21T00:00:00+01:00", "41950-7", id="a day"),
+        pytest.param("2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00", "41950-7", id="the day of 25 hours"),
+        pytest.param("2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00", "41950-7", id="the day of 23 hours"),
+        pytest.param("2026-11-20T08:00:00+01:00", "2026-11-21T08:00:00+01:00", "41950-7", id="24 hours"),
+        pytest.param("2026-11-20T08:00:00+01:00", "2026-11-21T07:00:00+01:00", "55423-8", id="23 hours of a day"),
+        pytest.param("2026-11-20T00:00:00+01:00", "2026-11-22T00:00:00+01:00", "55423-8", id="two days"),
+    ],
+)
+def test_steps_under_their_mdc_code_are_of_a_day_or_of_an_interval(at: str, end: str, code: str) -> None:
+    made = fit({"system": "mdc", "code": "8454247", "value": 8000, "unit": "{steps}", "at": at, "end": end})
+    assert made.loinc == (code,)
+
+
+@pytest.mark.parametrize(
     ("raw", "expected"),
     [
         pytest.param(without(PULSE, "code"), reason.MALFORMED, id="no code"),
