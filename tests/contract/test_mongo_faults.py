@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
+from pymongo import MongoClient, ReadPreference
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import AutoReconnect, WriteConcernError
 
 from fhir_server.errors import TooLarge, Unavailable
 from fhir_server.search.values import Text
 from fhir_server.store.mongo import MongoStore, commit, lane, reading
+from fhir_server.store.mongo.connection import connect
 from fhir_server.store.mongo.janitor import HELD_MS, Janitor
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Transaction
 from tests import mongo
@@ -93,6 +95,19 @@ async def versions(store: MongoStore) -> list[int]:
         found, _ = await view.history(HistoryQuery("Patient", "1"))
     assert current is not None and found[0] == current
     return [version.version for version in found]
+
+
+async def test_writes_wait_for_most_of_the_set_and_commits_are_read_as_most_have_them(url: str) -> None:
+    made = connect(f"{url}?w=1&journal=false&readPreference=secondaryPreferred&readConcernLevel=available")
+    try:
+        collections = [one for one in made if isinstance(one, AsyncCollection)]
+        concerns = {one.name: one.read_concern.level for one in collections}
+        assert all(one.write_concern.document == {"w": "majority", "j": True} for one in collections)
+        assert all(one.read_preference == ReadPreference.PRIMARY for one in collections)
+    finally:
+        await made.client.close()
+    sure, plain = dict.fromkeys(("txn", "secret"), "majority"), ("version", "record", "part", "head")
+    assert concerns == {**sure, **dict.fromkeys(plain, "local")}
 
 
 async def test_a_commit_that_most_of_the_set_does_not_have_yet_is_not_taken_for_anothers(

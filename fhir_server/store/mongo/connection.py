@@ -53,6 +53,7 @@ _INDEXES: Final[dict[str, tuple[tuple[tuple[str, int], ...], ...]]] = {
     "part": ((("of", 1),),),
 }
 _PENDING: Final = ("version", "record", "part")
+_SURE: Final = ("txn", "secret")  # what is read of them may not be undone by an election
 
 
 class Database(NamedTuple):
@@ -76,7 +77,11 @@ class Database(NamedTuple):
 def connect(url: str) -> Database:
     """Return the collections; nothing is sent yet.
 
-    A write is acknowledged when most of the replica set has it in the journal, and only such writes are read.
+    A write is acknowledged when most of the replica set has it in the journal. Commits and secrets are read as most of
+    it have them: an election may undo what is not there yet. All else is read as the primary has it: a head names
+    only commits that nothing undoes, and a state sees nothing of later ones. A new primary learns only after its
+    election what most have (https://www.mongodb.com/docs/manual/reference/read-concern-majority/, the example), and
+    until then a condition read that way would not see what was acknowledged just before.
 
     Raises:
         Unavailable: The URL is none, or names no database.
@@ -95,11 +100,11 @@ def connect(url: str) -> Database:
     database = client.get_database(
         name,
         write_concern=WriteConcern(w="majority", j=True),
-        read_concern=ReadConcern("majority"),
         read_preference=ReadPreference.PRIMARY,
     )
     names = ("version", "record", "txn", "head", "part", "secret")
-    return Database(client, name, *(database[each] for each in names))
+    read = {one: ReadConcern("majority" if one in _SURE else "local") for one in names}
+    return Database(client, name, *(database.get_collection(one, read_concern=read[one]) for one in names))
 
 
 async def make_indexes(database: Database) -> None:
