@@ -92,10 +92,12 @@ def _check_slices(run: Run, profile: Profile, part: Part, items: Sequence[Item],
     rules = part.slicing or slicing.OPEN
     order = list(part.slices)
     placed: dict[str, list[Item]] = {name: [] for name in order}
-    undecided = slicing.undecided(run, rules, part)
+    undecided, doubtful = slicing.undecided(run, rules, part), set[str]()
     last, is_past = -1, False
     for item in items:
-        name = slicing.slice_of(run, rules, part, item, _conforms)
+        name = slicing.slice_of(run, rules, part, item, _conforms, doubtful)
+        if name == slicing.DOUBTFUL:
+            continue
         if name is None:
             is_past = True
             if rules.rules == "closed" and not undecided:
@@ -111,13 +113,10 @@ def _check_slices(run: Run, profile: Profile, part: Part, items: Sequence[Item],
             run.report("structure", f"The slices of {_named(profile)} have an order.", item.where)
         last = max(last, place)
     for name in order:
-        if name in undecided:
-            run.report(
-                "incomplete",
-                f"The slice {name} of {_named(profile)} was not checked: nothing tells what is in it.",
-                where,
-                "information",
-            )
+        if name in undecided or (name in doubtful and not placed[name]):
+            why = "nothing tells what is in it" if name in undecided else "what tells it is not known here"
+            text = f"The slice {name} of {_named(profile)} was not checked: {why}."
+            run.report("incomplete", text, where, "information")
             continue
         _check_count(run, profile, part.slices[name], len(placed[name]), where, name)
         for item in placed[name]:
@@ -127,8 +126,9 @@ def _check_slices(run: Run, profile: Profile, part: Part, items: Sequence[Item],
 
 
 def _conforms(run: Run, canonical: str, item: Item) -> bool:
-    """Whether an item conforms to a profile; what is not known does not."""
+    """Whether an item conforms to a profile; what is not known does not, with a doubt."""
     profile = run.profile(canonical)
+    run.budget.doubts += profile is None
     return profile is not None and run.holds_silently(lambda: check(run, profile, item))
 
 

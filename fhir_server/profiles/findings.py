@@ -44,10 +44,11 @@ class Known:
 class Budget:
     """The work that one check may be: linear in the size of what is checked, which is measured only when needed."""
 
-    __slots__ = ("_limit", "_resource", "steps")
+    __slots__ = ("_limit", "_resource", "doubts", "steps")
 
     def __init__(self, resource: Resource) -> None:
         self.steps = 0
+        self.doubts = 0  # times that what is loaded could not tell whether an item is in a slice
         self._limit = MOST_STEPS
         self._resource: Resource | None = resource  # None: measured
 

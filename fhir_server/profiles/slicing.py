@@ -20,6 +20,8 @@ from fhir_server.profiles.values import dig, fits, is_equal
 
 OPEN: Final = Slicing(())
 DEFAULT: Final = "@default"  # the slice of what is in no other
+DOUBTFUL: Final = "@doubtful"  # of an item that is in no slice for sure, and in some perhaps
+_DOUBT: Final = object()
 
 Conforms = Callable[[Run, str, Item], bool]
 Step = tuple[str, str]
@@ -53,16 +55,40 @@ def undecided(run: Run, slicing: Slicing, part: Part) -> set[str]:
     }
 
 
-def slice_of(run: Run, slicing: Slicing, part: Part, item: Item, conforms: Conforms) -> str | None:
-    """Return the name of the slice that an item is in; None where it is in none."""
+def slice_of(run: Run, slicing: Slicing, part: Part, item: Item, conforms: Conforms, doubtful: set[str]) -> str | None:
+    """Return the name of the slice that an item is in; None where it is in none.
+
+    Args:
+        run: The check under way.
+        slicing: How the list is sliced.
+        part: What is sliced.
+        item: One of the list.
+        conforms: Whether an item conforms to a profile.
+        doubtful: Slices get into it that the item is in perhaps: a value set or profile is not known here.
+    """
+    is_sure = True
     for name, slice in part.slices.items():
         if name == DEFAULT:
             continue
         run.spend()
-        answers = [_matches(run, d, slice, item, conforms) for d in slicing.discriminators]
-        if True in answers and False not in answers:
+        answers = [_decided(run, d, slice, item, conforms) for d in slicing.discriminators]
+        if False in answers:
+            continue
+        if _DOUBT in answers:
+            doubtful.add(name)
+            is_sure = False
+        elif True in answers:
             return name
+    if not is_sure:
+        return DOUBTFUL
     return DEFAULT if DEFAULT in part.slices else None
+
+
+def _decided(run: Run, discriminator: Discriminator, slice: Part, item: Item, conforms: Conforms) -> Any:
+    """Return what `_matches` does, and a doubt for a no that rests on what is not known here."""
+    before = run.budget.doubts
+    answer = _matches(run, discriminator, slice, item, conforms)
+    return _DOUBT if answer is False and run.budget.doubts > before else answer
 
 
 def _matches(run: Run, discriminator: Discriminator, slice: Part, item: Item, conforms: Conforms) -> bool | None:
@@ -142,6 +168,7 @@ def _has(run: Run, part: Part, item: Item, depth: int = 0) -> bool:
     if part.binding is not None and part.binding[0] == "required":
         answers = [run.is_member(part.binding[1], system, code) for system, code in bindings.pairs_of(item)]
         if True not in answers:
+            run.budget.doubts += None in answers
             return False
     for name, child in part.below.items():
         if depth <= 4 and _demands(child, depth) and not _has_below(run, child, below(item, name), depth):
@@ -247,4 +274,4 @@ def held(run: Run, item: Item) -> Item | None:
     return Item(Node(found, text_of(found.get("resourceType"))), item.where) if found is not None else None
 
 
-__all__ = ["DEFAULT", "OPEN", "Given", "expectation", "held", "reach", "slice_of", "steps_of", "undecided"]
+__all__ = ["DEFAULT", "DOUBTFUL", "OPEN", "Given", "expectation", "held", "reach", "slice_of", "steps_of", "undecided"]

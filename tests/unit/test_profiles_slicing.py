@@ -222,3 +222,45 @@ def test_elements_without_ids_find_their_slice_by_the_order_they_stand_in() -> N
         "required Patient.identifier[0].value",
         "required Patient.name[0].family",
     ]
+
+
+def test_what_no_value_set_or_profile_can_tell_apart_is_said_and_no_error() -> None:
+    """What is loaded cannot say whether the items are in the slice: that is no reason to refuse them."""
+    unknown = {"strength": "required", "valueSet": "https://guide.example/none"}
+    by_code = profile(
+        "Observation",
+        sliced("Observation.category", ("value", "$this"), rules="closed"),
+        element("Observation.category:u", min=1, binding=unknown),
+    )
+    coded = {"coding": [{"system": "urn:x", "code": "q"}]}
+    resource = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    found = findings(resource | {"category": [coded]}, by_code)
+    assert [(issue.severity, issue.code) for issue in found] == [("information", "incomplete")]
+    assert errors(resource, by_code) == ["required Observation.category"], "without items there is no doubt"
+
+    nobody = [{"code": "Patient", "profile": [OWN + "nobody"]}]
+    by_profile = profile(
+        "Bundle",
+        sliced("Bundle.entry", ("profile", "resource"), rules="closed"),
+        element("Bundle.entry:x", min=1),
+        element("Bundle.entry:x.resource", min=1, type=nobody),
+    )
+    held = {"fullUrl": "urn:x:1", "resource": {"resourceType": "Patient"}}
+    found = findings({"resourceType": "Bundle", "type": "collection", "entry": [held]}, by_profile)
+    assert {issue.severity for issue in found} == {"information"}
+
+
+def test_a_discriminator_that_is_sure_leaves_no_doubt() -> None:
+    unknown = {"strength": "required", "valueSet": "https://guide.example/none"}
+    both = profile(
+        "Patient",
+        sliced("Patient.identifier", ("value", "system"), ("value", "type"), rules="closed"),
+        element("Patient.identifier:a", min=1),
+        element("Patient.identifier:a.system", fixedUri="urn:a"),
+        element("Patient.identifier:a.type", binding=unknown),
+    )
+    other = {"system": "urn:b", "type": {"coding": [{"system": "urn:x", "code": "q"}]}}
+    assert errors({"resourceType": "Patient", "identifier": [other]}, both) == [
+        "required Patient.identifier",
+        "structure Patient.identifier[0]",
+    ]
