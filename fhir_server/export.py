@@ -27,14 +27,17 @@ async def export(settings: Settings, folder: Path) -> int:
         The exit code: 0.
 
     Raises:
-        SettingsError: The folder holds something, or there is no store.
+        SettingsError: The folder holds something or cannot be made, or there is no store.
     """
     if settings.store == "memory:":
         raise SettingsError("--store memory: is another process's; use $export there")
     check_there(settings)
-    if folder.exists() and any(folder.iterdir()):
-        raise SettingsError(f"{folder} is not empty")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if any(folder.iterdir()):
+            raise SettingsError(f"{folder} is not empty")
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be a folder: {error.strerror}") from None
     async with opened(replace(settings, rooms=())) as composed, composed.store.view(settings.tenant) as view:
         counts = {type: await view.count((type,), ()) for type in sorted(resource_types())}
         present = {type: count for type, count in counts.items() if count}

@@ -61,6 +61,14 @@ def test_a_store_that_is_not_there_is_no_empty_one(own_hub: RunningHub, tmp_path
     assert (done.returncode, "there is no store at" in done.stderr, typo.exists()) == (2, True, False)
 
 
+def test_an_export_goes_into_no_file(own_hub: RunningHub, tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.touch()
+    for folder in (place, place / "below"):
+        done = own_hub.run("export", "--store", own_hub.store, str(folder))
+        assert (done.returncode, "cannot be a folder" in done.stderr) == (2, True)
+
+
 def test_a_load_says_which_files_of_a_folder_it_does_not_read(own_hub: RunningHub, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
