@@ -12,6 +12,7 @@ from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps import orc as orc_map
 from adapters.hl7.maps import spm as spm_map
 from adapters.hl7.maps import tq1 as tq1_map
+from adapters.hl7.maps.rows import emptied
 from adapters.hl7.position import Ordered
 from adapters.hl7.tokens import Segment
 from adapters.hl7.wanted import Wanted
@@ -59,7 +60,8 @@ def read_request(
         context.note(segment, 2, "order-number-missing")
     made["id"] = unique(context, segment, ("ServiceRequest", *patient, *key))
     found_by = (number["system"], number["value"]) if number and not code else None
-    return Wanted(made, segment, "over", True, found_by, {"status": "active"})
+    gone = emptied(orc_map.ORC_TO_REQUEST, orc) | emptied(orc_map.OBR_TO_REQUEST, obr)
+    return Wanted(made, segment, "over", True, found_by, {"status": "active"}, gone)
 
 
 def _lay_timing(context: Context, ordered: Ordered, made: Json) -> None:
@@ -110,7 +112,7 @@ def read_specimens(context: Context, ordered: Ordered, key: tuple[str, ...], pat
         known = next((one for one in reversed(resource.get("identifier", []))), None)
         own = (*patient, known["system"], known["value"]) if known else (*key, spm.text(1) or str(number))
         resource["id"] = made_id("Specimen", *own)
-        made.append(Wanted(resource, spm, "over", in_order=True))
+        made.append(Wanted(resource, spm, "over", in_order=True, gone=emptied(spm_map.SPM_TO_SPECIMEN, spm)))
     obr = ordered.obr.segment if ordered.obr else None
     if len(made) == 1 and obr is not None:
         spm_map.complete_by_order(context, made[0].resource, obr)

@@ -126,6 +126,8 @@ async def _of_wanted(
     if wanted.how == "known" and not stored:
         return []
     laid = _filled if wanted.how == "fill" else _over
+    if wanted.gone and wanted.how == "over":
+        stored = [{name: value for name, value in one.items() if name not in wanted.gone} for one in stored]
     found = [own] if wanted.how == "put" or not stored else [laid(one, own) for one in stored]
     return [await _related(writing, whole(wanted, one)) for one in found]
 

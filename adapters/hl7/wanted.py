@@ -21,4 +21,5 @@ class Wanted:
     in_order: bool = False  # whether an older event of the sender on it changes nothing
     found_by: tuple[str, str] | None = None  # system and value: those that have it are meant, where there are any
     otherwise: Json = field(default_factory=dict)  # elements that it has where neither the message nor the store does
+    gone: frozenset[str] = frozenset()  # elements that the message deletes, where it does not fill them otherwise
     result: Json | None = None  # the document of a result that it is, or holds the data of: it never goes back

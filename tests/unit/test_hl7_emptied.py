@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.hl7_core import find, hub, take
-from tests.hl7_messages import WHEN, adt, header, message, pid, pv1, segment
+from tests.hl7_messages import WHEN, adt, header, message, obx, pid, pv1, segment
+from tests.hl7_orders import obr, orc, order, sch, txa
 
 LATER = "20261120093000"
 OTHER = "P2^^^CHU&1.2.250.1.999.1&ISO^PI"
@@ -73,3 +74,53 @@ async def test_a_diagnosis_that_is_told_again_under_its_number_is_the_same() -> 
     async with hub() as core:
         await take(core, adt(), sent("C2", WHEN, row), sent("C3", LATER, row.replace("I10^Hyper", "I11^Hyper")))
         assert [one["code"]["coding"][0]["code"] for one in await find(core, "Condition")] == ["I11"]
+
+
+def later(text: str) -> str:
+    """Return a message as one that was sent an hour after."""
+    return text.replace(WHEN, LATER)
+
+
+SPECIMEN = segment("SPM", f1="1", f2="S1&DPI^S2&LAB", f4="BLD^^HL70487", f18=WHEN, f24="HEM^^HL70493")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "type", "gone", "kept"),
+    [
+        pytest.param(
+            order(orc(), obr(f5="S", f31="D64^Anaemia^I10")), order(orc(), obr(f31='""')),
+            "ServiceRequest", "reasonCode", "priority", id="OBR-31 of an order",
+        ),
+        pytest.param(
+            order(orc(f29="O^^HL70482", f12="7^C^M"), obr()), order(orc(f29='""'), obr()),
+            "ServiceRequest", "locationCode", "requester", id="ORC-29 of an order",
+        ),
+        pytest.param(
+            sch(f6="CTRL^Control^L", f8="Normal^^HL70277"), sch(f6='""'),
+            "Appointment", "reasonCode", "appointmentType", id="SCH-6 of an appointment",
+        ),
+        pytest.param(
+            txa("T02", obx("X^Y^L", "Text", "", "TX"), f18="R", f25="Title"), txa("T02", f18='""', f25=""),
+            "DocumentReference", "securityLabel", "description", id="TXA-18 of a document",
+        ),
+        pytest.param(
+            order(orc(), obr(), SPECIMEN, kind="OML^O21^OML_O21"),
+            order(orc(), obr(), SPECIMEN.replace("HEM^^HL70493", '""'), kind="OML^O21^OML_O21"),
+            "Specimen", "condition", "type", id="SPM-24 of a specimen",
+        ),
+    ],
+)  # fmt: skip
+async def test_the_null_value_empties(first: str, second: str, type: str, gone: str, kept: str) -> None:
+    async with hub() as core:
+        await take(core, first)
+        (before,) = await find(core, type)
+        await take(core, later(second))
+        (after,) = await find(core, type)
+    assert gone in before and kept in before
+    assert gone not in after and kept in after
+
+
+async def test_an_older_null_value_empties_nothing() -> None:
+    async with hub() as core:
+        await take(core, later(sch(f6="CTRL^Control^L")), sch(f6='""'))
+        assert "reasonCode" in (await find(core, "Appointment"))[0]

@@ -7,7 +7,7 @@ the null value (`""`) says: delete; any other value replaces what this row's fie
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from adapters.hl7.context import Context
 from adapters.hl7.tokens import NULL, Segment
@@ -64,6 +64,18 @@ def state(rows: Sequence[Row], context: Context, segment: Segment) -> list[State
         elif value is not None:
             made.append(Stated(row, value))
     return made
+
+
+SHARED: Final = frozenset({"additives", "code", "extension", "identifier", "participant", "security"})
+"""Elements that a field alone does not empty: several fill them, or R4 wants them."""
+
+
+def emptied(rows: Sequence[Row], segment: Segment | None) -> frozenset[str]:
+    """Return the elements that a segment deletes of a resource that it is laid over (`Wanted.gone`)."""
+    if segment is None or NULL not in segment.fields:
+        return frozenset()
+    found = (row.element for row in rows if segment.raw(row.field) == NULL and "." not in row.element)
+    return frozenset(found) - SHARED
 
 
 def repeated(

@@ -17,6 +17,7 @@ from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.maps import txa as txa_map
+from adapters.hl7.maps.rows import emptied
 from adapters.hl7.messages.about import named, only_patient, visit_of
 from adapters.hl7.position import Told, arrange
 from adapters.hl7.tokens import Segment
@@ -48,7 +49,7 @@ def read_document(context: Context, root: Group, what: Kind, message: str) -> tu
     wanted = [*beside, *_orders(context, segments[: segments.index(txa)], whose, message, made)]
     wanted += _related(context, txa, what.trigger, whose, made)
     otherwise: Json = {} if content else {"content": txa_map.announced(txa)}
-    wanted.append(Wanted(made, txa, "over", True, None, otherwise))
+    wanted.append(Wanted(made, txa, "over", True, None, otherwise, emptied(txa_map.TXA_TO_DOCUMENT, txa)))
     return (replace(person, visit=visit_of(context, person.segment, segments), wanted=tuple(wanted)),)
 
 

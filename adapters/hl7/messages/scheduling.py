@@ -11,6 +11,7 @@ from adapters.hl7.group import Group
 from adapters.hl7.ids import made_id
 from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps import sch as sch_map
+from adapters.hl7.maps.rows import emptied
 from adapters.hl7.messages.about import named
 from adapters.hl7.messages.person import read_person
 from adapters.hl7.requesting import read_reasons
@@ -51,11 +52,12 @@ def read_appointment(context: Context, root: Group, what: Kind, message: str) ->
     patients = [read_person(context, pid, leads=False) for pid in named(segments, "PID")]
     if not patients:
         raise Refused(Fault("101", Place("PID"), "The appointment has no patient."))
+    gone = emptied(sch_map.SCH_TO_APPOINTMENT, sch)
     people = []
     for person in {one.key: one for one in patients}.values():
         id = made_id("Appointment", context.tenant, *person.key, number["system"], number["value"])
         by = known.get("PLAC", number)
         told = (by["system"], by["value"])
-        wanted = Wanted({**made, "id": id}, sch, "over", True, told, {"status": "booked"})
+        wanted = Wanted({**made, "id": id}, sch, "over", True, told, {"status": "booked"}, gone)
         people.append(replace(person, wanted=(wanted,)))
     return tuple(people)
