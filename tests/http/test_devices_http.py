@@ -5,7 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import gzip
 import json
+import time
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -246,6 +248,20 @@ def test_a_reading_withdrawn_from_the_wrong_patient_is_filed_to_the_right_one_wh
     (again,), (copy,) = bed.post(PULSE), bed.post(PULSE)
     assert (again["status"], copy["status"], copy["reference"]) == ("stored", "duplicate", again["reference"])
     assert hub.request("GET", f"/fhir/{again['reference']}").json()["subject"]["reference"] == right.patient
+
+
+@pytest.mark.every_store
+def test_a_late_reading_is_of_whom_device_patient_named_then(hub: RunningHub) -> None:
+    bed, other = Bedside(hub), Bedside(hub)
+    device = hub.request("GET", f"/fhir/{bed.device}").json()
+    then = datetime.now(UTC)
+    time.sleep(1 - then.microsecond / 1_000_000)  # a change is told to the second
+    given = {**device, "patient": {"reference": other.patient}}
+    assert hub.request("PUT", f"/fhir/{bed.device}", json=given).status_code == 200
+    at = [moment.isoformat(timespec="milliseconds") for moment in (then, datetime.now(UTC))]
+    results = bed.post({**PULSE, "at": at[0], "id": "late"}, {**PULSE, "at": at[1], "id": "new"})
+    whose = [hub.request("GET", f"/fhir/{each['reference']}").json()["subject"]["reference"] for each in results]
+    assert whose == [bed.patient, other.patient]
 
 
 def test_a_grave_reading_raises_its_alert_in_the_same_transaction(hub: RunningHub) -> None:
