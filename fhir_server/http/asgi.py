@@ -107,6 +107,8 @@ class FhirApp:
             return self._metadata_of(request)
         request.signed_in = self._actor(headers)
         first = segments[0] if segments else ""
+        if not first:
+            request.metadata = self._metadata_of
         if first == jobs.PATH:
             return await jobs.serve_job(self._hub, request)
         as_it_is = first == "Binary" and binary.wants_content(request)

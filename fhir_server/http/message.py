@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -34,6 +34,7 @@ class Request:
     id: str  # of the request, for the log and the audit
     signed_in: Actor | None = None
     parts: AsyncIterator[bytes] | None = None  # the body as it arrives, in place of `body`
+    metadata: Callable[[Request], Response] | None = None  # answers `metadata` in an entry of a Bundle
     _pairs: list[tuple[str, str]] | None = field(default=None, init=False, repr=False)
     _preferences: dict[str, str] | None = field(default=None, init=False, repr=False)
 

@@ -94,6 +94,8 @@ async def serve(hub: Hub, request: Request) -> Response:
     segments = request.segments
     if segments and segments[-1].startswith("$"):
         return await serve_operation(hub, request)
+    if segments == ("metadata",) and request.metadata is not None:
+        return request.metadata(request)
     route = find(request, hub.types)
     if len(segments) > 1 and route.shape.startswith("Type/id"):
         check_id(segments[1])

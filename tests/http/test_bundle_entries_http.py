@@ -236,3 +236,15 @@ def test_lenient_handling_leaves_out_what_history_does_not_know(hub: RunningHub,
     assert hub.request("GET", path).status_code == 400
     found = hub.request("GET", path, Prefer="handling=lenient").json()
     assert found["total"] == 1 and found["link"][0]["url"].endswith("/_history?_count=5")
+
+
+@pytest.mark.parametrize("type", ["batch", "transaction"])
+def test_an_entry_may_ask_what_the_server_can_do(hub: RunningHub, type: str) -> None:
+    full, terminology = answered(hub, type, entry("GET", "metadata"), entry("GET", "metadata?mode=terminology"))
+    assert full["resource"] == hub.request("GET", "/fhir/metadata").json()
+    assert (full["response"]["status"], terminology["resource"]["resourceType"]) == ("200 OK", "TerminologyCapabilities")
+
+
+def test_an_entry_changes_nothing_of_what_the_server_can_do(hub: RunningHub) -> None:
+    (made,) = answered(hub, "batch", entry("DELETE", "metadata"))
+    assert made["response"]["status"].startswith("405")
