@@ -87,5 +87,5 @@ async def _living(asking: Asking, patient: str) -> str:
 
 
 def names(record: Record, erasure: Erasure) -> bool:
-    """Whether a row names the Patient that is erased (`interface.Eraser`)."""
-    return bool(gate.load(record.body)["patient"] == f"Patient/{erasure.patient}")
+    """Whether a row names the Patient that is erased, or one who was merged into it (`interface.Eraser`)."""
+    return gate.load(record.body)["patient"] in {f"Patient/{erasure.patient}", *erasure.references}

@@ -170,5 +170,7 @@ async def test_an_erased_patient_is_in_no_row(world: World) -> None:
     await world.give(anne)
     world.now += HOUR
     await world.give(bruno)
-    erasure = Erasure(anne.partition("/")[2], frozenset(), frozenset())
-    assert sorted(ownership.names(row, erasure) for row in await world.rows()) == [False, True]
+    of_anne = Erasure(anne.partition("/")[2], frozenset(), frozenset())
+    of_who_replaced_her = Erasure("another", frozenset({"Patient/another", anne}), frozenset())
+    for erasure in (of_anne, of_who_replaced_her):
+        assert sorted(ownership.names(row, erasure) for row in await world.rows()) == [False, True]
