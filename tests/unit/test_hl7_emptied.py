@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.hl7_core import find, hub, take
-from tests.hl7_messages import WHEN, adt, header, message, obx, pid, pv1, segment
+from tests.hl7_messages import WHEN, adt, arrive, header, message, obx, pid, pv1, segment
 from tests.hl7_orders import obr, orc, order, sch, txa
 
 LATER = "20261120093000"
@@ -124,3 +124,20 @@ async def test_an_older_null_value_empties_nothing() -> None:
     async with hub() as core:
         await take(core, later(sch(f6="CTRL^Control^L")), sch(f6='""'))
         assert "reasonCode" in (await find(core, "Appointment"))[0]
+
+
+@pytest.mark.parametrize(
+    ("kin", "told"),
+    [
+        pytest.param(
+            "NK1|1|A^B~C^D|EMR^Employer", [("NK1[1]-2", "repetition-not-used")], id="a second name of an employer"
+        ),
+        pytest.param(
+            "NK1|1|A^B|EMR^Employer|1 r^^X~2 r^^Y", [("NK1[1]-4", "repetition-not-used")], id="its second address"
+        ),
+        pytest.param("NK1|1|A^B~C^D|SPO^Spouse", [], id="a spouse has both, as a related person"),
+    ],
+)
+def test_what_a_contact_has_no_place_for_is_told(kin: str, told: list[tuple[str, str]]) -> None:
+    found = arrive(sent("C1", WHEN, kin)).problems
+    assert [(one.path, one.rule) for one in found if one.rule == "repetition-not-used"] == told

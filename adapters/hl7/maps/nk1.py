@@ -51,11 +51,20 @@ def _shared(context: Context, nk1: Segment) -> Json:
     return made
 
 
+def is_no_person(nk1: Segment) -> bool:
+    """Whether NK1 tells of an employer, an agency or an insurance."""
+    return nk1.text(3) in NO_PERSONS or nk1.text(7) in NO_PERSONS
+
+
 def contact(context: Context, nk1: Segment) -> Json | None:
     """Return Patient.contact; None where it says nothing that a contact must have."""
     made = _shared(context, nk1)
     names = _each(context, nk1, (2, 30), human_name)
     places = _each(context, nk1, (4, 32), address)
+    if is_no_person(nk1):  # no RelatedPerson has what a contact has no place for
+        for field, found in ((2, names), (4, places)):
+            if len(found) > 1:
+                context.note(nk1, field, "repetition-not-used")
     if names:
         made["name"] = names[0]
     if telecom := _telecom(context, nk1, (5, 6, 31, 40, 41)):
@@ -82,7 +91,7 @@ def _told_of_contact(context: Context, nk1: Segment) -> Json:
 
 def related_person(context: Context, nk1: Segment, patient: tuple[str, str]) -> Json | None:
     """Return the RelatedPerson; None for what is no person, or has nothing that tells it from others."""
-    if nk1.text(3) in NO_PERSONS or nk1.text(7) in NO_PERSONS:
+    if is_no_person(nk1):
         return None
     told = context.quietly(lambda: _told_of_contact(context, nk1))
     numbers, names = _each(context, nk1, (12, 33), identifier), told["name"]
