@@ -1,6 +1,6 @@
 """The command `predmp`: serve, demo, load, export, token, check, doctor, audit, and the rooms' own commands.
 
-Exit codes: 0 done, 1 problems found, 2 bad usage or settings.
+Exit codes: 0 done, 1 problems found, 2 bad usage or settings, 141 where what reads the output has ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fhir_server import collector
 from fhir_server.errors import FhirError
@@ -25,6 +25,9 @@ CORE_COMMANDS = frozenset(
     {"serve", "demo", "token", "load", "export", "move", "check", "audit", "doctor", "reindex", "jobs"}
 )
 """Commands that need no room to be imported before they are known."""
+
+PIPE_CLOSED: Final = 141
+"""Exit code where nobody reads on what is printed (`| head`): 128 and the number of SIGPIPE, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print at exit goes nowhere
+        return PIPE_CLOSED
     except SettingsError as error:
         print(f"predmp: {error}", file=sys.stderr)
         return 2

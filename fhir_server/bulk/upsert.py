@@ -117,7 +117,7 @@ class Upsert:
         resource = gate.load(line.body)
         entry = Entry("PUT", f"{line.type}/{line.id}", resource) if line.given else Entry("POST", line.type, resource)
         applier = self._hub.applier
-        steps = applier.prepare([entry], self._actor, bundled=True)
+        steps = applier.prepare([entry], self._actor, bundled=False)
         made = await applier.apply(tx, steps, self._actor, self._interaction, enrich=self._triage)
         changed = made.outcomes[0].changed
         tally.stored[line.type] += changed

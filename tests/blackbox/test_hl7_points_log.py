@@ -168,10 +168,11 @@ def test_a_fault_is_found_fixed_and_replayed_in_a_browser(lab: Sender) -> None:
         assert browser.script(FAINT) + browser.script(SMALL) + browser.script(UNNAMED) == []
 
 
-def test_a_command_whose_reader_has_enough_ends_quietly(hub: RunningHub) -> None:
-    begun = subprocess.Popen(
-        [PREDMP, "hl7", "maps", "--store", hub.store], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+@pytest.mark.parametrize(
+    "command", [["hl7", "maps"], ["token", "--scope", "system/*.rs"], ["audit", "verify"]], ids=" ".join
+)
+def test_a_command_whose_reader_has_enough_ends_quietly(hub: RunningHub, command: list[str]) -> None:
+    begun = subprocess.Popen([PREDMP, *command, "--store", hub.store], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert begun.stdout is not None and begun.stderr is not None
     begun.stdout.close()
     assert (begun.wait(60), begun.stderr.read()) == (141, b"")
