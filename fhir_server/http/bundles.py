@@ -199,9 +199,7 @@ def _request(outer: Request, entry: dict[str, Any]) -> Request:
     if asked["method"] == "PATCH":
         headers["content-type"], body = carried(entry.get("resource", {}), "")
     segments = tuple(unquote(part) for part in path.split("/") if part)
-    return Request(
-        asked["method"], segments, query, headers, body, outer.id, outer.signed_in, metadata=outer.metadata
-    )
+    return Request(asked["method"], segments, query, headers, body, outer.id, outer.signed_in, metadata=outer.metadata)
 
 
 def _http_date(instant: str) -> str:

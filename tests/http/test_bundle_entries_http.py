@@ -242,7 +242,10 @@ def test_lenient_handling_leaves_out_what_history_does_not_know(hub: RunningHub,
 def test_an_entry_may_ask_what_the_server_can_do(hub: RunningHub, type: str) -> None:
     full, terminology = answered(hub, type, entry("GET", "metadata"), entry("GET", "metadata?mode=terminology"))
     assert full["resource"] == hub.request("GET", "/fhir/metadata").json()
-    assert (full["response"]["status"], terminology["resource"]["resourceType"]) == ("200 OK", "TerminologyCapabilities")
+    assert (full["response"]["status"], terminology["resource"]["resourceType"]) == (
+        "200 OK",
+        "TerminologyCapabilities",
+    )
 
 
 def test_an_entry_changes_nothing_of_what_the_server_can_do(hub: RunningHub) -> None:
