@@ -19,9 +19,9 @@ from fhir_server.model import Actor, Change, Resource
 from fhir_server.profiles import quick
 from fhir_server.profiles.advice import advise
 from fhir_server.profiles.check import check, entries_of
-from fhir_server.profiles.definition import advise_definition
 from fhir_server.profiles.extensions import check_extensions
 from fhir_server.profiles.findings import MOST_ISSUES, Budget, Enough, Item, Known, Run, text_of
+from fhir_server.profiles.foresight import advise_definition
 from fhir_server.profiles.library import DEFINITIONS, Library, move_mark
 from fhir_server.profiles.part import STRUCTURES, bare
 from fhir_server.profiles.policy import Policy

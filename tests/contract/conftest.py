@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from pymongo import MongoClient
 
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.mongo import MongoStore
@@ -16,6 +17,7 @@ from tests import mongo
 from tests.contract.small import Maker
 
 DURABLE = ("sqlite", "mongo")
+Opening = Callable[[], Awaitable[MongoStore]]
 
 
 @pytest.fixture
@@ -61,3 +63,26 @@ async def store(build: Callable[[], Store]) -> AsyncIterator[Store]:
     await made.open()
     yield made
     await made.close()
+
+
+@pytest.fixture
+def raw(url: str) -> Iterator[Any]:
+    """The database itself, of MongoDB."""
+    client: MongoClient[dict[str, Any]] = MongoClient(url)
+    yield client.get_default_database()
+    client.close()
+
+
+@pytest.fixture
+async def opening(url: str, maker: Maker) -> AsyncIterator[Opening]:
+    """Opens stores on one database of MongoDB, as several processes do, and closes them at the end."""
+    made: list[MongoStore] = []
+
+    async def opening() -> MongoStore:
+        made.append(MongoStore(url, index=maker.index))
+        await made[-1].open()
+        return made[-1]
+
+    yield opening
+    for store in made:
+        await store.close()

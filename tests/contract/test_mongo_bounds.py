@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
@@ -14,17 +14,14 @@ from fhir_server.search.values import Composite, Quantity, Reference, Text, Toke
 from fhir_server.store.mongo import MongoStore
 from fhir_server.store.mongo.find import search, sight
 from fhir_server.store.protocol import HistoryQuery
-from tests import mongo
 from tests.contract.small import TENANT, Maker, asked, found, history, ids, put
 
 UCUM = "http://unitsofmeasure.org"
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    made = mongo.new_url()
-    yield made
-    mongo.drop(made)
+def engine() -> str:
+    return "mongo"
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
 
 from fhir_server.errors import Unavailable, VersionConflict
@@ -17,6 +16,7 @@ from fhir_server.store.mongo import MongoStore
 from fhir_server.store.mongo.janitor import HELD_MS, Janitor
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Transaction
 from tests import mongo
+from tests.contract.conftest import Opening
 from tests.contract.small import NOW, TENANT, Maker, asked, history, ids, put
 
 ROW = AuditRow(NOW, "demo", "", "C", "create", "Patient/1", ("1",), 0, "TREAT", "r-1")
@@ -27,38 +27,8 @@ class Crash(BaseException):
 
 
 @pytest.fixture
-def maker() -> Maker:
-    return Maker()
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    made = mongo.new_url()
-    yield made
-    mongo.drop(made)
-
-
-@pytest.fixture
-def raw(url: str) -> Iterator[Any]:
-    """The database itself."""
-    client: MongoClient[dict[str, Any]] = MongoClient(url)
-    yield client.get_default_database()
-    client.close()
-
-
-@pytest.fixture
-async def build(url: str, maker: Maker) -> AsyncIterator[Callable[[], Awaitable[MongoStore]]]:
-    """Opens stores on one database, and closes them at the end."""
-    made: list[MongoStore] = []
-
-    async def build() -> MongoStore:
-        made.append(MongoStore(url, index=maker.index))
-        await made[-1].open()
-        return made[-1]
-
-    yield build
-    for store in made:
-        await store.close()
+def engine() -> str:
+    return "mongo"
 
 
 async def work(tx: Transaction, maker: Maker) -> None:
@@ -124,9 +94,9 @@ class Dying:
 
 @pytest.mark.parametrize("step", range(14))
 async def test_a_process_that_ends_at_any_write_leaves_all_or_nothing(
-    build: Callable[[], Awaitable[MongoStore]], maker: Maker, raw: Any, step: int
+    opening: Opening, maker: Maker, raw: Any, step: int
 ) -> None:
-    first = await build()
+    first = await opening()
     await prepare(first, maker)
     whole = first._database
     assert whole is not None
@@ -142,23 +112,23 @@ async def test_a_process_that_ends_at_any_write_leaves_all_or_nothing(
     except (Crash, Unavailable):
         outcome = "crashed"
     raw.head.update_one({"_id": TENANT}, {"$set": {"until": 0}})  # as after the time of its lease
-    second = await build()
+    second = await opening()
     seen = await state(second)
     assert outcome != "acknowledged" or seen == "after"
     assert seen == "after" or outcome == "crashed"
     if seen == "before":
         await second.transact(TENANT, lambda tx: work(tx, maker))
         assert await state(second) == "after"
-    third = await build()
+    third = await opening()
     assert await state(third) == "after"
     assert [raw[name].count_documents({"tx": {"$exists": True}}) for name in ("version", "record")] == [0, 0]
     first._lanes.clear()
 
 
 async def test_a_sleeper_that_wakes_after_its_lease_changes_nothing_of_what_others_did(
-    build: Callable[[], Awaitable[MongoStore]], maker: Maker, raw: Any
+    opening: Opening, maker: Maker, raw: Any
 ) -> None:
-    slow, quick = await build(), await build()
+    slow, quick = await opening(), await opening()
     await put(slow, maker.write("Patient/1"))
     asleep, awake = asyncio.Event(), asyncio.Event()
     runs: list[int] = []
@@ -187,9 +157,9 @@ async def test_a_sleeper_that_wakes_after_its_lease_changes_nothing_of_what_othe
 
 
 async def test_pending_documents_that_come_too_late_are_never_seen_and_are_removed(
-    build: Callable[[], Awaitable[MongoStore]], maker: Maker, raw: Any
+    opening: Opening, maker: Maker, raw: Any
 ) -> None:
-    store = await build()
+    store = await opening()
     await put(store, maker.write("Patient/1"))
     late = raw.version.find_one({"id": "1"})
     late |= {"_id": "late", "id": "2", "r": f"{TENANT}/Patient/2", "tx": "gone", "n": 1, "seq": 1}
@@ -198,29 +168,27 @@ async def test_pending_documents_that_come_too_late_are_never_seen_and_are_remov
     assert await ids(store, asked("Patient")) == ["1"]
     await put(store, maker.write("Patient/2"))
     assert await ids(store, asked("Patient")) == ["2", "1"]
-    await build()
+    await opening()
     assert raw.version.find_one({"_id": "late"}) is None
 
 
-async def test_pending_documents_of_who_may_still_commit_are_left_alone(
-    build: Callable[[], Awaitable[MongoStore]], maker: Maker
-) -> None:
-    store = await build()
+async def test_pending_documents_of_who_may_still_commit_are_left_alone(opening: Opening, maker: Maker) -> None:
+    store = await opening()
     await put(store, maker.write("Patient/1"))
 
     async def during(tx: Transaction) -> None:
         await tx.put(maker.write("Patient/2"))
         await tx.search(asked("Patient"))
-        await (await build()).close()  # a start of another process tidies up
+        await (await opening()).close()  # a start of another process tidies up
 
     await store.transact(TENANT, during)
     assert await ids(store, asked("Patient")) == ["2", "1"]
 
 
 async def test_a_commit_whose_answer_is_lost_is_known_by_what_stands_under_its_number(
-    build: Callable[[], Awaitable[MongoStore]], maker: Maker
+    opening: Opening, maker: Maker
 ) -> None:
-    store = await build()
+    store = await opening()
     await prepare(store, maker)
     whole = store._database
     assert whole is not None
@@ -249,10 +217,8 @@ async def test_a_commit_whose_answer_is_lost_is_known_by_what_stands_under_its_n
     assert await state(store) == "after"
 
 
-async def test_what_was_taken_for_new_and_is_there_is_a_conflict(
-    build: Callable[[], Awaitable[MongoStore]], maker: Maker
-) -> None:
-    store = await build()
+async def test_what_was_taken_for_new_and_is_there_is_a_conflict(opening: Opening, maker: Maker) -> None:
+    store = await opening()
     await put(store, maker.write("Patient/1"))
     results = await asyncio.gather(
         put(store, maker.write("Patient/1")), put(store, maker.write("Patient/2")), return_exceptions=True
@@ -262,9 +228,9 @@ async def test_what_was_taken_for_new_and_is_there_is_a_conflict(
 
 
 async def test_a_body_beyond_a_document_is_kept_in_parts_and_removed_with_it(
-    build: Callable[[], Awaitable[MongoStore]], maker: Maker, raw: Any
+    opening: Opening, maker: Maker, raw: Any
 ) -> None:
-    store = await build()
+    store = await opening()
     (made,) = await put(store, maker.write("Binary/1", mark="x" * 20_000_000))
     await put(store, maker.write("Binary/1", 2, mark="y" * 9_000_000))
     async with store.view(TENANT) as view:
@@ -290,10 +256,8 @@ async def test_a_body_beyond_a_document_is_kept_in_parts_and_removed_with_it(
         ),
     ],
 )
-async def test_the_audit_chain_shows(
-    build: Callable[[], Awaitable[MongoStore]], raw: Any, change: Callable[[Any], object], bad: int
-) -> None:
-    store = await build()
+async def test_the_audit_chain_shows(opening: Opening, raw: Any, change: Callable[[Any], object], bad: int) -> None:
+    store = await opening()
     for n in range(3):
         await store.transact(TENANT, lambda tx, n=n: tx.audit(ROW._replace(at=n)))  # type: ignore[misc]
     assert await store.verify_audit() is None
@@ -301,10 +265,8 @@ async def test_the_audit_chain_shows(
     assert await store.verify_audit() == bad
 
 
-async def test_the_janitor_lets_go_of_what_no_view_needs(
-    build: Callable[[], Awaitable[MongoStore]], maker: Maker, raw: Any
-) -> None:
-    store = await build()
+async def test_the_janitor_lets_go_of_what_no_view_needs(opening: Opening, maker: Maker, raw: Any) -> None:
+    store = await opening()
     await prepare(store, maker)
     await store.transact(TENANT, lambda tx: work(tx, maker))
     assert store._database is not None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from pymongo import MongoClient, ReadPreference
+from pymongo import ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import AutoReconnect, WriteConcernError
 
@@ -17,7 +17,7 @@ from fhir_server.store.mongo import MongoStore, commit, lane, reading
 from fhir_server.store.mongo.connection import connect
 from fhir_server.store.mongo.janitor import HELD_MS, Janitor
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Transaction
-from tests import mongo
+from tests.contract.conftest import Opening
 from tests.contract.small import NOW, TENANT, Maker, asked, ids, put
 
 ROW = AuditRow(NOW, "demo", "", "C", "create", "Patient/1", ("1",), 0, "TREAT", "r-1")
@@ -46,44 +46,14 @@ def let_act(store: MongoStore, name: str, method: str, act: Callable[[Answer], A
 
 
 @pytest.fixture
-def maker() -> Maker:
-    return Maker()
+def engine() -> str:
+    return "mongo"
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    made = mongo.new_url()
-    yield made
-    mongo.drop(made)
-
-
-@pytest.fixture
-def raw(url: str) -> Iterator[Any]:
-    """The database itself."""
-    client: MongoClient[dict[str, Any]] = MongoClient(url)
-    yield client.get_default_database()
-    client.close()
-
-
-@pytest.fixture
-async def build(url: str, maker: Maker) -> AsyncIterator[Callable[[], Awaitable[MongoStore]]]:
-    """Opens stores on one database, and closes them at the end."""
-    made: list[MongoStore] = []
-
-    async def build() -> MongoStore:
-        made.append(MongoStore(url, index=maker.index))
-        await made[-1].open()
-        return made[-1]
-
-    yield build
-    for store in made:
-        await store.close()
-
-
-@pytest.fixture
-async def store(build: Callable[[], Awaitable[MongoStore]], maker: Maker) -> MongoStore:
+async def store(opening: Opening, maker: Maker) -> MongoStore:
     """A store with one Patient."""
-    made = await build()
+    made = await opening()
     await put(made, maker.write("Patient/1", values={"name": Text("Before")}))
     return made
 
@@ -142,7 +112,7 @@ async def test_a_commit_that_most_of_the_set_does_not_have_yet_is_not_taken_for_
 
 
 async def test_where_it_stays_unknown_whether_a_commit_was_taken_its_documents_stay(
-    store: MongoStore, maker: Maker, build: Callable[[], Awaitable[MongoStore]], monkeypatch: pytest.MonkeyPatch
+    store: MongoStore, maker: Maker, opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commit, "_TRIES", 2)
 
@@ -163,7 +133,7 @@ async def test_where_it_stays_unknown_whether_a_commit_was_taken_its_documents_s
     let_act(store, "txn", "find_one", blind)
     with pytest.raises(Unavailable):
         await put(store, maker.write("Patient/1", 2))
-    assert await versions(await build()) == [2, 1], "it was taken, and the next start puts it in place"
+    assert await versions(await opening()) == [2, 1], "it was taken, and the next start puts it in place"
     store._lanes.clear()
 
 
