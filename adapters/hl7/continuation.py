@@ -51,7 +51,7 @@ class Part(NamedTuple):
 
 def concerns(raw: bytes) -> bool:
     """Whether a message may be a part; quick for those that are none."""
-    if b"\rDSC" in raw or b"\nDSC" in raw:
+    if b"DSC" in raw and (b"\rDSC" in raw or b"\nDSC" in raw):
         return True
     end = raw.find(b"\r", 0, 1_024)
     line = raw[: end if end >= 0 else 1_024]

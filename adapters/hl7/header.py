@@ -214,7 +214,7 @@ class Headers:
             return None  # it declares nothing, or not what it is in
         day = _day(time.decode("ascii")) if channel.key_by_day else ""
         digest = hashlib.sha256(raw).hexdigest()
-        fault = form.fault or _looked_at(raw, form)
+        fault = form.fault or _looked_at(raw, form, end)
         return Header(
             channel, raw, digest, form.codec, control.decode("ascii"), form, day, number.decode("ascii"), fault,
             text=text if "\x00" not in text else None,
@@ -244,17 +244,24 @@ def _day(time: str) -> str:
     return match.group() if match else ""
 
 
-def _looked_at(raw: bytes, form: _Form) -> Fault | None:
-    """Tell by the bytes what must be there: one header, and the patient where the message is about one."""
+def _looked_at(raw: bytes, form: _Form, end: int) -> Fault | None:
+    """Tell by the bytes what must be there: one header, which has its end, and the patient where one is asked for."""
     if raw.find(b"MSH", 3) >= 0 and _SECOND.search(raw, 3):
         return TWO_MESSAGES
     if form.name[:3] not in PATIENTS:
         return None
-    found = _PID.search(raw)
-    if found is None:
+    stop = raw.find(b"\r", end + 1)
+    line = raw[end + 1 : stop if stop >= 0 else len(raw)]
+    if line[:4] == b"PID|" and b"\n" not in line:  # where it usually stands; `raw` begins with MSH|
+        cells = line.split(b"|", 5)
+    elif (found := _PID.search(raw, end)) is not None:
+        cells = found.group(1).split(b"|", 5)
+    else:
         return None if form.has_profile and form.name[:3] == "ORU" else NO_PATIENT
-    cells = found.group(1).split(raw[3:4], 5)[1:]
-    return None if any(cell not in (b"", _NULL) for cell in cells[1:4]) else NO_IDENTIFIER
+    for cell in cells[2:5]:
+        if cell and cell != _NULL:
+            return None
+    return NO_IDENTIFIER
 
 
 def _missing(message: Message, form: _Form) -> Fault | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from adapters.hl7.channels import Channel
@@ -102,7 +103,8 @@ class Urgency:
 
     def _judge(self, channel: Channel, header: list[str], results: list[list[str]], syntax: Syntax) -> str:
         """Return the field that makes one of the results urgent."""
-        facility = _facility(header, syntax.delimiters.component)
+        application, name = (*header, "", "", "", "")[2:4]
+        facility = _facility(application, name, syntax.delimiters.component)
         known = self._known_of(channel, facility, syntax)
         for fields in results:
             given = len(fields)
@@ -157,11 +159,12 @@ _USUALLY: Final = f"MSH{_USUAL.field}{_USUAL.encoding}{_USUAL.field}"
 _NEW: Final = _Range(None, 0.0, frozenset())
 
 
-def _facility(fields: list[str], component: str) -> str:
+@lru_cache(maxsize=1_000)
+def _facility(application: str, facility: str, component: str) -> str:
     """Return the sender as `arrival` names it: MSH-4, else MSH-4.2, else MSH-3."""
-    name, _, rest = (fields[3] if len(fields) > 3 else "").partition(component)
-    application = fields[2].partition(component)[0] if len(fields) > 2 else ""
-    return urn_part(name) or urn_part(rest.partition(component)[0]) or urn_part(application) or UNKNOWN
+    name, _, rest = facility.partition(component)
+    first = application.partition(component)[0]
+    return urn_part(name) or urn_part(rest.partition(component)[0]) or urn_part(first) or UNKNOWN
 
 
 def _numbers(fields: list[str], numbers: Sequence[int], syntax: Syntax) -> list[str]:
