@@ -53,6 +53,7 @@ class Listener:
         self.limits = limits
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
+        self._is_stopping = False
         self.open: set[Connection] = set()
         self._peers: Counter[str] = Counter()
         self._handshakes = Handshakes(limits.handshake_s, self._has_room, self._handshake_failed)
@@ -115,26 +116,29 @@ class Listener:
             return
         context, before = self._tls(), self._server
         await self._serve(context)  # on the same socket: no connection is refused between the two
-        before.close()
+        await _close(before)
 
     async def stop(self) -> None:
         """Take no more, answer what is under way, close; may be called without `start`."""
         if self._server is None or self._socket is None:
             return
-        self._server.close()
+        server, self._server = self._server, None
+        await _close(server)
+        self._is_stopping = True
         self._socket.close()
         gone = [connection.end() for connection in list(self.open)]
         if gone:
             await asyncio.wait(gone, timeout=self.limits.grace_s)
         for connection in list(self.open):
             connection.abort("stopped")
-        self._server = None
+        await _turns()
 
     def admitted(self, peer: Peer) -> Take | None:
         """Return who takes the messages of a connection; None where it is refused."""
         local = _is_local(peer.address)
         if (
-            len(self.open) >= self.limits.connections
+            self._is_stopping
+            or len(self.open) >= self.limits.connections
             or (not local and self._peers[peer.address] >= self.limits.per_peer)
             or (self._allowed and not is_within(peer.address, self._allowed))
         ):
@@ -153,6 +157,20 @@ class Listener:
         self._peers[connection.peer.address] -= 1
         if self._peers[connection.peer.address] <= 0:
             del self._peers[connection.peer.address]
+
+
+async def _close(server: asyncio.Server) -> None:
+    """Close it once all that it accepted are connections: a closed one drops those that are on their way."""
+    for listening in server.sockets:
+        server.get_loop().remove_reader(listening.fileno())
+    await _turns()
+    server.close()
+
+
+async def _turns() -> None:
+    """Let the loop do what it has begun: what it accepted becomes a connection, what was aborted is closed."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import ipaddress
+import socket
 import ssl
 import weakref
 from collections.abc import Awaitable, Callable
@@ -305,6 +307,32 @@ async def test_certificates_are_renewed_without_closing_a_connection(
             await listener.reload()
         assert await serial(listener, context) != before
         await hang_up(writer)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_who_connects_while_certificates_are_renewed_is_served(turns: int) -> None:
+    with socket.socket() as sender:
+        sender.settimeout(10)
+        async with Listening() as listener:
+            sender.connect(("127.0.0.1", listener.port))
+            sender.sendall(frame(b"one"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await listener.reload()
+            assert await asyncio.to_thread(sender.recv, 100) == frame(b"one")
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_who_connects_at_the_end_is_closed_too(turns: int) -> None:
+    with socket.socket() as sender:
+        sender.settimeout(10)
+        async with Listening() as listener:
+            sender.connect(("127.0.0.1", listener.port))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(sender.recv, 100) == b""
+    gc.collect()  # a socket that was left open says so here
 
 
 async def test_a_message_over_the_limit_is_told_over_tls_too(
