@@ -127,7 +127,7 @@ class Backlog:
         self._bytes += len(one.raw)
         tenant = one.channel.tenant
         # What names nobody is in the lane of its channel; a number never begins with this.
-        one.whose = tuple(f"{tenant}|{name}" for name in one.whose) or (f"{tenant}\n{one.channel.name}",)
+        one.whose = tuple([f"{tenant}|{name}" for name in one.whose]) or (f"{tenant}\n{one.channel.name}",)
         self._turns.add(one)
 
     def first(self) -> Waiting:

@@ -62,7 +62,11 @@ class _Form:
     codec: str = "utf-8"
     fault: Fault | None = None
     has_profile: bool = False  # MSH-21: the profile may take results without a patient
+    is_answer: bool = field(init=False)
     answers: dict[tuple[str, bool], tuple[_Piece, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.is_answer = self.name.partition("^")[0] in ack.ANSWERS
 
     def pieces(self, code: str, *, kept: bool) -> tuple[_Piece, ...]:
         """Return the answers that are due to a message without a fault."""
@@ -96,7 +100,14 @@ class Header:
     fault: Fault | None = None  # what is told at once
     is_cut: bool = False  # the frame had no end: it is not known by its control id, or it would hide the whole one
     text: str | None = None  # the whole message, where it was decoded on the way
-    _key: str = ""
+    key: str = field(init=False)
+    """What the message is known by: channel, application, facility, control id, day where its channel says so."""
+
+    def __post_init__(self) -> None:
+        made = self.form.known + self.control_id.replace("|", "%7C")
+        if self.day:
+            made += f"|{self.day}"
+        self.key = f"{made}|{self.sha256}" if self.is_cut else made
 
     @property
     def sender(self) -> ack.Sender:
@@ -107,16 +118,6 @@ class Header:
     def control_id(self) -> str:
         """MSH-10, else a name made from the bytes."""
         return self.control or f"sha256:{self.sha256}"
-
-    @property
-    def key(self) -> str:
-        """What the message is known by: channel, application, facility, control id, day where its channel says so."""
-        if not self._key:
-            made = self.form.known + self.control_id.replace("|", "%7C")
-            if self.day:
-                made += f"|{self.day}"
-            self._key = f"{made}|{self.sha256}" if self.is_cut else made
-        return self._key
 
     @property
     def name(self) -> str:
@@ -131,7 +132,7 @@ class Header:
     @property
     def is_answer(self) -> bool:
         """Whether it is itself an acknowledgement: these are not answered."""
-        return self.name.partition("^")[0] in ack.ANSWERS
+        return self.form.is_answer
 
     def answers(
         self, code: str, *, kept: bool, now: int, faults: Sequence[Fault] = (), expected: int | None = None
