@@ -33,6 +33,8 @@ class Session(NamedTuple):
     encounter: str  # Encounter/ID
     patient: str  # Patient/ID
     status: str = "in-progress"  # of the Encounter
+    start: str = ""  # of its period
+    end: str = ""
 
 
 class Opening(NamedTuple):
@@ -100,7 +102,14 @@ async def find_session(asking: Asking, id: str) -> Session | None:
     encounter = await _encounter(asking, id)
     if encounter is None:
         return None
-    return Session(f"Encounter/{encounter['id']}", patient_of(encounter.get("subject")), encounter["status"])
+    period = encounter.get("period", {})
+    return Session(
+        f"Encounter/{encounter['id']}",
+        patient_of(encounter.get("subject")),
+        encounter["status"],
+        period.get("start", ""),
+        period.get("end", ""),
+    )
 
 
 async def open_session(writing: Writing, opening: Opening, patient: str, *, actor: Actor, own: Actor) -> Session:
@@ -115,21 +124,24 @@ async def open_session(writing: Writing, opening: Opening, patient: str, *, acto
 
     Raises:
         Conflict: The session is another patient's.
+        BadRequest: It would begin or end in the future, or end before it began.
     """
+    start = _start(opening, writing.now)
     held = await find_session(writing, opening.id)
     if held is not None and held.patient != patient:
         raise Conflict("A session of this id is another patient's.")
-    start = opening.start or _earliest(opening.messages, writing.now) or written(writing.now)
+    if held is not None and opening.end and _is_before(opening.end, held.start):
+        raise BadRequest("The end of a session is not before its start.")
     if held is None:
         encounter = build_encounter(opening, patient, start, actor)
         (made,) = await writing.submit([Entry("POST", "Encounter", encounter)], actor=own, interaction="device")
         assert made.version is not None
-        held = Session(made.version.reference, patient)
+        held = Session(made.version.reference, patient, start=start)
     devices = [await find_device(writing, name) for name in dict.fromkeys(item.device for item in opening.messages)]
     uses = [
         use
         for device in dict.fromkeys(filter(None, devices))
-        if (use := await _use(writing, device, opening, patient, start))
+        if (use := await _use(writing, device, opening, held, start))
     ]
     if uses:
         await writing.submit(uses, actor=own, interaction="device")
@@ -142,12 +154,11 @@ async def close_session(writing: Writing, opening: Opening, *, own: Actor) -> No
     if encounter is None or encounter["status"] != "in-progress":
         return
     end = opening.end or written(writing.now)
-    period = {**encounter.get("period", {}), "end": end}
+    period = _ended(encounter.get("period", {}), end)
     entries = [Entry("PUT", f"Encounter/{encounter['id']}", {**encounter, "status": "finished", "period": period})]
     for use in await writing.find(f"DeviceUseStatement?identifier={_token(opening.id)}&_count=200&_total=none"):
         if use["status"] == "active":
-            timing = {**use["timingPeriod"], "end": end}
-            ended = {**use, "status": "completed", "timingPeriod": timing}
+            ended = {**use, "status": "completed", "timingPeriod": _ended(use["timingPeriod"], end)}
             entries.append(Entry("PUT", f"DeviceUseStatement/{use['id']}", ended))
     await writing.submit(entries, actor=own, interaction="device")
 
@@ -174,20 +185,47 @@ def build_encounter(opening: Opening, patient: str, start: str, actor: Actor) ->
     return made
 
 
-async def _use(writing: Writing, reference: str, opening: Opening, patient: str, start: str) -> Entry | None:
-    """Return the use of a device (`Device/ID`) in a session, where it is not there yet."""
+async def _use(writing: Writing, reference: str, opening: Opening, session: Session, start: str) -> Entry | None:
+    """Return the use of a device (`Device/ID`) in a session, where it is not there yet.
+
+    A session that is over gives no device away any more but for the time that it lasted: nobody would end that use.
+    """
     token = _token(opening.id)
     for use in await writing.find(f"DeviceUseStatement?device={reference}&identifier={token}&_count=2&_total=none"):
         return _widened(use, start)
+    is_over = session.status != "in-progress"
+    if is_over and not (session.end and _is_before(start, session.end)):
+        return None
     statement = {
         "resourceType": "DeviceUseStatement",
         "identifier": [{"system": SESSION, "value": opening.id}],
-        "status": "active",
-        "subject": {"reference": patient},
-        "timingPeriod": {"start": start},
+        "status": "completed" if is_over else "active",
+        "subject": {"reference": session.patient},
+        "timingPeriod": {"start": start, "end": session.end} if is_over else {"start": start},
         "device": {"reference": reference},
     }
     return Entry("POST", "DeviceUseStatement", statement)
+
+
+def _start(opening: Opening, now: int) -> str:
+    """Return when a session begins: as told, or with its first reading; raise BadRequest where that cannot be."""
+    for text in (opening.start, opening.end):
+        if text and (exact(text) or 0) > now + AHEAD:
+            raise BadRequest("A session does not begin or end in the future: look at the clock that it is told by.")
+    start = opening.start or _earliest(opening.messages, now) or written(now)
+    return opening.end if opening.end and _is_before(opening.end, start) else start
+
+
+def _ended(period: dict[str, Any], end: str) -> dict[str, Any]:
+    """Return a period with its end: with its start where a clock ran ahead, so that the end would be before it."""
+    start = period.get("start", "")
+    return {**period, "end": start if _is_before(end, start) else end}
+
+
+def _is_before(text: str, other: str) -> bool:
+    """Whether an exact dateTime is before another one; False where one of them is none."""
+    one, two = exact(text), exact(other)
+    return one is not None and two is not None and one < two
 
 
 def _widened(use: Resource, start: str) -> Entry | None:

@@ -141,3 +141,59 @@ def test_a_time_that_is_not_believed_begins_no_session(hub: RunningHub, at: str,
     assert start == before if clock is None else start[:4] not in ("9999", "0001")
     (use,) = cart.uses()
     assert use["timingPeriod"]["start"] == start
+
+
+def test_a_device_that_joins_a_session_that_is_over_stays_in_nobodys_hands(hub: RunningHub) -> None:
+    cart, id = Cart(hub), uuid.uuid4().hex
+    cart.session(cart.bed.patient, pulse(at=ago(60)), id=id)
+    first, cart.name = cart.device, {"system": SYSTEM, "value": uuid.uuid4().hex}
+    cart.device = cart.bed.add_device(cart.name["value"], is_assigned=False)
+    results = cart.session(cart.bed.patient, pulse(at=ago(30)), pulse(at=ago(-60)), id=id)["results"]
+    assert [result["status"] for result in results] == ["stored", "quarantined"]
+    assert results[1]["reason"] == "patient-unassigned"
+    (use,) = cart.uses()
+    assert use["status"] == "completed"
+    cart.device = first
+    assert [other["timingPeriod"]["end"] for other in cart.uses()] == [use["timingPeriod"]["end"]]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({}, id="a clock that runs ahead a little"),
+        pytest.param({"end": ago(600)}, id="an end before the first reading"),
+    ],
+)
+def test_a_session_is_closed_whatever_its_clocks_show(hub: RunningHub, more: dict[str, str]) -> None:
+    cart = Cart(hub)
+    made = cart.session(cart.bed.patient, pulse(at=ago(-100)), **more)
+    assert [result["status"] for result in made["results"]] == ["stored"]
+    encounter, (use,) = cart.bed.get(made["encounter"]), cart.uses()
+    assert (encounter["status"], use["status"]) == ("finished", "completed")
+    assert encounter["period"]["start"] == encounter["period"]["end"] == use["timingPeriod"]["end"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({"start": ago(-3_600)}, id="begins in an hour"),
+        pytest.param({"end": ago(-3_600)}, id="ends in an hour"),
+        pytest.param({"start": "2026-11-20T08:00:00Z", "end": "2026-11-20T07:59:59Z"}, id="ends before it begins"),
+    ],
+)
+def test_a_session_of_no_time_is_refused_whole(hub: RunningHub, more: dict[str, str]) -> None:
+    cart, id = Cart(hub), uuid.uuid4().hex
+    body = {"id": id, "patient": {"reference": cart.bed.patient}, "messages": [{"device": cart.name, "readings": []}]}
+    answer = hub.request("POST", "/devices/sessions", json={**body, **more})
+    assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
+    assert not cart.uses() and not cart.bed.found(f"Encounter?identifier=urn:predmp:devices:session|{id}")
+
+
+def test_an_open_session_does_not_end_before_it_began(hub: RunningHub) -> None:
+    cart, id = Cart(hub), uuid.uuid4().hex
+    cart.session(cart.bed.patient, pulse(at=ago(60)), id=id, open=True)
+    body = {"id": id, "patient": {"reference": cart.bed.patient}, "end": ago(120), "messages": []}
+    assert hub.request("POST", "/devices/sessions", json=body).status_code == 400
+    assert cart.uses()[0]["status"] == "active"
+    assert cart.session(cart.bed.patient, id=id, end=ago(10), messages=[])["status"] == "finished"
+    assert cart.uses()[0]["status"] == "completed"
