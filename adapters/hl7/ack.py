@@ -8,6 +8,7 @@ Source: HL7 v2.5.1 chapter 2, section 2.9 (message processing rules); ERR: secti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,11 @@ ANSWERS = frozenset(
 
 RESPONSES = {"R40": ("ORA", "R41", "ORA_R41")}
 """Trigger -> MSH-9 of the application acknowledgement, where it is not the general one. IHE PCD-04 has it so."""
+
+CONDITIONS = frozenset({"AL", "NE", "ER", "SU"})
+"""MSH-15 and MSH-16: HL7 table 0155. Another word says nothing: a sender that writes one waits for its answer."""
+
+_PLAIN = re.compile(r"[\w .:/+-]{1,250}", re.ASCII)
 
 LONGEST = 250
 """Characters of a header's field that are echoed. The longest that HL7 allows a field of MSH is 250 (MSH-21 aside)."""
@@ -73,10 +79,15 @@ def sender(header: Segment) -> Sender:
         _usual(header, 10),
         _usual(header, 11) or "P",
         _usual(header, 12) or "2.5",
-        header.text(15),
-        header.text(16),
+        _condition(header, 15),
+        _condition(header, 16),
         _usual(header, 18),
     )
+
+
+def _condition(header: Segment, field: int) -> str:
+    found = header.text(field).strip().upper()
+    return found if found in CONDITIONS else ""
 
 
 def sender_of(raw: bytes) -> Sender:
@@ -86,11 +97,21 @@ def sender_of(raw: bytes) -> Sender:
     try:
         header = tokenize(f"MSH{line[3:]}" if is_batch else line).header
     except Refused:
-        return Sender()
+        return _unparted(line)
     if is_batch:
         names = (_usual(header, 3), _usual(header, 4), _usual(header, 5), _usual(header, 6))
         return Sender(*names, control_id=_usual(header, 11))
     return sender(header)._replace(charset="")
+
+
+def _unparted(line: str) -> Sender:
+    """Read whom to answer where MSH-2 parts nothing: the names and the control id that hold no mark of ours."""
+    field = line[3:4]
+    if line[:3] != "MSH" or not field or field.isalnum() or field.isspace():
+        return Sender()
+    cells = [each.strip() if _PLAIN.fullmatch(each.strip()) else "" for each in [*line.split(field)[:12], *[""] * 12]]
+    version = cells[11] if cells[11] in SHORT_ERR else Sender().version
+    return Sender(cells[2], cells[3], cells[4], cells[5], control_id=cells[9], version=version)
 
 
 def _usual(header: Segment, field: int) -> str:

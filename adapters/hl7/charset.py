@@ -1,7 +1,7 @@
 """Bytes to text, by MSH-18; never with replacement characters.
 
-Source: HL7 table 0211 (alternate character sets). An empty MSH-18 means ASCII; what is not ASCII then
-is read as strict UTF-8, else in a set of a later repetition of MSH-18, else in the channel's default. Japanese senders
+Source: HL7 table 0211 (alternate character sets), https://terminology.hl7.org/CodeSystem-v2-0211.html; Python has no
+codec for its CNS 11643-1992. An empty MSH-18 means ASCII; what is not ASCII then is read as strict UTF-8, else in a set of a later repetition of MSH-18, else in the channel's default. Japanese senders
 leave the first repetition empty and write the second set (ISO IR87) by ISO 2022's escapes, which are ASCII. Western
 sets of ISO 8859 have controls, which no text holds, where Windows has quotes, dashes and OE: senders name the one and
 write the other, so these are read as Windows means them, and that is told. So is UTF-8 under their names: no text of
@@ -19,6 +19,7 @@ from adapters.hl7.faults import Fault, Place, Problem, Refused
 
 CODECS = {
     "ASCII": "ascii",
+    "ISO IR6": "ascii",
     **{f"8859/{n}": f"iso8859-{n}" for n in (*range(1, 12), 13, 14, 15, 16)},  # there is no 12
     "UNICODE": "utf-16",
     "UNICODE UTF-8": "utf-8",
@@ -27,11 +28,13 @@ CODECS = {
     "GB 18030-2000": "gb18030",
     "KS X 1001": "euc_kr",
     "BIG-5": "big5",
-    "ISO IR14": "iso2022_jp",
+    "ISO IR14": "iso2022_jp_ext",  # with JIS X 0201's katakana
     "ISO IR87": "iso2022_jp",
     "ISO IR159": "iso2022_jp_1",
+    "JIS X 0202": "iso2022_jp_ext",
+    "JAS2020": "iso2022_jp_ext",
 }
-"""MSH-18 -> Python's codec. The last six rows are from general knowledge, not checked against a feed."""
+"""MSH-18 -> Python's codec. Which codec the sets of Asia are is general knowledge, not checked against a feed."""
 
 _ALIAS = re.compile(
     r"(?:ISO[ -]?)?8859[-/](\d{1,2})|(?:WINDOWS|CP)-?1252|UNICODE[ -]UTF-?(8|16|32)|UTF-?(8|16|32)", re.IGNORECASE
@@ -44,7 +47,12 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_WIDE_HEADS = {
+    codec: tuple(name.encode(codec) for name in ("MSH", "BHS", "FHS"))
+    for codec in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+}
 _HEADER_END = re.compile(rb"[\r\n]")
+_BESIDE_JIS_X_0201 = re.compile(rb"[\x80-\xa0\xe0-\xff]")
 _NOT_ASCII = re.compile(rb"[^\x20-\x7e]")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 PLACE = Place("MSH", 1, 18)
@@ -103,7 +111,7 @@ def header_line(raw: bytes) -> str:
 
 
 def narrow(raw: bytes) -> tuple[bytes, str]:
-    """Return a message whose structure can be read from its bytes: one in two-byte units as UTF-8, and its codec.
+    """Return a message whose structure can be read from its bytes: one in units of two or four as UTF-8, and its codec.
 
     Any other is returned as it is, without the mark of UTF-8, and "". Bytes that are no text stay as they are.
     """
@@ -119,15 +127,13 @@ def narrow(raw: bytes) -> tuple[bytes, str]:
 def _strictly(raw: bytes, codec: str) -> str:
     try:
         return raw.decode(codec)
-    except (UnicodeDecodeError, UnicodeError):
+    except UnicodeError:
         raise Refused(Fault("102", PLACE, "The bytes are not in the character set that is declared.")) from None
 
 
 def _wide(raw: bytes) -> str:
-    """Name the codec of a message or batch in two-byte units without a byte order mark, else ""."""
-    if raw.startswith((b"M\x00S\x00H\x00", b"B\x00H\x00S\x00", b"F\x00H\x00S\x00")):
-        return "utf-16-le"
-    return "utf-16-be" if raw.startswith((b"\x00M\x00S\x00H", b"\x00B\x00H\x00S", b"\x00F\x00H\x00S")) else ""
+    """Name the codec of a message or batch in units of two or four bytes without a byte order mark, else ""."""
+    return next((codec for codec, heads in _WIDE_HEADS.items() if raw.startswith(heads)), "") if b"\0" in raw[:4] else ""
 
 
 def _read(raw: bytes, default: str) -> tuple[str, str, str]:
@@ -144,8 +150,14 @@ def _read(raw: bytes, default: str) -> tuple[str, str, str]:
     if codec in WESTERN:
         return _western(raw, codec)
     if codec != "ascii":
+        codec = "shift_jis" if _is_8_bit_katakana(raw, codec) else codec
         return _strictly(raw, codec), codec, ""
     return _beside_ascii(raw, others, default)
+
+
+def _is_8_bit_katakana(raw: bytes, codec: str) -> bool:
+    """Whether JIS X 0201 (ISO IR14) is written in eight bits; Shift JIS has the same bytes for its katakana."""
+    return codec == "iso2022_jp_ext" and not raw.isascii() and _BESIDE_JIS_X_0201.search(raw) is None
 
 
 def _western(raw: bytes, codec: str) -> tuple[str, str, str]:

@@ -85,9 +85,12 @@ def _formatted(command: str, count: str) -> str | None:
 
 
 def _bytes_text(digits: str, codec: str) -> str | None:
-    r"""Decode the bytes of `\X..\`; as UTF-8 in sets of two or four bytes a character, where `\X0D\` means CR too."""
+    r"""Decode the bytes of `\X..\`.
+
+    As UTF-8 in sets of two or four bytes a character, where `\X0D\` means CR too, and in ASCII, as bare bytes are read.
+    """
     raw = bytes.fromhex(digits)
-    if codec.startswith(("utf-16", "utf-32")):
+    if codec.startswith(("utf-16", "utf-32", "ascii")):
         codec = "utf-8"
     try:
         text = raw.decode(codec)

@@ -25,6 +25,8 @@ REGISTERED = {
     "cp1252": "windows-1252",
     "euc_kr": "euc-kr",
     "iso2022_jp": "iso-2022-jp",
+    "iso2022_jp_1": "iso-2022-jp-1",
+    "iso2022_jp_ext": "iso-2022-jp",
     "utf-16-le": "utf-16le",
     "utf-16-be": "utf-16be",
 }

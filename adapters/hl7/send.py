@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adapters.hl7 import batch
+from adapters.hl7.ack import CONDITIONS
 from adapters.hl7.charset import narrow
 from adapters.hl7.faults import Refused
 from adapters.hl7.framing import END, VT
@@ -88,8 +89,9 @@ class Due(NamedTuple):
             if not line.startswith(b"MSH"):
                 continue
             cells = [*line.split(line[3:4]), *[b""] * 17]
-            accept, respond = cells[14], cells[15]
-            answers = 1 if not accept and not respond else (accept == b"AL") + (respond == b"AL")
+            accept, respond = (cell.strip().upper().decode("latin-1") for cell in cells[14:16])
+            is_original = CONDITIONS.isdisjoint((accept, respond))
+            answers = 1 if is_original else (accept == "AL") + (respond == "AL")
             controls += [cells[9].decode("utf-8", "replace")] * answers
         return cls(tuple(controls))
 

@@ -119,6 +119,35 @@ def test_a_message_in_an_unknown_character_set_is_answered_by_its_control_id(cod
     assert (to.application, to.control_id, to.charset) == ("DPI", "C9", "")
 
 
+@pytest.mark.parametrize(
+    ("line", "control"),
+    [
+        pytest.param("MSH|^^\\&|DPI|CHU|HUB|X|2026||ADT^A01|C9|P|2.5", "C9", id="two delimiters that are the same"),
+        pytest.param("MSH|^~\\&#!|DPI|CHU|HUB|X|2026||ADT^A01|C9|P|2.5", "C9", id="six delimiters"),
+        pytest.param("MSH|^^\\&|DPI|CHU|HUB|X|2026||ADT^A01|C^9\\|P|2.5", "", id="a control id with marks in it is not echoed"),
+        pytest.param("MSHx^~\\&xDPIxCHUxHUBxXx2026xxADT^A01xC9", "", id="a letter parts no fields"),
+        pytest.param("MSH|^^\\&|DPI", "", id="a header that ends early"),
+    ],
+)
+def test_delimiters_that_part_nothing_leave_the_control_id_to_answer_by(line: str, control: str) -> None:
+    assert sender_of(line.encode()).control_id == control
+
+
+@pytest.mark.parametrize(
+    ("accept", "respond", "expected"),
+    [
+        pytest.param("al", "ne", ["CA"], id="small letters"),
+        pytest.param(" AL ", "NE", ["CA"], id="blanks around"),
+        pytest.param("YES", "", ["AA"], id="a word that is in no table asks for nothing: one answer"),
+        pytest.param("YES", "AL", ["AA"], id="such a word beside one that is"),
+        pytest.param('""', '""', ["AA"], id="null values"),
+    ],
+)
+def test_a_sender_is_not_left_without_an_answer_by_how_it_asks(accept: str, respond: str, expected: list[str]) -> None:
+    to = sender(tokenize(f"MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.5|||{accept}|{respond}").header)
+    assert due(to, "AA", kept=True) == expected
+
+
 def test_bytes_without_a_header_are_answered_all_the_same() -> None:
     assert sender_of(b"\x00\xff") == Sender()
 

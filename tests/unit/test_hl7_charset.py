@@ -25,6 +25,8 @@ def raw(charset: str, codec: str, name: str = "LEFÈVRE") -> bytes:
         pytest.param("UNICODE", "utf-16-be", id="UTF-16, big end first"),
         pytest.param("UNICODE UTF-16", "utf-16", id="UTF-16 by its full name"),
         pytest.param("UNICODE UTF-32", "utf-32", id="UTF-32 with a byte order mark"),
+        pytest.param("UNICODE UTF-32", "utf-32-le", id="UTF-32 without one"),
+        pytest.param("UNICODE UTF-32", "utf-32-be", id="UTF-32, big end first"),
         pytest.param("ISO-8859-15", "iso8859-15", id="a name that table 0211 does not have"),
         pytest.param("utf-8", "utf-8", id="another, in small letters"),
         pytest.param("windows-1252", "cp1252", id="a code page of Windows"),
@@ -95,6 +97,11 @@ def test_every_part_of_8859_is_known(part: int) -> None:
         pytest.param("BIG-5", "big5", "王小明", id="Big 5"),
         pytest.param("ISO IR87", "iso2022_jp", "山田", id="ISO IR87"),
         pytest.param("ISO IR159", "iso2022_jp_1", "山田", id="ISO IR159"),
+        pytest.param("ISO IR14", "iso2022_jp_ext", "ﾔﾏﾀﾞ", id="ISO IR14, katakana by an escape"),
+        pytest.param("ISO IR14", "shift_jis", "ﾔﾏﾀﾞ", id="ISO IR14, katakana in eight bits"),
+        pytest.param("JIS X 0202", "iso2022_jp_ext", "山田", id="JIS X 0202"),
+        pytest.param("JAS2020", "iso2022_jp_ext", "山田", id="JAS2020"),
+        pytest.param("ISO IR6", "ascii", "DUPOND", id="ISO IR6 is ASCII"),
     ],
 )
 def test_sets_of_asia(label: str, codec: str, name: str) -> None:
@@ -111,6 +118,7 @@ def test_ascii_needs_no_guess() -> None:
     [
         pytest.param(raw("UNICODE UTF-8", "iso8859-1"), "102", id="Latin-1 bytes under the name of UTF-8"),
         pytest.param(raw("KLINGON", "utf-8"), "103", id="an unknown set"),
+        pytest.param(raw("ISO IR14", "shift_jis", "山田"), "102", id="Shift JIS under the name of JIS X 0201"),
         pytest.param(raw("", "utf-8").replace(b"\xc3\x88", b"\x81\x8d"), "102", id="bytes that are in no set"),
     ],
 )

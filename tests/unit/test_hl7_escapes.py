@@ -44,6 +44,7 @@ def test_the_message_names_its_own_escape_character() -> None:
 
 def test_bytes_are_read_in_the_character_set_of_the_message() -> None:
     assert unescape(r"\XE9\ ", USUAL, "iso8859-1") == "é "
+    assert unescape(r"\XC3A9\ \XE9\ ", USUAL, "ascii") == r"é \XE9\ "  # as bytes beside ASCII are read
 
 
 def test_what_is_written_has_no_bare_delimiter_and_no_line_end() -> None:
