@@ -93,7 +93,7 @@ class Feed:
         own = self._core.internal(actor.tenant, ROOM)
 
         async def begin(writing: Writing) -> Session:
-            return await open_session(writing, opening, patient, actor=actor, own=own)
+            return await open_session(writing, opening, patient, actor=actor, own=own, zone=self._intake.zone)
 
         session: Session = await self._core.transact(actor.tenant, begin)
         results = await self._intake.take_all(opening.messages, actor=actor)

@@ -57,7 +57,7 @@ class Intake:
 
     def __init__(self, core: Core, zone: tzinfo) -> None:
         self._core = core
-        self._zone = zone
+        self.zone = zone
         self._memory = Memory()
         self._calm = asyncio.Semaphore(CALM)
         self._deposit = Deposit(core, ROOM)
@@ -81,7 +81,7 @@ class Intake:
 
     async def _take(self, message: Message, actor: Actor, source: str) -> list[Result]:
         known: Known = await self._core.ask(
-            actor.tenant, lambda asking: look(asking, message, self._zone, self._core.now())
+            actor.tenant, lambda asking: look(asking, message, self.zone, self._core.now())
         )
         room = asyncio.Semaphore(PARALLEL)
 
@@ -198,7 +198,8 @@ class Intake:
         if known.patient is not None and known.patient not in (*names, DeviceName(REFERENCE, patient)):
             return reason.PATIENT_MISMATCH
         if message.session and (known.session is None or known.session.patient != patient):
-            return reason.SESSION_UNKNOWN
+            is_anothers = message.is_of_opening and known.session is not None
+            return reason.PATIENT_AMBIGUOUS if is_anothers else reason.SESSION_UNKNOWN
         name = self._name(sending, item.reading, by_a_clock(measured, when), patient, names)
         return Fit(measured, patient, known.assigned.device, when, name)
 
@@ -254,7 +255,7 @@ class Intake:
                 context=context_of(message),
             )
             if is_kept and why.code in WAITING and source != quarantine.RELEASE:
-                await overtaken(writing, message.device, sending.known.assigned, self._zone)
+                await overtaken(writing, message.device, sending.known.assigned, self.zone)
             return is_kept
 
         is_kept: bool = await self._core.transact(actor.tenant, work)

@@ -8,16 +8,18 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/encounter.html (class VR), .../de
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import tzinfo
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from adapters.devices.assignment import SESSION, find_device
+from adapters.devices.assignment import SESSION, find_assigned, patient_at
 from adapters.devices.correction import AHEAD, FIRST, offset_of
 from adapters.devices.instant import exact, moved, written
 from adapters.devices.message import Message, read_message, read_name
 from adapters.devices.ownership import patient_of
 from adapters.devices.reading import DeviceName, Reading
 from adapters.devices.reading_json import is_text
+from adapters.devices.reason import UNASSIGNED, Reason
 from fhir_server.errors import BadRequest, Conflict, TooLarge
 from fhir_server.interface import Asking, Writing
 from fhir_server.model import Actor, Entry, Resource
@@ -112,7 +114,9 @@ async def find_session(asking: Asking, id: str) -> Session | None:
     )
 
 
-async def open_session(writing: Writing, opening: Opening, patient: str, *, actor: Actor, own: Actor) -> Session:
+async def open_session(
+    writing: Writing, opening: Opening, patient: str, *, actor: Actor, own: Actor, zone: tzinfo
+) -> Session:
     """Make the Encounter and give the devices to the patient, where that is not done yet.
 
     Args:
@@ -121,6 +125,7 @@ async def open_session(writing: Writing, opening: Opening, patient: str, *, acto
         patient: Patient/ID, whom the caller may see.
         actor: Who opens it.
         own: Who the room is; it writes what stands beside the Encounter.
+        zone: Of bare dates.
 
     Raises:
         Conflict: The session is another patient's.
@@ -137,7 +142,8 @@ async def open_session(writing: Writing, opening: Opening, patient: str, *, acto
         (made,) = await writing.submit([Entry("POST", "Encounter", encounter)], actor=own, interaction="device")
         assert made.version is not None
         held = Session(made.version.reference, patient, start=start)
-    devices = [await find_device(writing, name) for name in dict.fromkeys(item.device for item in opening.messages)]
+    names = dict.fromkeys(item.device for item in opening.messages)
+    devices = [await _free(writing, name, patient, start, zone) for name in names]
     uses = [
         use
         for device in dict.fromkeys(filter(None, devices))
@@ -205,6 +211,19 @@ async def _use(writing: Writing, reference: str, opening: Opening, session: Sess
         "device": {"reference": reference},
     }
     return Entry("POST", "DeviceUseStatement", statement)
+
+
+async def _free(asking: Asking, name: DeviceName, patient: str, at: str, zone: tzinfo) -> str:
+    """Return `Device/ID` of a device that a session may give away; "" where there is none, or it is another's own.
+
+    A session takes no device from whom it is assigned to: what it measures at home would be nobody's meanwhile.
+    """
+    assigned = await find_assigned(asking, name, zone)
+    if isinstance(assigned, Reason):
+        return ""
+    beside = assigned._replace(uses=tuple(use for use in assigned.uses if not use.session))
+    whose = patient_at(beside, exact(at) or 0)
+    return assigned.device if whose in (patient, UNASSIGNED) else ""
 
 
 def _start(opening: Opening, now: int) -> str:

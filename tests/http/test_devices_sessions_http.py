@@ -62,6 +62,23 @@ def test_a_device_of_another_persons_own_stays_aside_in_a_session_too(hub: Runni
     assert result["reason"] == "patient-ambiguous"
 
 
+def test_a_session_takes_no_device_from_whom_it_is_assigned_to(hub: RunningHub) -> None:
+    bed, cart, id = Bedside(hub), Cart(hub), uuid.uuid4().hex
+    cart.name, cart.device = bed.name, bed.device
+    cart.session(cart.bed.patient, id=id, open=True)
+    assert not cart.uses()
+    assert bed.stored(pulse(at=ago()))["subject"]["reference"] == bed.patient
+    (result,) = cart.session(cart.bed.patient, pulse(at=ago(5)), id=id)["results"]
+    assert result["reason"] == "patient-ambiguous"
+
+
+def test_a_session_takes_the_patients_own_device_too(hub: RunningHub) -> None:
+    bed, cart = Bedside(hub), Cart(hub)
+    cart.name = bed.name
+    made = cart.session(bed.patient, pulse(at=ago()))
+    assert bed.get(made["results"][0]["reference"])["encounter"]["reference"] == made["encounter"]
+
+
 def test_a_session_opened_with_its_devices_takes_what_they_send_later(hub: RunningHub) -> None:
     cart, id = Cart(hub), uuid.uuid4().hex
     assert cart.session(cart.bed.patient, id=id, open=True)["results"] == []
