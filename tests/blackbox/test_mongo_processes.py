@@ -99,12 +99,18 @@ async def test_a_server_that_goes_and_comes_back_loses_nothing_that_was_acknowle
         server = WireServer(tmp_path / "wire.h2").start()
     except CannotStart as error:
         pytest.skip(f"NO SERVER OF OUR OWN: {error}")
-    store = MongoStore(f"{server.url('kept')}?serverSelectionTimeoutMS=300", index=lambda _: INDEXED)
+    options = "serverSelectionTimeoutMS=300&heartbeatFrequencyMS=500"
+    store = MongoStore(f"{server.url('kept')}?{options}", index=lambda _: INDEXED)
     again = WireServer(tmp_path / "wire.h2", server.port)
     try:
         await store.open()
         await store.transact("t", work_of("one"))
         server.stop()
+        for _ in range(100):
+            if not store.healthy:
+                break
+            await asyncio.sleep(0.1)
+        assert not store.healthy, "it says that it is ready as long as nobody asks it for something"
         with pytest.raises(Unavailable):
             await store.transact("t", work_of("two"))
         with pytest.raises(Unavailable):

@@ -16,6 +16,7 @@ from fhir_server.search.values import Text
 from fhir_server.store.mongo import MongoStore, commit, lane, reading
 from fhir_server.store.mongo.connection import connect
 from fhir_server.store.mongo.janitor import HELD_MS, Janitor
+from fhir_server.store.mongo.presence import Presence
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Transaction
 from tests.contract.conftest import Opening
 from tests.contract.small import NOW, TENANT, Maker, asked, ids, put
@@ -261,6 +262,32 @@ async def test_a_row_that_no_commit_holds_is_refused_and_those_after_it_are_writ
     await store.transact(TENANT, lambda tx: tx.audit(ROW._replace(request_id="r-2")))
     async with store.view(TENANT) as view:
         assert [row.request_id for _, row in await view.audits()] == ["r-1", "r-2"]
+
+
+async def test_who_comes_waits_for_a_lost_server_only_as_long_as_it_is_not_lost_for_long(url: str) -> None:
+    now = [100.0]
+    lost = connect("mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=300")
+    there = connect(url)
+    try:
+        presence = Presence(lost, lambda: now[0])
+        now[0] = 200.0
+        presence.check()  # nothing was seen to be lost yet
+        presence.look()
+        now[0] = 200.2
+        presence.look()
+        presence.check()
+        now[0] = 200.4
+        with pytest.raises(Unavailable):
+            presence.check()
+        presence = Presence(there, lambda: now[0])
+        presence.look()  # the driver does not know it yet
+        now[0] = 300.0
+        await there.client.admin.command("ping")
+        presence.check()
+        assert presence.is_there
+    finally:
+        await lost.client.close()
+        await there.client.close()
 
 
 async def test_what_comes_while_a_lost_server_is_looked_for_is_answered(

@@ -147,11 +147,35 @@ async def test_a_disk_that_is_full_no_more_is_written_again(tmp_path: Path, vfs:
     await store.open()
     vfs.left, vfs.error, vfs.lasting = 1, apsw.FullError, True
     acked, _ = await write_many(store, range(3))
-    assert not acked and store.healthy
+    assert not acked and not store.healthy
     vfs.left = None
     acked, refused = await write_many(store, range(3, 6))
     assert acked == {3, 4, 5} and not refused
     await store.close()
+
+
+async def till_healthy(store: SqliteStore) -> None:
+    """Wait until the store says that it can be written to again, without a write."""
+    for _ in range(200):
+        if store.healthy:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it does not notice that it can be written to again")
+
+
+async def test_reads_are_audited_again_without_a_write_once_the_disk_has_room(tmp_path: Path, vfs: FaultyVfs) -> None:
+    store = SqliteStore(str(tmp_path / "hub.db"), index=lambda _: INDEXED, vfs="faulty")
+    await store.open()
+    vfs.left, vfs.error, vfs.lasting = 1, apsw.FullError, True
+    acked, _ = await write_many(store, range(1))
+    assert not acked and not store.healthy
+    with pytest.raises(Unavailable):
+        store.audit_soon("t", ROW)
+    vfs.left = None
+    await till_healthy(store)
+    store.audit_soon("t", ROW)
+    await store.close()
+    assert not await units_in(tmp_path / "hub.db")
 
 
 async def test_audit_rows_that_the_disk_refused_are_kept_and_no_more_are_taken(tmp_path: Path, vfs: FaultyVfs) -> None:
@@ -199,8 +223,10 @@ async def test_a_locked_file_is_waited_for_and_then_unavailable(
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     acked, refused = await write_many(store, range(3))
-    assert not acked and refused == {0, 1, 2}
+    assert not acked and refused == {0, 1, 2} and not store.healthy
     other.execute("COMMIT")
+    await till_healthy(store)
+    store.audit_soon("t", ROW)
     acked, _ = await write_many(store, range(3, 6))
     assert acked == {3, 4, 5} and store.healthy
     other.close()

@@ -24,6 +24,10 @@ from fhir_server.errors import TooCostly, Unavailable
 Collection: TypeAlias = "AsyncCollection[dict[str, Any]]"
 
 WAIT_MS: Final = 10_000  # for a server that answers
+_DEFAULTS: Final = {
+    "heartbeatFrequencyMS": 2_000,  # how often the driver looks whether a server is there
+    "connectTimeoutMS": 5_000,  # how long it waits then for one that says nothing; its connections are given up
+}
 TOO_COSTLY: Final = "The search takes too long: narrow it, or leave out the total."
 _NOT_ALLOWED: Final = frozenset({13, 18})  # Unauthorized, AuthenticationFailed
 _NO_MEMORY: Final = frozenset({96, 292})  # OperationFailed, QueryExceededMemoryLimitNoDiskUseAllowed
@@ -61,6 +65,7 @@ class Database(NamedTuple):
 
     client: AsyncMongoClient[dict[str, Any]]
     name: str
+    wait_s: float  # for a server that answers
     version: Collection
     record: Collection
     txn: Collection
@@ -94,8 +99,9 @@ def connect(url: str) -> Database:
     if not name:
         raise Unavailable("The store's URL names no database: mongodb://HOST/DATABASE.")
     wait_ms = int(1_000 * parsed["options"].get("serverSelectionTimeoutMS", WAIT_MS / 1_000))
+    defaults: dict[str, Any] = {option: ms for option, ms in _DEFAULTS.items() if option not in parsed["options"]}
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
-        url, serverSelectionTimeoutMS=wait_ms, appname="predmp", tz_aware=True
+        url, serverSelectionTimeoutMS=wait_ms, appname="predmp", tz_aware=True, **defaults
     )
     database = client.get_database(
         name,
@@ -104,7 +110,9 @@ def connect(url: str) -> Database:
     )
     names = ("version", "record", "txn", "head", "part", "secret")
     read = {one: ReadConcern("majority" if one in _SURE else "local") for one in names}
-    return Database(client, name, *(database.get_collection(one, read_concern=read[one]) for one in names))
+    return Database(
+        client, name, wait_ms / 1_000, *(database.get_collection(one, read_concern=read[one]) for one in names)
+    )
 
 
 async def make_indexes(database: Database) -> None:

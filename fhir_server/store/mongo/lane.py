@@ -24,6 +24,7 @@ from fhir_server.store.mongo.commit import BROKEN, Lost, settle, take
 from fhir_server.store.mongo.connection import Database
 from fhir_server.store.mongo.documents import Document
 from fhir_server.store.mongo.lease import Lease
+from fhir_server.store.mongo.presence import UNREACHABLE
 from fhir_server.store.mongo.transaction import MongoTransaction
 from fhir_server.store.mongo.unit import Unit
 from fhir_server.store.protocol import AuditRow
@@ -44,8 +45,6 @@ _RETRY_S: Final = 1.0
 
 Row: TypeAlias = tuple[str, AuditRow]
 """An audit row, as it is written and as it came."""
-
-UNREACHABLE: Final = "The store cannot be reached now."
 
 
 class Lane:

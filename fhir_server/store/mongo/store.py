@@ -23,6 +23,7 @@ from fhir_server.store.mongo.head import read_head
 from fhir_server.store.mongo.janitor import Janitor
 from fhir_server.store.mongo.lane import Lane
 from fhir_server.store.mongo.lease import Lease
+from fhir_server.store.mongo.presence import Presence
 from fhir_server.store.mongo.probe import probe
 from fhir_server.store.mongo.reading import MongoView
 from fhir_server.store.mongo.unit import Unit
@@ -68,7 +69,8 @@ class MongoStore:
         self._lanes: dict[str, Lane] = {}
         self._key = b""
         self._janitor: Janitor | None = None
-        self._tidying: asyncio.Task[None] | None = None
+        self._presence: Presence | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
         self._room = asyncio.Semaphore(MOST_WAITING)
 
@@ -88,16 +90,20 @@ class MongoStore:
             await database.client.close()
             raise
         self._database, self._janitor, self._ended = database, janitor, asyncio.Event()
-        self._tidying = asyncio.get_running_loop().create_task(janitor.run(self._ended), name="mongo-janitor")
+        loop = asyncio.get_running_loop()
+        self._presence = Presence(database, loop.time)
+        self._tasks = [
+            loop.create_task(janitor.run(self._ended), name="mongo-janitor"),
+            loop.create_task(self._presence.run(self._ended), name="mongo-presence"),
+        ]
 
     async def close(self) -> None:
         """Finish what was accepted and let go; may be called twice."""
         database, self._database = self._database, None
         if database is None:
             return
-        if self._tidying is not None:
-            self._ended.set()
-            await self._tidying
+        self._ended.set()
+        await asyncio.gather(*self._tasks)
         for lane in self._lanes.values():
             await lane.end()
         self._lanes.clear()
@@ -106,14 +112,22 @@ class MongoStore:
     @property
     def healthy(self) -> bool:
         """Whether it is open and the server answers."""
-        janitor = self._janitor
-        is_well = janitor is not None and janitor.is_well
-        return self._database is not None and is_well and all(lane.healthy for lane in self._lanes.values())
+        janitor, presence = self._janitor, self._presence
+        if self._database is None or janitor is None or presence is None:
+            return False
+        return presence.is_there and janitor.is_well and all(lane.healthy for lane in self._lanes.values())
 
     def _open_database(self) -> Database:
         if self._database is None:
             raise Unavailable("The store is closed.")
         return self._database
+
+    def _reachable(self) -> Database:
+        """Return the database; raise Unavailable at once where its server is missing for long."""
+        database = self._open_database()
+        if self._presence is not None:
+            self._presence.check()
+        return database
 
     def _lane(self, tenant: str) -> Lane:
         database = self._open_database()
@@ -127,13 +141,14 @@ class MongoStore:
     @asynccontextmanager
     async def view(self, tenant: str) -> AsyncIterator[View]:
         """A consistent state, held until the context is left; never waits for a writer."""
-        database = self._open_database()
+        database = self._reachable()
         with translated():
             head = read_head(await database.head.find_one({"_id": tenant}))
         yield MongoView(tenant, Place(database, Window(tenant, head.seq), self._index, self._seconds), head)
 
     async def transact(self, tenant: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction and return its result once it is durable."""
+        self._reachable()
         async with self._room:
             unit = Unit(work, asyncio.get_running_loop().create_future(), contextvars.copy_context())
             self._lane(tenant).submit(unit)

@@ -125,8 +125,8 @@ class SqliteStore:
 
     @property
     def healthy(self) -> bool:
-        """Whether it can be written to: open, and its disk has not failed."""
-        return self._writer is not None and self._writer.healthy
+        """Whether it can be written to: open, not refused by a full disk or a lock, and its disk has not failed."""
+        return self._writer is not None and self._writer.ready
 
     @property
     def slow_searches(self) -> int:

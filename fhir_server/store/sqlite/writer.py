@@ -37,7 +37,8 @@ _log = logging.getLogger(__name__)
 MOST_UNITS: Final = 256  # of a batch
 MOST_AUDITS: Final = 50_000  # rows that wait for a commit
 _AUDIT_WAIT_S: Final = 0.02  # how long audit rows wait for a unit to share their commit
-_RETRY_S: Final = 1.0  # between two tries to write audit rows that the disk refused
+_RETRY_S: Final = 1.0  # between two tries to write what the disk or another process refused
+_LOOK_MS: Final = 200  # how long such a try waits for another process
 _INLINE_ROWS: Final = 3_000  # that are written on the event loop, in about 2 ms
 _QUICK_S: Final = 0.000_7  # what a commit may take on the event loop, which answers nobody meanwhile
 _FORGETTING: Final = 0.95  # a slow commit is remembered: 2 ms for the next 20
@@ -103,6 +104,11 @@ class Writer:
         """Whether the disk has not failed yet."""
         return not self._failed and not self._keeper.failed
 
+    @property
+    def ready(self) -> bool:
+        """Whether what comes now is likely to be written: neither is the disk full nor the file locked."""
+        return self.healthy and not self._stuck
+
     # --- what comes in -------------------------------------------------------------------------------------
 
     def submit(self, unit: Unit) -> None:
@@ -150,8 +156,10 @@ class Writer:
     # --- batches -------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        looked = False
         try:
             if not self._units and not self._audits:
+                looked = await self._look()
                 await self._tidy()  # what could not be done before
             while self._units or self._audits:
                 units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
@@ -164,8 +172,27 @@ class Writer:
                     break  # rows that came meanwhile wait for company, so that reads do not meet a commit each
         finally:
             self._task = None
-            if (self._audits or self._erased) and not self._ending and self.healthy:
-                self._wake_later(_RETRY_S if self._stuck or not self._audits else _AUDIT_WAIT_S)
+            if (self._audits or self._erased or self._stuck) and not self._ending and self.healthy:
+                is_soon = bool(self._audits) != self._stuck and not looked  # rows, or the first look
+                self._wake_later(_AUDIT_WAIT_S if is_soon else _RETRY_S)
+
+    async def _look(self) -> bool:
+        """Find out whether a refused file can be written again, without which no read is audited; return whether asked.
+
+        It is told by a small write that changes nothing.
+        """
+        if not self._stuck or not self.healthy:
+            return False
+        try:
+            await self._loop.run_in_executor(self._thread, self._touch)
+            self._stuck = False
+        except _REFUSED as error:
+            self._fail([], [], error)
+        return True
+
+    def _touch(self) -> None:
+        self._connection.set_busy_timeout(_LOOK_MS)
+        self._connection.execute("BEGIN IMMEDIATE; UPDATE secret SET value = value; COMMIT").fetchall()
 
     async def _tidy(self) -> None:
         """Do what no unit waits for: have the WAL copied into the file, list whom audit rows tell of."""
