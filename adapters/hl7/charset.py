@@ -1,11 +1,11 @@
 """Bytes to text, by MSH-18; never with replacement characters.
 
 Source: HL7 table 0211 (alternate character sets), https://terminology.hl7.org/CodeSystem-v2-0211.html; Python has no
-codec for its CNS 11643-1992. An empty MSH-18 means ASCII; what is not ASCII then is read as strict UTF-8, else in a set of a later repetition of MSH-18, else in the channel's default. Japanese senders
-leave the first repetition empty and write the second set (ISO IR87) by ISO 2022's escapes, which are ASCII. Western
-sets of ISO 8859 have controls, which no text holds, where Windows has quotes, dashes and OE: senders name the one and
-write the other, so these are read as Windows means them, and that is told. So is UTF-8 under their names: no text of
-theirs is valid UTF-8 by chance.
+codec for its CNS 11643-1992. An empty MSH-18 means ASCII; what is not ASCII then is read as strict UTF-8, else in a
+set of a later repetition of MSH-18, else in the channel's default. Japanese senders leave the first repetition empty
+and write the second set (ISO IR87) by ISO 2022's escapes, which are ASCII. Western sets of ISO 8859 have controls,
+which no text holds, where Windows has quotes, dashes and OE: senders name the one and write the other, so these are
+read as Windows means them, and that is told. So is UTF-8 under their names: no text of theirs is valid UTF-8 by chance.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ def _strictly(raw: bytes, codec: str) -> str:
 
 def _wide(raw: bytes) -> str:
     """Name the codec of a message or batch in units of two or four bytes without a byte order mark, else ""."""
-    return next((codec for codec, heads in _WIDE_HEADS.items() if raw.startswith(heads)), "") if b"\0" in raw[:4] else ""
+    if b"\0" not in raw[:4]:
+        return ""
+    return next((codec for codec, heads in _WIDE_HEADS.items() if raw.startswith(heads)), "")
 
 
 def _read(raw: bytes, default: str) -> tuple[str, str, str]:

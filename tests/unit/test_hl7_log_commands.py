@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
 
@@ -129,6 +130,50 @@ def test_messages_are_listed_by_what_is_asked(store: Store) -> None:
     store.run("log", "--control-id", "nothing", code=1)
     with pytest.raises(BadRequest):
         store.run("log", "--state", "nonsense")
+
+
+def test_times_are_compared_as_times(store: Store) -> None:
+    store.send(adt(control="C1"))
+    at = datetime.fromisoformat(store.rows("log")[0]["received"])
+    here = timezone(timedelta(hours=2))
+    for earlier, later in (
+        (at.astimezone(here), at.astimezone(here) + timedelta(milliseconds=1)),
+        (at.replace(tzinfo=None), at.replace(tzinfo=None) + timedelta(milliseconds=1)),
+    ):
+        asked = ("--since", earlier.isoformat(), "--until", later.isoformat())
+        assert ids(store.rows("log", *asked)) == ["C1"]
+        assert "1 messages" in store.run("replay", "--all", "--dry-run", *asked)
+    assert store.rows("log", "--since", f"{at + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}") == []
+    assert ids(store.rows("log", "--since", f"{at:%Y-%m-%dT%H:%M:%SZ}")) == ["C1"]
+    assert ids(store.rows("log", "--since", f"{at:%Y-%m}")) == ["C1"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param(("log", "--since", "yesterday"), id="the log since a word"),
+        pytest.param(("log", "--until", "2026-13-01"), id="the log until a month that is none"),
+        pytest.param(
+            ("replay", "--all", "--until", "nonsense"), id="a replay until a word: it was one of all messages"
+        ),
+        pytest.param(("replay", "--all", "--dry-run", "--state", "nonsense"), id="a replay of a state that is none"),
+        pytest.param(("coverage", "--since", "x"), id="accounts since a word"),
+        pytest.param(("profile", "check", "nowhere.hl7"), id="a file that is not there"),
+        pytest.param(("profile", "learn", "nowhere.hl7"), id="a sample that is not there"),
+    ],
+)
+def test_what_is_not_understood_is_refused_and_not_ignored(store: Store, asked: tuple[str, ...]) -> None:
+    store.send(adt(control="C1"))
+    with pytest.raises(FhirError):
+        store.run(*asked)
+    assert store.rows("log")[0].get("history") is None
+
+
+@pytest.mark.parametrize("asked", [("log", "--limit", "-1"), ("coverage", "--top", "-1"), ("log", "--limit", "many")])
+def test_a_number_that_is_none_is_bad_usage(store: Store, asked: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        store.run(*asked)
+    assert caught.value.code == 2
 
 
 def test_one_message_is_shown_with_its_marks(store: Store) -> None:
@@ -272,6 +317,12 @@ def test_a_profile_is_learned_of_files(store: Store, tmp_path: Path) -> None:
     made = [json.loads(row) for row in store.run("profile", "learn", str(file), "--print").splitlines()]
     assert [(one["sender"], one["messages"]) for one in made] == [("DPI|CHU TEST", 2), ("DPI|OTHER", 1)]
     assert store.run("profile", "show") == "", "printed, not kept"
+    cut = tmp_path / "cut.hl7"
+    cut.write_text(f"BHS|^~\\&|A|B\r{adt()}BTS|2\r", newline="")
+    with pytest.raises(BadRequest):
+        store.run("profile", "learn", str(cut))
+    with pytest.raises(BadRequest):
+        store.run("profile", "check", str(file), "--profile", str(file))
     junk = tmp_path / "junk.hl7"
     junk.write_text("hello")
     with pytest.raises(FhirError):

@@ -15,11 +15,10 @@ from adapters.hl7.log import coverage, detail, profile_command, replay_command, 
 from adapters.hl7.log.channel import channels
 from adapters.hl7.log.entry import Entry
 from adapters.hl7.log.search import Wanted
-from adapters.hl7.log.session import Session, add_action, emit
+from adapters.hl7.log.session import Session, add_action, count, emit, known_state
 from adapters.hl7.maps import tables
 from adapters.hl7.record import STATES
 from fhir_server import gate
-from fhir_server.errors import BadRequest
 from fhir_server.interface import Asking, Core
 
 FOLLOW_S: Final = 1.0
@@ -36,7 +35,7 @@ def configure(actions: Any) -> None:
     cover.add_argument("--sender", default="", metavar="NAME", help="MSH-3, MSH-4, or both as 'MSH-3|MSH-4'")
     cover.add_argument("--since", default="", metavar="DAY", help="from this day on (YYYY-MM-DD, UTC)")
     cover.add_argument("--until", default="", metavar="DAY", help="before this day")
-    cover.add_argument("--top", type=int, default=20, metavar="N", help="how many codes and problems (default 20)")
+    cover.add_argument("--top", type=count, default=20, metavar="N", help="how many codes and problems (default 20)")
     maps = add_action(actions, "maps", "the code tables that apply, as ConceptMap; or a list of them", run_maps)
     maps.add_argument("name", nargs="?", default="", metavar="TABLE", help="e.g. 'PatientClass[EncounterClass]'")
     profile_command.configure(actions)
@@ -52,7 +51,7 @@ def _configure_log(actions: Any) -> None:
     log.add_argument("--rule", default="", metavar="RULE", help="only messages with a problem of this rule")
     log.add_argument("--since", default="", metavar="TIME", help="received at or after (ISO 8601, UTC)")
     log.add_argument("--until", default="", metavar="TIME", help="received before")
-    log.add_argument("--limit", type=int, default=0, metavar="N", help="only the newest N")
+    log.add_argument("--limit", type=count, default=0, metavar="N", help="only the newest N")
     log.add_argument("--follow", action="store_true", help="go on with messages as they come, until interrupted")
 
 
@@ -70,11 +69,10 @@ async def run(args: argparse.Namespace) -> int:
 # --- log -----------------------------------------------------------------------------------------------------
 async def run_log(session: Session, args: argparse.Namespace) -> int:
     """List messages; with --control-id 1 where none has it."""
-    if args.state and args.state not in STATES:
-        raise BadRequest("There is no such state; known are " + ", ".join(STATES) + ".")
+    since, until = search.moment(args.since), search.moment(args.until)
     wanted = Wanted(
-        args.control_id, args.state, args.type, args.sender, args.since, args.until, args.fault, args.rule
-    )  # fmt: skip
+        args.control_id, known_state(args.state), args.type, args.sender, since, until, args.fault, args.rule
+    )
     count, last = 0, 0
     async for entry in _listed(session, wanted, args.limit):
         count, last = count + 1, max(last, entry.seq)
@@ -183,8 +181,9 @@ def _tree_lines(tree: list[detail.Branch]) -> list[str]:
 # --- coverage and maps ---------------------------------------------------------------------------------------
 async def run_coverage(session: Session, args: argparse.Namespace) -> int:
     """Print accounts by sender and type."""
+    since, until = search.moment(args.since), search.moment(args.until)
     await coverage.catch_up(session.core, session.tenant, session.zone)
-    found = await coverage.report(session.core, session.tenant, sender=args.sender, since=args.since, until=args.until)
+    found = await coverage.report(session.core, session.tenant, sender=args.sender, since=since, until=until)
     for (who, type), account in found.items():
         entry = coverage.shown(who, type, account, top=args.top)
         emit(entry) if args.json else print("\n".join(_coverage_lines(entry)))

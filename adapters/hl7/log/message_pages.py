@@ -142,11 +142,8 @@ class MessagePages:
         entry, form = await self._pages.entry(actor, request), await self._core.pages.form(request)
         text = form.get("text", "").replace("\r\n", "\r").replace("\n", "\r").strip("\r") + "\r"
         mode = _mode(form.get("mode", ""))
-        try:
-            raw = text.encode(entry.body["charset"])
-        except UnicodeEncodeError:
-            raise BadRequest("A character of the copy is not in the character set of the message.") from None
-        if raw == _as_lines(entry).replace("\n", "\r").strip("\r").encode(entry.body["charset"]) + b"\r":
+        raw = _as_sent(entry, text)
+        if raw == _as_sent(entry, _as_lines(entry).replace("\n", "\r").strip("\r") + "\r"):
             raise BadRequest("The copy is the same as the original: replay that.")
         known = await self._pages.channels(actor.tenant)
         self._pages.saw(actor, entry, request, "R" if mode is Mode.DRY_RUN else "U")
@@ -237,6 +234,15 @@ def _reference(resource: Resource) -> str:
 def _pretty(resource: Resource) -> str:
     text = json.dumps(json.loads(gate.write(resource)), ensure_ascii=False, indent=2)
     return text if len(text) <= LONGEST_RESOURCE else f"{text[:LONGEST_RESOURCE]}… ({len(text)})"
+
+
+def _as_sent(entry: Entry, text: str) -> bytes:
+    """Return a text in the character set of a message; beside ASCII in UTF-8, as which it is read (`charset.py`)."""
+    codec = str(entry.body["charset"])
+    try:
+        return text.encode("utf-8" if codec == "ascii" else codec)
+    except UnicodeEncodeError:
+        raise BadRequest("A character of the copy is not in the character set of the message.") from None
 
 
 def _as_lines(entry: Entry) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -121,8 +120,8 @@ class LogPages:
             reference = patient if patient.startswith("Patient/") else ""
             owners = (reference.removeprefix("Patient/"),) if reference else ()
             self._core.audit(actor, "E", "hl7-message-search", reference, owners, 0, id, f"patient={patient}")
-        wanted = Wanted(**{**given, "since": _utc(given["since"], self._pages.zone),
-                           "until": _utc(given["until"], self._pages.zone)}, lanes=lanes, text=text)  # fmt: skip
+        since, until = (search.moment(given[name], self._pages.zone) for name in ("since", "until"))
+        wanted = Wanted(**{**given, "since": since, "until": until}, lanes=lanes, text=text)
         if given["state"] and given["state"] not in STATES:
             raise BadParameter("There is no such state.")
 
@@ -169,7 +168,8 @@ class LogPages:
         actor = await self._pages.operator(request)
         sender = request.query_params.get("sender", "").strip()[:200]
         since = request.query_params.get("since", "").strip()[:10]
-        found = await coverage.report(self._core, actor.tenant, sender=sender, since=since)
+        day = search.moment(since)
+        found = await coverage.report(self._core, actor.tenant, sender=sender, since=day)
 
         async def work(asking: Asking) -> list[silence.Feed]:
             return await silence.feeds(asking)
@@ -207,15 +207,3 @@ async def _faults(core: Core, tenant: str) -> list[tuple[str, str, int]]:
 
 def _before(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else LAST
-
-
-def _utc(text: str, zone: ZoneInfo) -> str:
-    """Return a local date or time as records hold it: ISO 8601 in UTC; raise BadParameter."""
-    if not text:
-        return ""
-    try:
-        found = datetime.fromisoformat(text)
-        at = (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise BadParameter("A time is written as 2026-11-20 or 2026-11-20T08:30.") from None
-    return at.isoformat(timespec="milliseconds")

@@ -13,7 +13,7 @@ from adapters.hl7.local import PROFILE
 from adapters.hl7.log import detail, profile, search
 from adapters.hl7.log.channel import channels
 from adapters.hl7.log.search import Wanted
-from adapters.hl7.log.session import Session, add_action, emit
+from adapters.hl7.log.session import Session, add_action, content, count, emit
 from adapters.hl7.record import when
 from fhir_server import gate
 from fhir_server.errors import BadRequest, NotFound
@@ -28,7 +28,7 @@ def configure(actions: Any) -> None:
     learn = add_action(inner, "learn", "learn a sender's profile from files, or from its last messages", run_learn)
     learn.add_argument("files", nargs="*", type=Path, metavar="FILE", help="samples, one or more messages each")
     learn.add_argument("--sender", default="", metavar="NAME", help="'MSH-3|MSH-4'; with files: who they are of")
-    learn.add_argument("--last", type=int, default=200, metavar="N", help="without files: its last N messages")
+    learn.add_argument("--last", type=count, default=200, metavar="N", help="without files: its last N messages")
     learn.add_argument("--print", action="store_true", help="print the profile and keep nothing")
     check = add_action(inner, "check", "say what of a file the sender's profile does not know", run_check)
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="one or more messages each")
@@ -41,12 +41,10 @@ def configure(actions: Any) -> None:
 
 async def run_learn(session: Session, args: argparse.Namespace) -> int:
     """Learn a profile and keep it."""
-    from adapters.hl7.commands import messages
-
     if not args.files and not args.sender:
         raise BadRequest("Give files, or the sender whose last messages are to be learned from.")
     if args.files:
-        samples = [raw for path in args.files for raw in messages(path.read_bytes())]
+        samples = [raw for path in args.files for raw in _messages(path)]
     else:
         wanted = Wanted(sender=args.sender)
         samples = [entry.raw for entry in await search.newest(session.core, session.tenant, wanted, args.last)]
@@ -75,6 +73,27 @@ async def run_learn(session: Session, args: argparse.Namespace) -> int:
     return 1 if unread else 0
 
 
+def _messages(file: Path) -> list[bytes]:
+    """Return the messages of a file; raise BadRequest where it cannot be read or parted."""
+    from adapters.hl7.commands import messages
+
+    try:
+        return list(messages(content(file)))
+    except Refused as refused:
+        raise BadRequest(f"{file}: the batch cannot be parted at {refused.fault.place.path}.") from None
+
+
+def _given(file: Path) -> dict[str, Any]:
+    """Return a profile that `learn --print` wrote; raise BadRequest for anything else."""
+    try:
+        found = json.loads(content(file))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("types"), dict):
+        raise BadRequest(f"{file}: this is no profile.")
+    return found
+
+
 async def _keep_profiles(session: Session, made: list[dict[str, Any]]) -> None:
     async def work(writing: Writing) -> None:
         for one in made:
@@ -85,12 +104,10 @@ async def _keep_profiles(session: Session, made: list[dict[str, Any]]) -> None:
 
 async def run_check(session: Session, args: argparse.Namespace) -> int:
     """Say what of each message its sender's profile does not know; 1 where anything is."""
-    from adapters.hl7.commands import messages
-
-    given = json.loads(args.profile.read_text("utf-8")) if args.profile else None
+    given = _given(args.profile) if args.profile else None
     problems = 0
     for path in args.files:
-        for number, raw in enumerate(messages(path.read_bytes()), 1):
+        for number, raw in enumerate(_messages(path), 1):
             message = detail.message_of(raw)
             sender = profile.sender_of(message) if message else ""
             known = given or await _profile(session, sender)

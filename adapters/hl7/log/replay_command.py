@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from adapters.hl7 import replay
 from adapters.hl7.log.channel import channels
-from adapters.hl7.log.session import Session, add_action, emit
+from adapters.hl7.log.search import moment
+from adapters.hl7.log.session import Session, add_action, content, emit, known_state
 from adapters.hl7.record import QUARANTINED, STATES
 from adapters.hl7.replay import Mode, Report, Selection, Summary
 from fhir_server.errors import BadRequest
@@ -58,19 +59,18 @@ async def run_replay(session: Session, args: argparse.Namespace) -> int:
         return await _replay_one(session, args, mode, known)
     if not args.all:
         raise BadRequest("Say --all to replay every message that fits.")
-    session.began_many(is_dry=mode is Mode.DRY_RUN)
-    state = args.state or (QUARANTINED if args.fault or args.path else "")
     selection = Selection(
-        state=state,
+        state=known_state(args.state) or (QUARANTINED if args.fault or args.path else ""),
         fault=args.fault,
         path=args.path,
         type=args.type,
-        since=args.since,
-        until=args.until,
+        since=moment(args.since),
+        until=moment(args.until),
         rule=args.rule,
         sender=args.sender,
         code=args.code,
     )
+    session.began_many(is_dry=mode is Mode.DRY_RUN)
     total = await _count(session, selection)
     made = await _with_progress(
         replay.many(session.core, selection, channels=known, tenant=session.tenant, mode=mode), total, args.json
@@ -84,7 +84,7 @@ async def _replay_one(session: Session, args: argparse.Namespace, mode: Mode, kn
     core, tenant = session.core, session.tenant
     session.saw(entry, "R" if mode is Mode.DRY_RUN else "U")
     if args.edited:
-        raw = _content(args.edited)
+        raw = content(args.edited)
         by = "predmp hl7 replay"
         report = await replay.edited(core, entry.key, raw, channels=known, tenant=tenant, mode=mode, by=by)
     elif mode is Mode.DRY_RUN:
@@ -98,13 +98,6 @@ async def _replay_one(session: Session, args: argparse.Namespace, mode: Mode, kn
         print(f"{args.id}  {answer}  {report.state}{'  (dry run)' if mode is Mode.DRY_RUN else ''}")
         print("\n".join(report_lines(report)))
     return 1 if report.state == QUARANTINED else 0
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise BadRequest(f"{file}: {error.strerror}") from None
 
 
 async def _count(session: Session, selection: Selection) -> int:

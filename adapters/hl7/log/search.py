@@ -7,18 +7,22 @@ index; the rest is looked at row by row, at most `BUDGET` rows a page: then the 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from adapters.hl7.log.entry import Entry, read_entry
 from adapters.hl7.record import KIND
+from fhir_server.errors import BadParameter
 from fhir_server.interface import Asking, Core
 from fhir_server.model import Record
 
 STEP: Final = 100  # rows that are read at once: some milliseconds
 BUDGET: Final = 20_000  # rows that one page looks at
 LAST: Final = 2**62
+_YEAR_OR_MONTH: Final = re.compile(r"[0-9]{4}(-[0-9]{2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Wanted:
     state: str = ""
     type: str = ""  # ADT, or ADT^A08
     sender: str = ""  # MSH-3, MSH-4, or both as MSH-3|MSH-4
-    since: str = ""  # received at or after: ISO 8601 in UTC, or the beginning of it
+    since: str = ""  # received at or after: as `moment` writes it, or the beginning of that
     until: str = ""  # received before
     fault: str = ""  # code of table 0357, or code and place: `101 PID[1]-3`
     rule: str = ""  # that a problem of it names
@@ -61,6 +65,27 @@ class Page:
     entries: tuple[Entry, ...]
     next: int  # the page after it is before this seq; 0 where there is none
     is_cut: bool = False  # the page ended because enough rows were looked at, not because it is full
+
+
+def moment(text: str, zone: tzinfo = UTC) -> str:
+    """Return a date or time as records hold it: ISO 8601 in UTC, with milliseconds; "" for "".
+
+    Args:
+        text: ISO 8601: a year, a month, a day, or a day and a time, with or without an offset.
+        zone: Of a time without one.
+
+    Raises:
+        BadParameter: It is none of these.
+    """
+    if not text:
+        return ""
+    whole = text + "-01-01"[3 * text.count("-") :] if _YEAR_OR_MONTH.fullmatch(text) else text
+    try:
+        found = datetime.fromisoformat(whole)
+        at = (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadParameter("A time is written as 2026-11-20 or 2026-11-20T08:30.") from None
+    return at.isoformat(timespec="milliseconds")
 
 
 async def page(

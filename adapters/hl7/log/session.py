@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from adapters.hl7.log import search
 from adapters.hl7.log.entry import Entry
 from adapters.hl7.log.search import Wanted
+from adapters.hl7.record import STATES
 from fhir_server import gate
 from fhir_server.errors import BadRequest, NotFound
 from fhir_server.interface import Core
@@ -55,6 +56,28 @@ class Session:
     def _audit(self, action: str, interaction: str, patients: tuple[str, ...], query: str) -> None:
         actor = self.core.internal(self.tenant, "predmp hl7")
         self.core.audit(actor, action, interaction, "", patients, 0, "", query)
+
+
+def known_state(text: str) -> str:
+    """Return a state, "" for none; raise BadRequest for a word that is none."""
+    if text and text not in STATES:
+        raise BadRequest("There is no such state; known are " + ", ".join(STATES) + ".")
+    return text
+
+
+def count(text: str) -> int:
+    """Read an option that says how many (`argparse`)."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError
+    return int(text)
+
+
+def content(file: Path) -> bytes:
+    """Return what a file holds; raise BadRequest where it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"{file}: {error.strerror}") from None
 
 
 def add_action(actions: Any, name: str, help: str, run: Callable[[Session, Any], Coroutine[Any, Any, int]]) -> Any:
