@@ -31,7 +31,7 @@ from fhir_server.errors import (
 )
 from fhir_server.interface import Asking, Core, Writing
 from fhir_server.model import Actor, Record
-from fhir_server.pages.form import read_body
+from fhir_server.pages.form import read_unpacked
 
 MAX_BODY: Final = 2_097_152  # bytes: 1,000 readings of 2 kB
 MAX_MEDIA_BODY: Final = 33_554_432  # bytes, where it holds pictures, sounds or waves
@@ -171,9 +171,7 @@ async def _read(request: Request, *, json_only: bool) -> tuple[str, bytes]:
         raise UnsupportedMediaType("A session is posted as application/json.")
     if kind not in NDJSON:
         check(kind)
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedMediaType("Device readings are sent without Content-Encoding.")
-    body = await read_body(request, MAX_MEDIA_BODY, "A message of readings has at most 33,554,432 bytes.")
+    body = await read_unpacked(request, MAX_MEDIA_BODY, "A message of readings has at most 33,554,432 bytes.")
     # A message of numbers alone is small; what is longer must hold media or waves.
     if len(body) > MAX_BODY and b'"media"' not in body and b'"samples"' not in body:
         raise TooLarge("A message of readings has at most 2,097,152 bytes, unless it holds media or samples.")

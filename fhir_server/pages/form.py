@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 from fhir_server.errors import BadRequest, TooLarge, UnsupportedMediaType
+from fhir_server.http import compression
 
 MAX_FORM = 65_536  # bytes
 MAX_FIELDS = 200
@@ -56,3 +57,16 @@ async def read_body(request: Request, most: int, too_large: str) -> bytes:
     except ClientDisconnect:
         raise BadRequest("The body was cut off.") from None
     return b"".join(parts)
+
+
+async def read_unpacked(request: Request, most: int, too_large: str) -> bytes:
+    """Return a body of at most `most` bytes, out of the gzip or zstd that its Content-Encoding names.
+
+    Raises:
+        TooLarge: It is longer, as it came or once it is unpacked.
+        BadRequest: The connection ended before the body did.
+        Malformed: It is not in the coding that it says.
+        UnsupportedMediaType: A coding that is not read here.
+    """
+    body = await read_body(request, most, too_large)
+    return await compression.decode(body, request.headers.get("content-encoding", ""), most)

@@ -7,10 +7,12 @@ import gzip
 import json
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import zstandard
 
 from tests.running import RunningHub
 
@@ -305,10 +307,30 @@ def test_another_media_type_is_refused(hub: RunningHub) -> None:
     assert hub.request("POST", "/devices", content=b"{}", Content_Type="text/plain").status_code == 415
 
 
-def test_a_compressed_body_is_refused_and_says_so(hub: RunningHub) -> None:
-    sent = {"Content_Type": "application/json", "Content_Encoding": "gzip"}
-    answer = hub.request("POST", "/devices", content=gzip.compress(b"{}"), **sent)
-    assert answer.status_code == 415 and "Content-Encoding" in answer.json()["issue"][0]["diagnostics"]
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        pytest.param("gzip", gzip.compress, 200, id="gzip"),
+        pytest.param("zstd", zstandard.compress, 200, id="zstd"),
+        pytest.param("identity", bytes, 200, id="as it is"),
+        pytest.param("gzip", lambda body: gzip.compress(body)[:-3], 400, id="gzip that was cut off"),
+        pytest.param("gzip", lambda body: gzip.compress(b" " * 40_000_000 + body), 413, id="gzip of forty megabytes"),
+        pytest.param("br", bytes, 415, id="a coding that is not read"),
+    ],
+)
+def test_a_compressed_body_is_read_within_the_same_bounds(
+    hub: RunningHub, coding: str, body: Callable[[bytes], bytes], status: int
+) -> None:
+    bed = Bedside(hub)
+    reading = {"code": "8867-4", "value": 71, "unit": "/min", "at": AT}
+    sent = body(json.dumps({"device": {"system": SYSTEM, "value": bed.serial}, "readings": [reading]}).encode())
+    headers = {"Content_Type": "application/json", "Content_Encoding": coding}
+    answer = hub.request("POST", "/devices", content=sent, **headers)
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        assert answer.json()["results"][0]["status"] == "stored"
+    else:
+        assert answer.json()["resourceType"] == "OperationOutcome"
 
 
 def test_who_may_send_and_who_may_look(hub: RunningHub) -> None:
