@@ -224,7 +224,24 @@ def _received(rows: Sequence[tuple[str, str, Resolved]]) -> list[Received]:
                 made.append(_panel(panel))
         else:
             made.append(_single(system, code, record))
+        if record.total is not None and _is_number(system, code, record):
+            made.append(_sum(system, code, record))
     return made
+
+
+def _is_number(system: str, code: str, record: Resolved) -> bool:
+    """Whether a record's value is taken by itself, so that its sum is left over."""
+    return isinstance(record.value, Decimal) or (record.value is True and _is_event(system, code))
+
+
+def _is_event(system: str, code: str) -> bool:
+    return any(measure.kind == EVENT for measure in measures_of(system, code))
+
+
+def _sum(system: str, code: str, record: Resolved) -> Received:
+    """Return the sum that stands beside a value: an integral over time, kept aside by itself."""
+    raw: dict[str, Any] = {"system": system, "code": code, **_at(record), "sum": record.total}
+    return Received({**raw, "unit": record.unit} if record.unit else raw, reason.VALUE_UNREADABLE)
 
 
 def _panel(parts: Mapping[str, Resolved]) -> Received:
@@ -243,7 +260,7 @@ def _single(system: str, code: str, record: Resolved) -> Received:
     if isinstance(record.value, Decimal):
         raw["value"] = record.value
         return Received(raw, read_reading(raw))
-    if record.value is True and any(measure.kind == EVENT for measure in measures_of(system, code)):
+    if record.value is True and _is_event(system, code):
         return Received(raw, read_reading(raw))  # a fall, smoke …: it happened
     raw |= {"value": record.data or record.value} if record.value is not None or record.data else {}
     raw |= {"sum": record.total} if record.total is not None else {}

@@ -188,6 +188,22 @@ def test_a_count_of_what_is_not_counted_is_no_unit() -> None:
     assert isinstance(reading, Reading) and assess(reading) == reason.UNIT_UNKNOWN
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param('"s":12.5', id="its own"),
+        pytest.param('"bs":10,"s":2.5', id="with a base sum"),
+        pytest.param('"bs":12.5', id="a base sum alone"),
+    ],
+)
+def test_a_sum_beside_a_value_is_kept_aside_and_the_value_taken(fields: str) -> None:
+    text = f'[{{"bn":"{ADDRESS}:","n":"heart-rate","u":"/min","v":72,{fields}}}]'
+    (message,) = read_pack(text.encode(), now=NOW).messages
+    value, total = message.readings
+    assert isinstance(value.reading, Reading) and value.raw["value"] == 72
+    assert (total.reading, total.raw["sum"]) == (reason.VALUE_UNREADABLE, Decimal("12.5"))
+
+
 def test_what_is_no_number_is_kept_aside_as_it_was_sent() -> None:
     (message,) = read_pack(KINDS.encode(), now=NOW).messages
     assert [received.reading for received in message.readings[1:]] == [reason.VALUE_UNREADABLE] * 3
