@@ -14,17 +14,16 @@ from fhir_server import gate
 from fhir_server.errors import BadParameter, BadRequest, Issue, NotFound, UnknownParameter
 from fhir_server.http.definitions import own_definition
 from fhir_server.http.message import Request, Response
+from fhir_server.http.part import WHOLE, read_part
 from fhir_server.http.search import link
 from fhir_server.interactions import bundle
 from fhir_server.interactions.body import names
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import http_date
-from fhir_server.interactions.subset import subset
 from fhir_server.model import Entry, Outcome, Version
 from fhir_server.outcome import outcome
 from fhir_server.search.clauses import list_id, shown
 from fhir_server.search.query import Match
-from fhir_server.search.results import SUMMARIES, read_choice
 from fhir_server.search.values import Period
 from fhir_server.store.protocol import HistoryQuery
 
@@ -56,7 +55,7 @@ async def read(hub: Hub, request: Request) -> Response:
         own = own_definition(hub.base_url, hub.operations, type, id)
         if own is None:
             raise
-        return Response(200, _asked_part(request, gate.write(dict(own))))
+        return Response(200, read_part(request, (type,)).of(gate.write(dict(own))))
     return _versioned(request, version)
 
 
@@ -71,22 +70,17 @@ async def vread(hub: Hub, request: Request) -> Response:
 
 def _check(request: Request, known: tuple[str, ...]) -> None:
     """Refuse a parameter that the interaction would ignore, unless handling is lenient."""
-    for name, value in request.pairs if request.query else ():
-        if name == "_summary" and name in known:
-            read_choice(name, value, SUMMARIES)
-        elif name not in known and not request.is_lenient:
+    for name, _ in request.pairs if request.query else ():
+        if name not in known and not request.is_lenient:
             raise UnknownParameter(f"The parameter '{shown(name)}' is not known here.")
 
 
 def _versioned(request: Request, version: Version) -> Response:
     headers = (("etag", version.etag), ("last-modified", http_date(version.at)))
+    part = read_part(request, (version.type,)) if request.query else WHOLE
     if _is_known(request, version):
         return Response(304, headers=headers, at=version.at)
-    return Response(200, _asked_part(request, version.body), headers, at=version.at)
-
-
-def _asked_part(request: Request, body: bytes) -> bytes:
-    return _part(request, body) if "_summary=" in request.query or "_elements=" in request.query else body
+    return Response(200, part.of(version.body), headers, at=version.at)
 
 
 def _is_known(request: Request, version: Version) -> bool:
@@ -100,12 +94,6 @@ def _is_known(request: Request, version: Version) -> bool:
         return version.at // 1_000_000 <= parsedate_to_datetime(since).timestamp()
     except ValueError:
         return False
-
-
-def _part(request: Request, body: bytes) -> bytes:
-    wanted = dict(request.pairs)
-    elements = tuple(name for name in wanted.get("_elements", "").split(",") if name)
-    return gate.write(subset(gate.load(body), wanted.get("_summary", "false"), elements))
 
 
 async def create(hub: Hub, request: Request) -> Response:
@@ -237,6 +225,7 @@ async def history_system(hub: Hub, request: Request) -> Response:
 
 async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
     query = _history_query(hub, request, type, id)
+    part = read_part(request, (type,) if type else hub.types, counts=True)
     of_list = list_id("_list", dict(request.pairs).get("_list", ""))
     versions, total, has_more = await hub.history(query, actor=request.actor, request_id=request.id, of_list=of_list)
     is_whole = not of_list and query.since is None and query.at is None and query.before_seq is None
@@ -246,13 +235,13 @@ async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
     kept = [pair for pair in request.pairs if pair[0] in _OF_HISTORY and pair[0] != "_cursor"]
     base = f"{hub.base_url}/{path}"
     links = [("self", link(base, kept))]
-    if dict(kept).get("_summary") == "count" or query.count == 0:
+    if part.summary == "count" or query.count == 0:
         return Response(200, bundle.history(hub.base_url, [], total, links))
     if has_more:
         cursor = hub.cursors.write((versions[-1].seq,), request.actor, path)
         links.append(("next", link(base, [*kept, ("_cursor", cursor)])))
-    if {"_summary", "_elements"} & dict(kept).keys():
-        versions = [v._replace(body=_part(request, v.body)) if v.body else v for v in versions]
+    if not part.is_whole:
+        versions = [v._replace(body=part.of(v.body)) if v.body else v for v in versions]
     return Response(200, bundle.history(hub.base_url, versions, total, links))
 
 
@@ -272,8 +261,6 @@ def _history_query(hub: Hub, request: Request, type: str, id: str) -> HistoryQue
             query = replace(query, at=_span(hub, name, value, _REACHES))
         elif name == "_cursor":
             query = replace(query, before_seq=hub.cursors.read(value, request.actor, "/".join(request.segments))[0])
-        elif name == "_summary":
-            read_choice(name, value, SUMMARIES)
         elif name not in _OF_HISTORY and not request.is_lenient:
             raise UnknownParameter(f"History does not know the parameter '{shown(name)}'.")
     return query

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from fhir_server import gate
-from fhir_server.errors import BadParameter
+from fhir_server.errors import BadParameter, UnknownParameter
 from fhir_server.http.message import Request, Response
-from fhir_server.interactions.subset import subset
+from fhir_server.http.part import NAMES, read_part
 from fhir_server.model import Resource
+from fhir_server.search.clauses import shown
 
 FULL = "full"
+_KNOWN: Final = NAMES | {"", "mode", "_format", "_pretty"}
+_TYPES: Final = ("CapabilityStatement", "TerminologyCapabilities")
 
 
 class Metadata:
@@ -30,18 +34,22 @@ class Metadata:
         self._made: dict[str, tuple[object, bytes, str]] = {}
 
     def answer(self, request: Request) -> Response:
-        """Return the statement, a part of it, or 304; raise BadParameter for a mode that there is not."""
-        asked = dict(request.pairs)
-        mode = asked.get("mode", FULL)
+        """Return the statement, a part of it, or 304.
+
+        Raises:
+            BadParameter, UnknownParameter: There is no such mode or parameter.
+        """
+        for name, _ in request.pairs:
+            if name not in _KNOWN and not request.is_lenient:
+                raise UnknownParameter(f"The parameter '{shown(name)}' is not known here.")
+        mode = dict(request.pairs).get("mode", FULL)
         if mode not in self._modes:
             raise BadParameter(f"The parameter 'mode' takes one of {', '.join(self._modes)}.")
+        part = read_part(request, _TYPES)
         body, etag = self._statement(mode)
         if request.headers.get("if-none-match", "").strip() in (etag, "*"):
             return Response(304, headers=(("etag", etag),))
-        elements = tuple(name for name in asked.get("_elements", "").split(",") if name)
-        if elements or asked.get("_summary", "false") != "false":
-            body = gate.write(subset(gate.load(body), asked.get("_summary", "false"), elements))
-        return Response(200, body, (("etag", etag),))
+        return Response(200, part.of(body), (("etag", etag),))
 
     def _statement(self, mode: str) -> tuple[bytes, str]:
         stamp = self._stamp()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from fhir_server import gate
 from fhir_server.errors import MethodNotAllowed, NotSupported
 from fhir_server.http.message import JSON, JSON_TYPES, XML_TYPES, Request, Response, check_content_type
+from fhir_server.http.part import NAMES as PARTS
+from fhir_server.http.part import WHOLE, read_part
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.ids import check_id
 from fhir_server.interactions.steps import forbidden
@@ -29,8 +31,11 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
         raise forbidden()
     if id:
         check_id(id)
+    part = WHOLE if _parts_itself(operation) else read_part(request, hub.types)
     parameters: dict[str, list[str]] = {}
     for key, value in request.pairs:
+        if key in PARTS and not _parts_itself(operation):
+            continue
         is_xml = key == "_format" and value.lower().replace(" ", "+") in XML_TYPES  # written at the edge
         parameters.setdefault(key, []).append(JSON if is_xml else value)
     answer = await operation.run(
@@ -55,7 +60,14 @@ async def serve_operation(hub: Hub, request: Request) -> Response:
         )
     )
     body = gate.write(answer.resource) if answer.resource is not None else answer.body
+    if not part.is_whole and answer.status == 200 and answer.media_type == JSON and answer.chunks is None:
+        body = gate.write(part.of_answer(gate.load(body)))
     return Response(answer.status, body, tuple(answer.headers.items()), answer.media_type, chunks=answer.chunks)
+
+
+def _parts_itself(operation: Operation) -> bool:
+    """Whether `_summary` and `_elements` are the operation's own matter: its answer is no FHIR, or comes later."""
+    return operation.is_job or operation.takes_any_body
 
 
 def _resource(request: Request, operation: Operation) -> Resource | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fhir_server.errors import BadRequest, Forbidden, Issue, NotSupported, Unprocessable
 from fhir_server.interactions.asking import split_query
 from fhir_server.interactions.ids import check_id
+from fhir_server.interactions.subset import is_part
 from fhir_server.model import Actor, Change, Entry, Resource
 from fhir_server.patch import Patch, read
 
@@ -131,6 +132,12 @@ def _check_resource(step: Step) -> None:
         raise BadRequest("The resource is of another type than its url says.", expression=_element(step, ""))
     if step.method == "PUT" and step.id and resource.get("id") != step.id:
         raise BadRequest("The resource's id is not the one of the url.", expression=_element(step, ".id"))
+    if step.method == "PUT" and is_part(resource):
+        raise Unprocessable(
+            "The resource is tagged SUBSETTED, so it is a part of one: stored, it would overwrite the rest. "
+            "Read it whole, or send a PATCH.",
+            expression=_element(step, ".meta.tag"),
+        )
 
 
 def _element(step: Step, path: str) -> str:

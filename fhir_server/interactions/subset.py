@@ -34,6 +34,18 @@ def subset(resource: Resource, summary: str, elements: Sequence[str]) -> Resourc
     return made
 
 
+def is_part(resource: Resource) -> bool:
+    """Whether a resource says that it is what `_summary` or `_elements` left of one.
+
+    R4 has the tag so that such a part does not overwrite the whole (https://hl7.org/fhir/R4/search.html#elements).
+    """
+    meta = resource.get("meta")
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    return isinstance(tags, list) and any(
+        isinstance(tag, dict) and all(tag.get(name) == _SUBSETTED[name] for name in ("system", "code")) for tag in tags
+    )
+
+
 def _part(resource: Resource, summary: str, elements: Sequence[str]) -> Resource:
     type = resource["resourceType"]
     if elements:
