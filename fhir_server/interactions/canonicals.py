@@ -59,7 +59,7 @@ class Canonicals:
         named: dict[str, set[str]] = {}
         for type, then in zip(chain.targets, chain.then, strict=True):
             if parameter(type, "url") is not None:
-                async for version in self._all((type,), (then,)):
+                async for version in walk(self._view, self._see, (type,), (then,)):
                     resource = gate.load(version.body)
                     named.setdefault(str(resource.get("url", "")), set()).add(str(resource.get("version", "")))
         named.pop("", None)
@@ -67,16 +67,16 @@ class Canonicals:
             return []
         asks = tuple(Ask(Reference("", "", url)) for url in _bounded(named))
         ids: dict[str, list[str]] = {}
-        async for version in self._all(types, (Match(chain.parameter, asks), *narrowing)):
+        async for version in walk(self._view, self._see, types, (Match(chain.parameter, asks), *narrowing)):
             said = self._canonicals(gate.load(version.body), chain.parameter)
             if any(one.version in ("", *named.get(one.url, ())) for one in said if one.url in named):
                 ids.setdefault(version.type, []).append(version.id)
-        return _with_ids(types, ids)
+        return with_ids(types, ids)
 
     async def beside_has(self, types: Sequence[str], has: Has, narrowing: Iterable[Clause]) -> list[Clause]:
         """Return what finds the resources that canonicals of what `_has` asks for lead to; as `beside_chain`."""
         named: dict[str, set[str]] = {}
-        async for version in self._all((has.source,), (has.then,)):
+        async for version in walk(self._view, self._see, (has.source,), (has.then,)):
             for one in self._canonicals(gate.load(version.body), has.parameter):
                 named.setdefault(one.url, set()).add(one.version)
         named.pop("", None)
@@ -84,30 +84,32 @@ class Canonicals:
         for type in types if named else ():
             if (url := parameter(type, "url")) is not None:
                 asked = Match(url, tuple(Ask(Uri(one)) for one in _bounded(named)))
-                async for version in self._all((type,), (asked, *narrowing)):
+                async for version in walk(self._view, self._see, (type,), (asked, *narrowing)):
                     resource = gate.load(version.body)
                     if named[resource["url"]] & {"", resource.get("version", "")}:
                         ids.setdefault(type, []).append(version.id)
-        return _with_ids(types, ids)
+        return with_ids(types, ids)
 
     def _canonicals(self, resource: Resource, reference: Parameter) -> list[Reference]:
         values = self._index(resource).values.get(reference.code, ())
         return [one for one in values if isinstance(one, Reference) and one.url]
 
-    async def _all(self, types: Sequence[str], where: tuple[Clause, ...]) -> AsyncIterator[Version]:
-        after: tuple[object, ...] | None = None
-        read = 0
-        while True:
-            page = await self._view.search(
-                Query(tuple(types), where, count=_PAGE, total="none", after=after), see=self._see
+
+async def walk(view: View, see: Visibility, types: Sequence[str], where: tuple[Clause, ...]) -> AsyncIterator[Version]:
+    """Yield what matches and may be seen; raise TooCostly beyond 5,000 resources."""
+    after: tuple[object, ...] | None = None
+    read = 0
+    while True:
+        page = await view.search(Query(tuple(types), where, count=_PAGE, total="none", after=after), see=see)
+        read += len(page.versions)
+        if read > MOST_READ:
+            raise TooCostly(
+                f"A search along canonical urls or media types reads at most {MOST_READ:,} resources; narrow it down."
             )
-            read += len(page.versions)
-            if read > MOST_READ:
-                raise TooCostly(f"A step along canonical urls reads more than {MOST_READ:,} resources; narrow it down.")
-            for version in page.versions:
-                yield version
-            if (after := page.after) is None:
-                return
+        for version in page.versions:
+            yield version
+        if (after := page.after) is None:
+            return
 
 
 def _bounded(named: dict[str, set[str]]) -> Iterable[str]:
@@ -118,7 +120,7 @@ def _bounded(named: dict[str, set[str]]) -> Iterable[str]:
     return named
 
 
-def _with_ids(types: Sequence[str], ids: dict[str, list[str]]) -> list[Clause]:
+def with_ids(types: Sequence[str], ids: dict[str, list[str]]) -> list[Clause]:
     """Return clauses for which the resources with these ids, by type, hold and no other."""
     made: list[Clause] = []
     for type, some in ids.items():

@@ -20,6 +20,7 @@ from fhir_server.interactions.canonicals import Canonicals, is_canonical, joined
 from fhir_server.interactions.hierarchy import related
 from fhir_server.interactions.holders import Holders
 from fhir_server.interactions.includes import Index
+from fhir_server.interactions.subsumption import Subsumption
 from fhir_server.model import EVERYTHING, Visibility
 from fhir_server.search.paths import paths
 from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not, Parameter, Query
@@ -114,7 +115,8 @@ class SettledView:
             return where if isinstance(where, tuple) else tuple(where)
         holders = Holders(self._view, see, self._index)
         canonicals = Canonicals(self._view, see, self._index)
-        settling = _Settling(self._view, self._terminology, see, holders, canonicals)
+        subsumption = Subsumption(self._view, see, self._index)
+        settling = _Settling(self._view, self._terminology, see, holders, canonicals, subsumption)
         plain = tuple(clause for clause in where if not _needs_more(clause))
         made = tuple([await settling.clause(clause, types, plain) for clause in where])
         for narrowed, others in () if self._view.knows_words else _read_whole(types, made):
@@ -138,10 +140,16 @@ class _Settling:
     """Replaces the clauses of one search that a terminology must answer first."""
 
     def __init__(
-        self, view: View, terminology: Terminology, see: Visibility, holders: Holders, canonicals: Canonicals
+        self,
+        view: View,
+        terminology: Terminology,
+        see: Visibility,
+        holders: Holders,
+        canonicals: Canonicals,
+        subsumption: Subsumption,
     ) -> None:
         self._view, self._terminology, self._see = view, terminology, see
-        self._holders, self._canonicals = holders, canonicals
+        self._holders, self._canonicals, self._subsumption = holders, canonicals, subsumption
 
     async def clause(self, clause: Clause, types: tuple[str, ...], narrowing: tuple[Clause, ...] = ()) -> Clause:
         """Return the clause as a store can answer it.
@@ -153,7 +161,7 @@ class _Settling:
         """
         match clause:
             case Match():
-                return await self._match(clause) if clause.is_open else clause
+                return await self._match(clause, types, narrowing) if clause.is_open else clause
             case Chain():
                 pairs = zip(clause.targets, clause.then, strict=True)
                 then = tuple([await self.clause(one, (target,)) for target, one in pairs])
@@ -173,13 +181,29 @@ class _Settling:
                 each = [await self.clause(one, types, narrowing) for one in clause.clauses]
                 return replace(clause, clauses=tuple(each))
 
-    async def _match(self, clause: Match) -> Clause:
+    async def _match(self, clause: Match, types: tuple[str, ...], narrowing: tuple[Clause, ...]) -> Clause:
+        below, asked = clause.modifier == "below", [ask.value for ask in clause.asks]
         if clause.parameter.type == "reference":
-            asked = [ask.value for ask in clause.asks if isinstance(ask.value, Reference)]
-            below = clause.modifier == "below"
-            found = [await related(self._view, one, below=below, see=self._see) for one in asked]
-            return Match(clause.parameter, tuple(Ask(one) for one in dict.fromkeys(chain.from_iterable(found))))
-        return await self._coded(clause)
+            references = [one for one in asked if isinstance(one, Reference)]
+            canonicals = [one for one in references if one.url and is_canonical(clause.parameter)]
+            found = [
+                await related(self._view, one, below=below, see=self._see)
+                for one in references
+                if one not in canonicals
+            ]
+            local = Match(clause.parameter, tuple(Ask(one) for one in dict.fromkeys(chain.from_iterable(found))))
+            if not canonicals:
+                return local
+            made = await self._subsumption.versions(
+                types, clause.parameter, canonicals, below=below, narrowing=narrowing
+            )
+            return AnyOf((local, *made) if found else tuple(made))
+        media = [one for one in asked if isinstance(one, Token) and one.system is None]
+        if not media:
+            return await self._coded(clause)
+        made = await self._subsumption.media_types(types, clause.parameter, media, below=below, narrowing=narrowing)
+        rest = tuple(ask for ask in clause.asks if ask.value not in media)
+        return AnyOf((*made, await self._coded(replace(clause, asks=rest))) if rest else tuple(made))
 
     async def _coded(self, clause: Match) -> Clause:
         found = [await self._codes(clause, ask) for ask in clause.asks]

@@ -15,7 +15,7 @@ from typing import Final
 from fhir_server.definitions import resource_types
 from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
 from fhir_server.search.escape import split, unescape
-from fhir_server.search.parameters import implied_codes
+from fhir_server.search.parameters import holds_media_types, implied_codes
 from fhir_server.search.prefix import date_ask, number_ask, quantity_ask
 from fhir_server.search.query import Ask, Match, Parameter
 from fhir_server.search.values import Composite, Position, Quantity, Reference, Text, Token, Uri
@@ -106,10 +106,12 @@ class Reader:
             case "date":
                 return date_ask(name, text, self.zone, self.now)
             case "string":
-                return Ask(Text(unescape(text)))
+                return Ask(Text(_said(name, text)))
             case "uri":
                 return uri_ask(name, modifier, unescape(text))
             case "token":
+                if modifier in _HIERARCHY and holds_media_types(parameter):
+                    return Ask(Token(None, unescape(split(text, "|")[-1])))  # of one system, which may be said
                 return _implied(parameter, modifier, token_ask(name, modifier, text))
             case "reference":
                 return (
@@ -178,7 +180,7 @@ def token_ask(name: str, modifier: str, text: str) -> Ask:
     Source: https://hl7.org/fhir/R4/search.html#token
     """
     if modifier == "text":
-        return Ask(Text(unescape(text)))
+        return Ask(Text(_said(name, text)))
     if modifier in ("in", "not-in"):
         return Ask(Uri(value_set(name, unescape(text))))
     parts = [unescape(part) for part in split(text, "|")]
@@ -251,6 +253,14 @@ def near_ask(name: str, parameter: Parameter, text: str) -> Ask:
         raise BadParameter(f"The parameter '{name}' takes latitude|longitude|distance|units.")
     reach = Decimal(km.numerator) / Decimal(km.denominator)
     return Ask(Position(float(latitude), float(longitude)), exact=reach)
+
+
+def _said(name: str, text: str) -> str:
+    """Return a string without its escapes; blanks alone are the start of every text, and ask for nothing."""
+    said = unescape(text)
+    if not said.strip():
+        raise BadParameter(f"The parameter '{name}' has an empty value.")
+    return said
 
 
 def _only(types: tuple[str, ...]) -> str:

@@ -147,7 +147,7 @@ class Comparisons:
 
     def _asked(self, place: str, parameter: Parameter, operator: str, value: str) -> Match:
         modifier = _MODIFIERS.get((parameter.type, operator), "")
-        if parameter.type == "string" and value:
+        if parameter.type == "string" and value.strip():
             return Match(parameter, (Ask(Text(value)),), modifier)
         if parameter.type in _PREFIXED:
             prefix = "eq" if operator == "po" else operator

@@ -22,6 +22,7 @@ _SWAPPED: Final = {
     "http://hl7.org/fhir/SearchParameter/DocumentReference-relatesto": "target",
     "http://hl7.org/fhir/SearchParameter/DocumentReference-relation": "code",
 }
+_MEDIA_TYPES: Final = "http://hl7.org/fhir/ValueSet/mimetypes"
 _COMMON: Final = frozenset({"Resource", "DomainResource"})
 _ONLY: Final = re.compile(r"\.where\(resolve\(\) is ([A-Za-z]+)\)$")
 _CAST: Final = re.compile(r"^\(([A-Za-z.]+) as Reference\)$")
@@ -118,6 +119,16 @@ def implied_codes(parameter: Parameter) -> frozenset[tuple[str, str]]:
             return frozenset()
         pairs |= codes(element.binding) or frozenset()
     return frozenset(pairs)
+
+
+@cache
+def holds_media_types(parameter: Parameter) -> bool:
+    """Whether all that a parameter finds are media types, which are below each other by how they are written.
+
+    Source: https://hl7.org/fhir/R4/search.html#mimetype
+    """
+    found = [_element(part) for part in _alternatives(parameter.expression)]
+    return all(one is not None and one.binding == _MEDIA_TYPES for one in found)
 
 
 @cache
