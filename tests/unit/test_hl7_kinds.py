@@ -283,6 +283,26 @@ def test_a_personal_health_device_is_declared_by(kind: str) -> None:
     assert len(wanted(text, "DeviceMetric")) == 2
 
 
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_the_method_and_the_site_of_a_pressure_are_kept_wherever_its_rows_say_them(row: int) -> None:
+    said = [
+        {"f17": "AMEAS^auto-measurement^MDC", "f20": "368209003^Right upper arm^SCT"} if n == row else {}
+        for n in (0, 1, 2)
+    ]
+    text = device(
+        part("1.1.1.1", "150020^MDC_PRESS_BLD_NONINV^MDC", **said[0]),
+        leaf("1.1.1.1.1", "150021^SYS^MDC", "120", "266016^^MDC", **said[1]),
+        leaf("1.1.1.1.2", "150022^DIA^MDC", "80", "266016^^MDC", **said[2]),
+    )
+    (pressure,) = observations(text)
+    assert pressure["method"]["coding"][0]["code"] == "AMEAS"
+    assert pressure["bodySite"]["coding"][0] == {
+        "system": "http://snomed.info/sct",
+        "code": "368209003",
+        "display": "Right upper arm",
+    }
+
+
 def test_codes_of_devices_without_the_profile_are_read_as_those_of_a_device() -> None:
     plain = device(*MONITOR).replace("IHE_PCD_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO", "")
     assert len(wanted(plain, "Device")) == 3 and wanted(message(header("ORU^R01"), pid(), "OBR|1||L1", obx())) == []

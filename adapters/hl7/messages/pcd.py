@@ -34,6 +34,8 @@ ABSENT: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 TEST_DATA: Final = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST"}
 INVALID: Final = {"INV": "error", "NAV": "not-performed"}
 """OBX-8 of a device -> why there is no value that can be used."""
+MANNER: Final = {17: "method", 20: "bodySite"}
+"""Fields of OBX that a component of an Observation has no place for."""
 
 
 class Leaf(NamedTuple):
@@ -180,12 +182,21 @@ def _leaf(context: Context, told: Told, parts: Parts, observed: str) -> Leaf:
     made = obx_map.observation(context, obx, told.notes, times[0] if times else observed, obx_map.ANSWERS)
     if told.people:
         taking_part.take_part(context, told.people, made)
+    if path[:-1] in parts.headers and path[:-1] not in parts.devices:
+        _lay_manner(context, parts.headers[path[:-1]], made)
     code = obx.text(3)
     _lay_codes(made, code)
     if obx.text(11) == "R" and context.device_final:
         made["status"] = "final"
     _lay_state(obx, made)
     return Leaf(told, path, code, made, made.get("effectiveDateTime", ""))
+
+
+def _lay_manner(context: Context, header: Segment, made: Json) -> None:
+    """Take method and place of the row that holds results together (150020), where a result has none of its own."""
+    for field, name in MANNER.items():
+        if name not in made and header.raw(field) and (found := coded(context, header, field, header.first(field))):
+            made[name] = found
 
 
 def _lay_codes(made: Json, code: str) -> None:
@@ -279,5 +290,8 @@ def _panel(found: Sequence[Json]) -> Json:
     made = {**shared, "code": code, "component": [_component(one) for one in found]}
     if len(statuses) > 1:
         made["status"] = "preliminary"
+    for name in MANNER.values():
+        told = [one[name] for one in found if name in one]
+        made |= {name: told[0]} if told else {}
     notes = [note for one in found for note in one.get("note", ())]
     return {**made, "note": notes} if notes else made
