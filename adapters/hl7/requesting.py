@@ -61,7 +61,8 @@ def read_request(
     made["id"] = unique(context, segment, ("ServiceRequest", *patient, *key))
     found_by = (number["system"], number["value"]) if number and not code else None
     gone = emptied(orc_map.ORC_TO_REQUEST, orc) | emptied(orc_map.OBR_TO_REQUEST, obr)
-    return Wanted(made, segment, "over", True, found_by, {"status": "active"}, gone)
+    is_asked = orc is not None and not orc.is_valued(5) and made.get("status") == "active"
+    return Wanted(made, segment, "over", True, found_by, {"status": "active"}, gone, is_asked)
 
 
 def _lay_timing(context: Context, ordered: Ordered, made: Json) -> None:

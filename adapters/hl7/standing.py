@@ -11,7 +11,7 @@ from typing import Final
 from adapters.hl7.draft import Draft, Person, Wanted
 from adapters.hl7.faults import Problem
 from adapters.hl7.maps import sch as sch_map
-from adapters.hl7.merge import united
+from adapters.hl7.overlay import completed, filled, over
 from adapters.hl7.planned import LINKS, SUBJECT, Plan, entry, identified, is_outdated
 from adapters.hl7.results import Report
 from fhir_server.interface import Writing
@@ -29,6 +29,10 @@ HOW: Final = {
     "known": "as over, and nothing is made where nothing is stored",
 }
 """`Wanted.how` -> what it means."""
+
+COMPLETED: Final = frozenset({"Appointment", "DocumentReference", "ServiceRequest"})
+"""Types of which an older message adds what no newer one said: a result comes before its order, a notice of a new
+status before the document."""
 
 
 async def place(
@@ -81,7 +85,7 @@ async def _of_report(
     if outdated:
         _note(made, person, report)
         return [*found, {**stored, "result": results}] if found and results != stored.get("result", []) else found
-    merged = _over(stored, own)
+    merged = over(stored, own)
     return [*found, {**merged, "result": results} if results else merged]
 
 
@@ -122,14 +126,24 @@ async def _of_wanted(
     if late or (wanted.result and await _is_behind(writing, wanted.result)):
         made.outdated = True
         made.problems.append(Problem(wanted.segment.place().path, "older-than-stored"))
-        return []
+        older = stored if wanted.how == "over" and type in COMPLETED else []
+        return [more for one in older if (more := completed(one, own)) != one]
     if wanted.how == "known" and not stored:
         return []
-    laid = _filled if wanted.how == "fill" else _over
     if wanted.gone and wanted.how == "over":
         stored = [{name: value for name, value in one.items() if name not in wanted.gone} for one in stored]
-    found = [own] if wanted.how == "put" or not stored else [laid(one, own) for one in stored]
+    found = [own] if wanted.how == "put" or not stored else [_laid(wanted, one) for one in stored]
     return [await _related(writing, whole(wanted, one)) for one in found]
+
+
+def _laid(wanted: Wanted, stored: Resource) -> Resource:
+    """Return a resource laid over what is stored of it."""
+    own = wanted.resource
+    if wanted.how == "fill":
+        return filled(stored, own)
+    if wanted.is_asked and stored.get("status") == "completed":
+        own = {name: value for name, value in own.items() if name != "status"}
+    return over(stored, own, wanted.dropped)
 
 
 async def _is_behind(writing: Writing, document: Resource) -> bool:
@@ -169,18 +183,6 @@ async def _stored(writing: Writing, wanted: Wanted, patient: str, made: Plan) ->
         made.aliases[f"{type}/{id}"] = f"{type}/{found[0]['id']}"
         return found[:1]
     return [one for one in found if one.get(holder, {}).get("reference") == patient]  # numbers are the sender's own
-
-
-def _over(stored: Resource, own: Resource) -> Resource:
-    """Return what is stored with the elements of the message; identifiers are united."""
-    made = {**stored, **own, "id": stored["id"]}
-    if "identifier" in stored and "identifier" in own and isinstance(own["identifier"], list):
-        made["identifier"] = united(stored["identifier"], own["identifier"])
-    return made
-
-
-def _filled(stored: Resource, own: Resource) -> Resource:
-    return _over(own, stored) | {"id": stored["id"]}
 
 
 async def _related(writing: Writing, own: Resource) -> Resource:

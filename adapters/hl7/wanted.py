@@ -22,4 +22,6 @@ class Wanted:
     found_by: tuple[str, str] | None = None  # system and value: those that have it are meant, where there are any
     otherwise: Json = field(default_factory=dict)  # elements that it has where neither the message nor the store does
     gone: frozenset[str] = frozenset()  # elements that the message deletes, where it does not fill them otherwise
+    is_asked: bool = False  # whether its status is only what is asked for (ORC-1): it does not reopen what is completed
+    dropped: tuple[Json, ...] | None = None  # of an appointment: see `overlay.over`
     result: Json | None = None  # the document of a result that it is, or holds the data of: it never goes back

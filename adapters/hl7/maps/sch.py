@@ -39,6 +39,12 @@ PARTICIPATION: Final = {
 MINUTES: Final = {"min": 1, "mn": 1, "m": 1, "minute": 1, "minutes": 1, "h": 60, "hr": 60, "hour": 60, "hours": 60}
 TYPES: Final = "http://terminology.hl7.org/CodeSystem/participant-type"
 DELETED: Final = frozenset({"D"})
+CHANGING: Final = frozenset({"S18", "S19"})
+"""Triggers that tell what is added to an appointment or changed of it, not the whole of what is booked. Ours."""
+REMOVING: Final = frozenset({"S20", "S21", "S22"})
+"""Triggers that tell what is taken out of an appointment. Ours: by its action code, else what has none."""
+CONTACTS: Final = ("placer contact", "filler contact", "enterer")
+"""What a participant is who is asked for an appointment (SCH-12, 16, 20): the guide has no code for it."""
 
 
 class Resource_(NamedTuple):
@@ -95,9 +101,9 @@ SCH_TO_APPOINTMENT: Final = (
     Row(6, "reasonCode", _reason, "ours: the reason of the event, as the other one (SCH-7)"),
     Row(7, "reasonCode", _reason, "SCH-7, AppointmentReasonCodes"),
     Row(8, "appointmentType", single(mapped("AppointmentTypeCodes")), "SCH-8, AppointmentTypeCodes"),
-    Row(12, "participant", _contact("placer contact"), "SCH-12"),
-    Row(16, "participant", _contact("filler contact"), "SCH-16"),
-    Row(20, "participant", _contact("enterer"), "SCH-20"),
+    Row(12, "participant", _contact(CONTACTS[0]), "SCH-12"),
+    Row(16, "participant", _contact(CONTACTS[1]), "SCH-16"),
+    Row(20, "participant", _contact(CONTACTS[2]), "SCH-20"),
     Row(26, "basedOn", _based_on("PLAC"), "SCH-26; ours: named, no ServiceRequest is made"),
     Row(27, "basedOn", _based_on("FILL"), "SCH-27; ours: named, no ServiceRequest is made"),
 )
@@ -132,13 +138,34 @@ def status(context: Context, sch: Segment, trigger: str) -> str:
     return target.code
 
 
+def removed(resources: Sequence[Segment], trigger: str) -> list[Segment]:
+    """Return the segments that take a service or a resource out of an appointment."""
+    found = [one for one in resources if one.text(2) in DELETED]
+    return found or [one for one in resources if trigger in REMOVING and not one.text(2)]
+
+
+def dropped(context: Context, resources: Sequence[Segment], trigger: str) -> tuple[Json, ...] | None:
+    """Return the actors and services that a message takes out; None where it tells the whole of what is booked."""
+    found = removed(resources, trigger)
+    if not found and trigger not in CHANGING | REMOVING:
+        return None
+    made: list[Json | None] = []
+    for one in found:
+        number = RESOURCES[one.name].what
+        convert = coded if one.name == "AIS" else _actor
+        made += [convert(context, one, number, parts) for parts in one.repetitions(number)]
+        context.take(one, frozenset({1, 2, number}))
+        context.note(one, 2, "resource-deleted")
+    return tuple(one for one in made if one)
+
+
 def appointment(context: Context, sch: Segment, resources: Sequence[Segment], timings: Sequence[Segment]) -> Json:
     """Return an Appointment without its patient, identity and status.
 
     Args:
         context: Where problems are noted and segments taken.
         sch: The segment.
-        resources: Its AIS, AIG, AIL and AIP.
+        resources: Its AIS, AIG, AIL and AIP, without those that are taken out of it.
         timings: Its TQ1.
     """
     context.take(sch, USED)
@@ -207,9 +234,6 @@ def _lay_resource(context: Context, segment: Segment, made: Json) -> None:
     """Add what AIS, AIG, AIL and AIP say: a service, or a participant."""
     row = RESOURCES[segment.name]
     context.take(segment, used(segment.name))
-    if segment.text(2) in DELETED:
-        context.note(segment, 2, "resource-deleted")
-        return
     if segment.name == "AIS":
         if service := coded(context, segment, row.what, segment.first(row.what)):
             made["serviceType"] = [*made.get("serviceType", []), service]

@@ -47,8 +47,8 @@ def read_document(context: Context, root: Group, what: Kind, message: str) -> tu
     if content:
         made["content"] = content
     wanted = [*beside, *_orders(context, segments[: segments.index(txa)], whose, message, made)]
-    wanted += _related(context, txa, what.trigger, whose, made)
     otherwise: Json = {} if content else {"content": txa_map.announced(txa)}
+    wanted += _related(context, txa, what.trigger, whose, made, otherwise)
     wanted.append(Wanted(made, txa, "over", True, None, otherwise, emptied(txa_map.TXA_TO_DOCUMENT, txa)))
     return (replace(person, visit=visit_of(context, person.segment, segments), wanted=tuple(wanted)),)
 
@@ -112,19 +112,23 @@ def _orders(
     return [replace(wanted, how="fill")]
 
 
-def _related(context: Context, txa: Segment, trigger: str, whose: tuple[str, ...], made: Json) -> list[Wanted]:
-    """Point to the parent document (TXA-13); one that is replaced is superseded where it is stored."""
+def _related(
+    context: Context, txa: Segment, trigger: str, whose: tuple[str, ...], made: Json, otherwise: Json
+) -> list[Wanted]:
+    """Point to the parent document (TXA-13); one that is replaced is superseded where it is stored.
+
+    An event that does not tell how they stand to each other (T11) leaves what an earlier one told.
+    """
     parent = entity(context, txa, 13, txa.first(13), "", own="documents")
     if parent is None or parent == made["masterIdentifier"]:
         return []
-    code = txa_map.RELATIONS.get(trigger)
-    if code is None:
+    told = txa_map.RELATIONS.get(trigger)
+    if told is None:
         context.note(txa, 13, "relation-assumed")
-        code = "appends"
     id = made_id("DocumentReference", *whose, parent["system"], parent["value"])
     target = {"reference": f"DocumentReference/{id}", "type": "DocumentReference", "identifier": parent}
-    made["relatesTo"] = [{"code": code, "target": target}]
-    if code != "replaces":
+    (made if told else otherwise)["relatesTo"] = [{"code": told or "appends", "target": target}]
+    if told != "replaces":
         return []
     old = {"resourceType": "DocumentReference", "id": id, "status": "superseded"}
     return [Wanted(old, txa, "known")]

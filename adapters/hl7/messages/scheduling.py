@@ -38,6 +38,8 @@ def read_appointment(context: Context, root: Group, what: Kind, message: str) ->
     for group in named(segments, "RGS"):
         context.take(group, frozenset({1}))
     resources = [segment for segment in segments if segment.name in sch_map.RESOURCES]
+    dropped, removed = sch_map.dropped(context, resources, what.trigger), sch_map.removed(resources, what.trigger)
+    resources = [segment for segment in resources if segment not in removed]
     made = sch_map.appointment(context, sch, resources, named(segments, "TQ1"))
     made["identifier"] = list(known.values())
     if status := sch_map.status(context, sch, what.trigger):
@@ -58,6 +60,7 @@ def read_appointment(context: Context, root: Group, what: Kind, message: str) ->
         id = made_id("Appointment", context.tenant, *person.key, number["system"], number["value"])
         by = known.get("PLAC", number)
         told = (by["system"], by["value"])
-        wanted = Wanted({**made, "id": id}, sch, "over", True, told, {"status": "booked"}, gone)
+        own = {**made, "id": id}
+        wanted = Wanted(own, sch, "over", True, told, {"status": "booked"}, gone, dropped=dropped)
         people.append(replace(person, wanted=(wanted,)))
     return tuple(people)
