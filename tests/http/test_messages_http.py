@@ -286,6 +286,47 @@ def test_a_copy_is_edited_tried_and_replayed_and_the_original_stays(hub: Running
     assert "edited copy" in original and "in quarantine" in original and "DUPOND" in original
 
 
+@pytest.mark.parametrize(
+    ("declared", "other"),
+    [
+        pytest.param("UNICODE UTF-8", "UNICODE UTF-8", id="what it declares becomes true"),
+        pytest.param("UNICODE UTF-8", "8859/1", id="what it is in is declared"),
+        pytest.param("KLINGON", "", id="nothing is declared"),
+    ],
+)
+def test_no_character_is_lost_in_a_copy_of_a_message_in_another_set_than_it_declares(
+    hub: RunningHub, console: Console, declared: str, other: str
+) -> None:
+    control = uuid.uuid4().hex[:12]
+    first = header("ADT^A01^ADT_A01", control, f3="LAB", f4=console.name, f18=declared)
+    text = message(first, "EVN||20261120083000", console.person(name="LEFÈVRE^Zoé"), pv1(f"V{console.name}"))
+    assert "MSA|AE" in hub.request("POST", "/hl7v2", content=text.encode("iso8859-1"), **ER7).text
+    where = console.place(control)
+    page = html.unescape(console.http.get(where).text)
+    assert "LEFÈVRE" in page and "PID-5.1" in page and page.count("fault here") == 1
+    form = html.unescape(console.http.get(f"{where}/edit").text)
+    copy = form.partition('autocomplete="off">\n')[2].partition("</textarea>")[0]
+    assert "LEFÈVRE^Zoé" in copy
+    copy = copy.replace(f"|{declared}", f"|{other}")
+    assert "What it changed" in console.post(f"{where}/edit", text=copy, mode="apply").text
+    (found,) = hub.search(f"Patient?identifier={console.name}")["entry"]
+    assert found["resource"]["name"][0]["family"] == "LEFÈVRE"
+
+
+def test_an_accent_is_typed_into_a_copy_of_a_message_without_any(hub: RunningHub, console: Console) -> None:
+    control = uuid.uuid4().hex[:12]
+    first = header("ADT^A01^ADT_A01", control, f3="LAB", f4=console.name, f18="")
+    text = message(first, "EVN||20261120083000", pid("", name="LEFEVRE"), pv1())
+    hub.request("POST", "/hl7v2", content=text.encode("ascii"), **ER7)
+    where = console.place(control)
+    form = html.unescape(console.http.get(f"{where}/edit").text)
+    text = form.partition('autocomplete="off">\n')[2].partition("</textarea>")[0]
+    fixed = text.replace(pid("", name="LEFEVRE"), console.person(name="LEFÈVRE^Zoé"))
+    assert "What it changed" in console.post(f"{where}/edit", text=fixed, mode="apply").text
+    (found,) = hub.search(f"Patient?identifier={console.name}")["entry"]
+    assert found["resource"]["name"][0]["family"] == "LEFÈVRE"
+
+
 def test_a_message_is_left_out_with_a_reason(console: Console) -> None:
     where = console.place(console.results(obx(), person=pid("")))
     assert console.post(f"{where}/leave-out", reason=" ").status_code == 400

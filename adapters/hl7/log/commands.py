@@ -114,12 +114,12 @@ async def run_show(session: Session, args: argparse.Namespace) -> int:
     entry = await session.find(args.key)
     session.saw(entry)
     channel = (await channels(session.core, session.tenant, session.settings))(entry.body["channel"])
-    message = detail.message_of(entry.raw, channel.charset)
+    message = detail.shown_of(entry.raw, channel.charset)
     marks = detail.marks_of(entry.body)
     tree = detail.tree_of(message, marks) if message else []
     found = await _resources(session, entry) if args.part in (None, "fhir") else []
     drafted = detail.draft_of(channel, entry.raw) if args.part == "draft" or (args.part is None and not found) else []
-    raw = "\n".join(line.rstrip("\r") for line in entry.raw.decode(entry.body["charset"], "replace").split("\r"))
+    raw = "\n".join(line.rstrip("\r") for line in detail.text_of(entry.raw, entry.body["charset"])[0].split("\r"))
     if args.json:
         emit({**entry.shown(), "raw": raw, "tree": [_branch(b) for b in tree], "fhir": found, "draft": drafted})
         return 0

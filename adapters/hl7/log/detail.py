@@ -113,6 +113,46 @@ def message_of(raw: bytes, default: str = "cp1252") -> Message | None:
         return None
 
 
+def text_of(raw: bytes, codec: str) -> tuple[str, str]:
+    """Return a message as text, no byte of it lost, and the codec: its own, or one that it may be in after all."""
+    for each in (codec, "utf-8", "cp1252"):
+        try:
+            return raw.decode(each).removeprefix("\ufeff"), each
+        except UnicodeError:
+            continue
+    return raw.decode("latin-1"), "latin-1"
+
+
+def shown_of(raw: bytes, default: str = "cp1252") -> Message | None:
+    """Take a message apart to be looked at, also where its bytes contradict its MSH-18; None where it is none."""
+    if (found := message_of(raw, default)) is not None:
+        return found
+    try:
+        return tokens.tokenize(*text_of(raw, default))
+    except Refused:
+        return None
+
+
+def bytes_of(text: str) -> bytes:
+    """Return the bytes of a message, in the character set that its MSH-18 declares.
+
+    What declares none, or ASCII, is in UTF-8: as which it is read (`charset.py`). 8859/1 and 8859/15 hold
+    what Windows has besides.
+
+    Raises:
+        UnicodeEncodeError: A character is not in the set.
+    """
+    codec = charset.codec_of(charset.declared(text.encode("utf-8"))[0]) or "utf-8"
+    if codec == "ascii":
+        codec = "utf-8"
+    if codec in charset.WESTERN:
+        try:
+            return text.encode(codec)
+        except UnicodeEncodeError:
+            return text.encode("cp1252")
+    return text.encode(codec)
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)})"
 

@@ -61,7 +61,7 @@ class MessagePages:
     async def _show(self, request: Request, actor: Actor, entry: Entry, **more: Any) -> Any:
         self._pages.saw(actor, entry, request)
         channel = (await self._pages.channels(actor.tenant))(entry.body.get("channel", "mllp"))
-        message, marks = detail.message_of(entry.raw, channel.charset), detail.marks_of(entry.body)
+        message, marks = detail.shown_of(entry.raw, channel.charset), detail.marks_of(entry.body)
         resources = await self._resources(actor, entry)
         drafted = [] if resources else detail.draft_of(channel, entry.raw)
         return self._pages.render(
@@ -142,8 +142,12 @@ class MessagePages:
         entry, form = await self._pages.entry(actor, request), await self._core.pages.form(request)
         text = form.get("text", "").replace("\r\n", "\r").replace("\n", "\r").strip("\r") + "\r"
         mode = _mode(form.get("mode", ""))
-        raw = _as_sent(entry, text)
-        if raw == _as_sent(entry, _as_lines(entry).replace("\n", "\r").strip("\r") + "\r"):
+        try:
+            raw = detail.bytes_of(text)
+        except UnicodeEncodeError:
+            raise BadRequest("A character of the copy is not in the character set of the message.") from None
+        original, codec = detail.text_of(entry.raw, entry.body["charset"])
+        if codec == entry.body["charset"] and text == _lines(original).replace("\n", "\r").strip("\r") + "\r":
             raise BadRequest("The copy is the same as the original: replay that.")
         known = await self._pages.channels(actor.tenant)
         self._pages.saw(actor, entry, request, "R" if mode is Mode.DRY_RUN else "U")
@@ -236,17 +240,11 @@ def _pretty(resource: Resource) -> str:
     return text if len(text) <= LONGEST_RESOURCE else f"{text[:LONGEST_RESOURCE]}… ({len(text)})"
 
 
-def _as_sent(entry: Entry, text: str) -> bytes:
-    """Return a text in the character set of a message; beside ASCII in UTF-8, as which it is read (`charset.py`)."""
-    codec = str(entry.body["charset"])
-    try:
-        return text.encode("utf-8" if codec == "ascii" else codec)
-    except UnicodeEncodeError:
-        raise BadRequest("A character of the copy is not in the character set of the message.") from None
-
-
 def _as_lines(entry: Entry) -> str:
-    text = entry.raw.decode(entry.body["charset"], "replace")
+    return _lines(detail.text_of(entry.raw, entry.body["charset"])[0])
+
+
+def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
