@@ -13,7 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from fhir_server import gate
-from fhir_server.errors import BadRequest, MultipleMatches, NotFound
+from fhir_server.errors import BadParameter, BadRequest, MultipleMatches, NotFound
 from fhir_server.interactions.asking import split_query
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.ids import new_id
@@ -28,6 +28,10 @@ from fhir_server.operations.sections import MOST_SHOWN, SECTIONS, Section, writt
 from fhir_server.settings import Settings
 from fhir_server.store.protocol import View
 
+_PROFILES: Final = tuple(
+    f"http://hl7.org/fhir/uv/ips/StructureDefinition/{name}-uv-ips" for name in ("Bundle", "Composition")
+)
+"""Of `profile`: which summary is wanted."""
 MOST_READ: Final = 1_000  # resources that a section is chosen from, the newest
 MOST_SUPPORT: Final = 500
 _TITLE: Final = ("Synthèse médicale", "Patient summary")
@@ -99,7 +103,9 @@ class Summaries:
 
     async def _patient(self, call: OperationCall) -> str:
         """Return the id of the patient: of the path, of the token, or by identifier."""
-        inputs = read_inputs(call, () if call.id else ("identifier",))
+        inputs = read_inputs(call, ("profile",) if call.id else ("identifier", "profile"))
+        if text(inputs, "profile").partition("|")[0] not in ("", *_PROFILES):
+            raise BadParameter("A summary has the shape of IPS (Bundle-uv-ips) here, and no other profile's.")
         if call.id:
             return call.id
         identifier = text(inputs, "identifier")

@@ -17,6 +17,7 @@ from fhir_server.operations.terminology_inputs import (
     Code,
     answered,
     bounded,
+    check_date,
     instance,
     needed,
     of_coding,
@@ -31,7 +32,7 @@ from fhir_server.terminology.codesystem import CodeSystem, Concept, Property
 from fhir_server.terminology.library import Library
 from fhir_server.terminology.membership import NotLoaded
 
-LOOKUP: Final = ("code", "system", "version", "coding", "displayLanguage", "property")
+LOOKUP: Final = ("code", "system", "version", "coding", "date", "displayLanguage", "property")
 SUBSUMES: Final = ("codeA", "codeB", "system", "version", "codingA", "codingB")
 
 _OF_SYSTEM: Final = frozenset({"url", "name", "version"})  # properties that are of the code system: always told
@@ -51,6 +52,7 @@ class Looking:
             NotFound: The code or its code system is not known here.
         """
         inputs = read_call(call, LOOKUP)
+        check_date(self._hub, inputs)
         asked = read_code(inputs, coding="coding", code="code", version="version")
         if asked is None or not asked.system:
             raise needed("Name the code: system and code, or coding.")

@@ -19,6 +19,7 @@ from fhir_server.operations.inputs import Inputs, flag, text, texts
 from fhir_server.operations.terminology_inputs import (
     bounded,
     canonical,
+    check_date,
     given_resource,
     instance,
     needed,
@@ -40,7 +41,7 @@ MOST: Final = 10_000
 """Codes of one answer."""
 
 KNOWN: Final = (
-    "url", "valueSet", "valueSetVersion", "context", "contextDirection", "filter", "offset", "count",
+    "url", "valueSet", "valueSetVersion", "context", "contextDirection", "filter", "date", "offset", "count",
     "includeDesignations", "designation", "includeDefinition", "activeOnly", "excludeNested", "excludeNotForUI",
     "excludePostCoordinated", "displayLanguage", "exclude-system", "system-version", "check-system-version",
     "force-system-version",
@@ -67,6 +68,7 @@ class Expanding:
             TooCostly: It has more codes than one answer holds.
         """
         inputs = read_call(call, KNOWN, "valueSet")
+        check_date(self._hub, inputs)
         wish = read_wish(inputs)
         resource = await instance(self._hub, call, inputs) or given_resource(self._hub, inputs, "valueSet", "ValueSet")
         async with opened(self._hub, call, [resource], read_pins(inputs)) as library:

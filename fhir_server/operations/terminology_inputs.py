@@ -9,17 +9,21 @@ from typing import Any, Final, NamedTuple
 
 from fhir_server import gate
 from fhir_server.definitions import terminology as r4
-from fhir_server.errors import BadParameter, BadRequest, NotFound, Unprocessable
+from fhir_server.errors import BadParameter, BadRequest, NotFound, UnknownParameter, Unprocessable
 from fhir_server.interactions.core import Hub
 from fhir_server.interface import OperationCall
 from fhir_server.model import Resource
 from fhir_server.operations.inputs import Inputs, element, read_inputs, text, texts
+from fhir_server.search.query import Match
+from fhir_server.search.values import Period
 from fhir_server.terminology.library import NO_PINS, Library, Pins
 from fhir_server.terminology.valueset import split
 
 MOST_CODINGS: Final = 100
 _LET_PASS: Final = frozenset({"required", "invariant", "code-invalid"})
 _LONGEST: Final = 2_000  # characters of a code or url
+_MOMENT: Final = 300_000_000  # microseconds: a caller's clock may go behind, and a request takes its way
+_SOMEWHERE: Final = 26 * 3_600_000_000  # microseconds from the first to the last zone in which a day is today
 
 
 class Code(NamedTuple):
@@ -183,6 +187,26 @@ def read_pins(inputs: Inputs) -> Pins:
         return {url: version for url, version in map(split, texts(inputs, name)) if version}
 
     return Pins(pairs("system-version"), pairs("check-system-version"), pairs("force-system-version"))
+
+
+def check_date(hub: Hub, inputs: Inputs) -> None:
+    """Let `date` pass where it means what holds now: today, an instant from now on, or later.
+
+    "Which date is appropriate is a matter for implementation policy"
+    (https://hl7.org/fhir/R4/valueset-operation-expand.html): ours is that the past is asked for by versions.
+
+    Raises:
+        BadParameter: It is no date.
+        UnknownParameter: It is past.
+    """
+    if not (value := text(inputs, "date")):
+        return
+    clause = hub.query("Patient", [("_lastUpdated", value)]).where[0]
+    asked = clause.asks[0] if isinstance(clause, Match) and len(clause.asks) == 1 else None
+    if asked is None or asked.prefix != "eq" or not isinstance(asked.value, Period):
+        raise BadParameter("The parameter 'date' is a date, or an instant.")
+    if asked.value.hi + (_MOMENT if "T" in value else _SOMEWHERE) < hub.now():
+        raise UnknownParameter("What is answered holds now: leave 'date' out, or name the versions that held then.")
 
 
 def needed(what: str) -> BadRequest:

@@ -19,6 +19,7 @@ from fhir_server.operations.terminology_inputs import (
     Code,
     answered,
     bounded,
+    check_date,
     given_resource,
     instance,
     needed,
@@ -37,11 +38,12 @@ from fhir_server.terminology.membership import NotLoaded
 from fhir_server.terminology.valueset import ValueSet
 
 OF_SYSTEM: Final = (
-    "url", "codeSystem", "code", "version", "display", "coding", "codeableConcept", "abstract", "displayLanguage",
+    "url", "codeSystem", "code", "version", "display", "coding", "codeableConcept", "date", "abstract",
+    "displayLanguage",
 )  # fmt: skip
 OF_SET: Final = (
     "url", "valueSet", "valueSetVersion", "context", "code", "system", "systemVersion", "display", "coding",
-    "codeableConcept", "abstract", "displayLanguage",
+    "codeableConcept", "date", "abstract", "displayLanguage",
 )  # fmt: skip
 
 _UNDECIDED: Final = (
@@ -78,6 +80,7 @@ class Validating:
         """
         is_set = call.type == "ValueSet"
         inputs = read_call(call, OF_SET if is_set else OF_SYSTEM)
+        check_date(self._hub, inputs)
         asked = self._asked(inputs, "systemVersion" if is_set else "version")
         resource = await instance(self._hub, call, inputs)
         resource = resource or given_resource(self._hub, inputs, "valueSet" if is_set else "codeSystem", call.type)

@@ -146,6 +146,13 @@ def test_a_summary_says_what_it_does_not_know(hub: RunningHub) -> None:
     assert "certified" in made["text"]["div"] and "profile" not in bundle.get("meta", {})
 
 
+def test_a_summary_is_one_of_ips_or_none(hub: RunningHub) -> None:
+    patient = stored(hub, {"resourceType": "Patient", "name": [{"family": "Vide"}]})
+    ips = "http://hl7.org/fhir/uv/ips/StructureDefinition"
+    for profile, status in ((f"{ips}/Bundle-uv-ips", 200), (f"{ips}/Composition-uv-ips|1.1.0", 200), ("urn:x", 400)):
+        assert hub.request("GET", f"/fhir/{patient}/$summary?profile={profile}").status_code == status
+
+
 @pytest.mark.every_store
 def test_a_summary_shows_what_counts_now(hub: RunningHub) -> None:
     record = make_record(hub, 3)

@@ -99,3 +99,25 @@ def test_a_code_is_looked_for_in_the_version_that_it_is_said_to_be_of(
     answer = post(hub, "ValueSet/$validate-code", valueSet=value_set(part), code="a", system=url, systemVersion=asked)
     said = answer.json()["parameter"][0]["valueBoolean"] if answer.status_code == 200 else None
     assert (answer.status_code, said) == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "ValueSet/administrative-gender/$expand?filter=ma",
+        "ValueSet/administrative-gender/$validate-code?code=male",
+        "CodeSystem/administrative-gender/$validate-code?code=male",
+        "CodeSystem/$lookup?system=http://hl7.org/fhir/administrative-gender&code=male",
+    ],
+)
+def test_a_date_is_answered_from_now_on_and_the_past_refused(hub: RunningHub, path: str) -> None:
+    today = hub.search("metadata")["date"][:10]  # of the hub's clock, in UTC
+    whole = hub.search(path)
+    for date in (today, today[:4], "2999-12-31", "2999-12-31T10:00:00Z"):
+        found = hub.request("GET", f"/fhir/{path}&date={date}")
+        assert found.status_code == 200, found.text
+        if "parameter" in whole:
+            assert found.json() == whole
+    answers = [hub.request("GET", f"/fhir/{path}&date={date}") for date in ("2020", "2020-01-01T00:00:00Z", "soon")]
+    codes = [(answer.status_code, answer.json()["issue"][0]["code"]) for answer in answers]
+    assert codes == [(400, "not-supported"), (400, "not-supported"), (400, "value")]
