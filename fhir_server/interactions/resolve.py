@@ -214,17 +214,17 @@ class _Settling:
                 "Use a smaller value set, or a code further down."
             )
         if clause.modifier in ("in", "not-in") and implies_system(clause.parameter):
-            codes |= {("", code) for _, code in codes}
-        asks = tuple(Ask(Token(system, code)) for system, code in sorted(codes))
+            codes |= {("", code) for _, code in codes if code}
+        asks = tuple(Ask(Token(system, code or None)) for system, code in sorted(codes))
         if not asks:
             return AllOf(()) if clause.modifier == "not-in" else AnyOf(())
         return Match(clause.parameter, asks, "not" if clause.modifier == "not-in" else "")
 
     async def _codes(self, clause: Match, ask: Ask) -> frozenset[tuple[str, str]]:
+        """Return (system, code) of all that is asked for; "" for every code of a system."""
         if isinstance(ask.value, Uri):
-            url = await self._url(ask.value.value)
             try:
-                return await self._terminology.members(self._view, url)
+                return await self._members(await self._url(ask.value.value))
             except NotLoaded as error:
                 raise BadParameter(error.text) from None
         assert isinstance(ask.value, Token) and ask.value.system and ask.value.code, "read as system|code"
@@ -236,6 +236,16 @@ class _Settling:
             )
         related = self._terminology.below if clause.modifier == "below" else self._terminology.above
         return frozenset((system, one) for one in await related(self._view, system, code))
+
+    async def _members(self, url: str) -> frozenset[tuple[str, str]]:
+        try:
+            return await self._terminology.members(self._view, url)
+        except NotLoaded:
+            found = await self._terminology.whole_systems(self._view, url)
+            if found is None:
+                raise
+            whole, beside = found
+            return beside | {(system, "") for system in whole}
 
     async def _url(self, name: str) -> str:
         """Return the canonical url of a value set that is named so, or by its id here."""

@@ -6,6 +6,7 @@ Source: FHIR R4 4.0.1, https://hl7.org/fhir/R4/terminology-service.html
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from fhir_server.errors import TooCostly
 from fhir_server.model import Resource
@@ -14,6 +15,7 @@ from fhir_server.terminology.expansion import expand
 from fhir_server.terminology.library import NO_PINS, Library, Pins
 from fhir_server.terminology.membership import NotLoaded, contains
 from fhir_server.terminology.shelf import Shelf
+from fhir_server.terminology.valueset import Include, ValueSet
 
 WATCHED = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
 """Types whose writes change what is kept in memory: they must move the tenant's epoch."""
@@ -65,10 +67,30 @@ class Terminology:
         value_set = await library.value_set(valueset_url)
         if value_set is None:
             raise NotLoaded("The value set is not known here. Load it as a ValueSet resource, or correct its url.")
-        found = (await expand(library, value_set)).members
-        if len(found) > MOST_MEMBERS:
-            raise TooCostly("The value set has more than 20,000 codes. Use a smaller one.")
-        return found
+        return await _expanded(library, value_set)
+
+    async def whole_systems(
+        self, view: View, valueset_url: str
+    ) -> tuple[frozenset[str], frozenset[tuple[str, str]]] | None:
+        """Return the systems of which a value set takes every code, and the (system, code) that it has beside them.
+
+        So a value set of all LOINC codes says what it means where LOINC itself is not loaded. None where it takes no
+        system as a whole, or where codes are taken away from it again: inactive ones, or by an exclude.
+
+        Raises:
+            NotLoaded: What it has beside them needs a code system or value set that is not loaded.
+            TooCostly: That is more than 20,000 codes.
+        """
+        library = self.over(view)
+        value_set = await library.value_set(valueset_url)
+        if value_set is None or value_set.excludes or not value_set.with_inactive:
+            return None
+        whole = frozenset(part.system for part in value_set.includes if _is_whole(part))
+        rest = tuple(part for part in value_set.includes if not _is_whole(part))
+        if not whole:
+            return None
+        beside = await _expanded(library, replace(value_set, includes=rest, stored=None)) if rest else ()
+        return whole, frozenset(beside)
 
     async def contains(self, view: View, valueset_url: str, system: str | None, code: str) -> bool | None:
         """Return whether a code is in a value set; None where what is loaded cannot say.
@@ -97,3 +119,16 @@ class Terminology:
         """Return the code and all codes that subsume it; the code alone where its system is not loaded."""
         known = await self.over(view).code_system(system)
         return (known.above(code) if known else frozenset()) | {code}
+
+
+async def _expanded(library: Library, value_set: ValueSet) -> Collection[tuple[str, str]]:
+    found = (await expand(library, value_set)).members
+    if len(found) > MOST_MEMBERS:
+        raise TooCostly("The value set has more than 20,000 codes. Use a smaller one.")
+    return found
+
+
+def _is_whole(part: Include) -> bool:
+    """Whether an include is every code of a system, of any version: https://hl7.org/fhir/R4/valueset.html#compositions."""
+    narrowed = part.concepts is not None or part.filters or part.value_sets or part.version
+    return bool(part.system) and not narrowed

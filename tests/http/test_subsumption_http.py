@@ -74,3 +74,19 @@ def test_a_chain_goes_on_by_them(hub: RunningHub, words: dict[str, str]) -> None
     hub.create({**answer, "subject": {"reference": f"Patient/{patient}"}})
     asked = f"Patient?_tag={MARK}&_has:QuestionnaireResponse:patient:questionnaire"
     assert [hub.search(f"{asked}:below={FORM}|{version}")["total"] for version in ("2", "3")] == [1, 0]
+
+
+def test_a_value_set_of_a_whole_system_that_is_not_loaded(hub: RunningHub) -> None:
+    elsewhere = f"http://codes.example/{MARK}"
+    compose = {"include": [{"system": elsewhere}]}
+    value_set = {"resourceType": "ValueSet", "status": "active", "url": f"{elsewhere}/all", "compose": compose}
+    hub.create(value_set)
+    for system in (elsewhere, f"{elsewhere}/other"):
+        code = {"coding": [{"system": system, "code": "x"}]}
+        hub.create({"resourceType": "Basic", "meta": TAGGED, "code": code})
+    asked = f"Basic?_tag={MARK}&code"
+    found = [hub.search(f"{asked}:{modifier}={elsewhere}/all")["entry"] for modifier in ("in", "not-in")]
+    assert [[one["resource"]["code"]["coding"][0]["system"] for one in page] for page in found] == [
+        [elsewhere],
+        [f"{elsewhere}/other"],
+    ]

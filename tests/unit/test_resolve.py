@@ -60,6 +60,43 @@ RESOURCES: list[dict[str, Any]] = [
         "status": "active",
         "compose": {"include": [{"system": "http://hl7.org/fhir/observation-status", "concept": [{"code": "final"}]}]},
     },
+    {
+        "resourceType": "ValueSet",
+        "id": "elsewhere",
+        "url": "http://codes.example/ValueSet/elsewhere",
+        "status": "active",
+        "compose": {
+            "include": [{"system": "http://elsewhere.example"}, {"system": SYSTEM, "concept": [{"code": "dog"}]}]
+        },
+    },
+    {
+        "resourceType": "ValueSet",
+        "id": "taken",
+        "url": "http://codes.example/ValueSet/taken",
+        "status": "active",
+        "compose": {
+            "include": [{"system": "http://elsewhere.example"}],
+            "exclude": [{"system": "http://elsewhere.example", "concept": [{"code": "x"}]}],
+        },
+    },
+    {
+        "resourceType": "Procedure",
+        "id": "there",
+        "status": "completed",
+        "code": {"coding": [{"system": "http://elsewhere.example", "code": "y"}]},
+    },
+    {
+        "resourceType": "Procedure",
+        "id": "here",
+        "status": "completed",
+        "code": {"coding": [{"system": SYSTEM, "code": "dog"}]},
+    },
+    {
+        "resourceType": "Procedure",
+        "id": "nowhere",
+        "status": "completed",
+        "code": {"coding": [{"system": SYSTEM, "code": "y"}]},
+    },
     observation("cat", "cat"),
     observation("lion", "lion"),
     observation("other", "x", note=[{"text": "a dog barks"}]),
@@ -100,6 +137,8 @@ async def found(store: SettledStore, type: str, query: str, see: Visibility = EV
         ("Observation", f"code:below={SYSTEM}|dog,{SYSTEM}|lion", ["lion"]),
         ("Observation", "status:in=ValueSet/done", ["cat", "lion", "other"]),
         ("Observation", "status:not-in=ValueSet/done", []),
+        ("Procedure", "code:in=ValueSet/elsewhere", ["here", "there"]),
+        ("Procedure", "code:not-in=ValueSet/elsewhere", ["nowhere"]),
         ("Observation", f"_filter=not (code ss {SYSTEM}|cat)", ["other"]),
         ("Provenance", f"target:Observation.code:below={SYSTEM}|cat", ["p"]),
         ("Observation", "_has:Provenance:target:_id=p&code:not-in=ValueSet/pets", ["lion"]),
@@ -116,6 +155,7 @@ async def test_a_terminology_answers_first(store: SettledStore, type: str, query
         "code:in=http://codes.example/ValueSet/pets|3",
         "code:in=ValueSet/none",
         "code:in=ValueSet/nameless",
+        "code:in=ValueSet/taken",
         "code:below=http://codes.example/none|1",
     ],
 )
