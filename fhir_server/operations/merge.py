@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
+from fhir_server import gate
 from fhir_server.errors import BadParameter, BadRequest, Issue, MultipleMatches, NotFound, TooCostly, Unprocessable
 from fhir_server.identity.candidates import escape
 from fhir_server.identity.merge import Plan, plan_merge, plan_unmerge
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.ids import check_id
 from fhir_server.interface import Answer, Operation, OperationCall, OperationParameter
-from fhir_server.jobs import JobContext, Kind
+from fhir_server.jobs import JobContext, Kind, Mark
 from fhir_server.model import Actor, Change, Outcome, Resource, Visibility
 from fhir_server.operations.export import kicked_off
 from fhir_server.operations.inputs import Inputs, element, flag, names, read_inputs
@@ -55,6 +57,7 @@ _SOURCE: Final = (
 )
 
 Planning = Callable[[View, Visibility], Awaitable[Plan]]
+Work = Callable[[Transaction], Awaitable[Plan]]
 
 
 def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:
@@ -99,16 +102,32 @@ class Merging:
         """Do what is asked; as a job where more than 2,000 resources change, or the caller does not wait."""
         if "respond-async" not in call.preferences:
             with contextlib.suppress(TooCostly):
-                plan = await self._planned(call.actor, self._planning(asked, MOST), write=not asked["preview"])
+                planning = self._planning(asked, MOST)
+                if asked["preview"]:
+                    plan = await self._previewed(call.actor, planning)
+                else:
+                    plan = await self._written(
+                        call.actor, planning, partial(self._hub.store.transact, call.actor.tenant)
+                    )
                 return Answer(200, _answer(plan, call.resource, is_preview=asked["preview"]))
         asked |= {"input": call.resource}
         id = await self._hub.jobs.start(KIND, asked, call.actor, request=f"{self._hub.base_url}/Patient/{name}")
         return kicked_off(self._hub, id)
 
     async def _run_job(self, context: JobContext) -> None:
-        is_preview = context.input.get("preview", False)
-        plan = await self._planned(context.actor, self._planning(context.input, MOST_JOB), write=not is_preview)
-        context.result = _answer(plan, context.input.get("input"), is_preview=is_preview)
+        """Work on a job; its answer is kept with the merge, so that after a crash nothing is merged twice."""
+        given, planning = context.input, self._planning(context.input, MOST_JOB)
+        asked: Resource | None = given.get("input")
+        if given.get("preview", False):
+            context.result = _answer(await self._previewed(context.actor, planning), asked, is_preview=True)
+            return
+        if not context.state:
+
+            def mark(plan: Plan) -> Mark:
+                return Mark(gate.write(_answer(plan, asked, is_preview=False)), 1, 1)
+
+            await self._written(context.actor, planning, partial(context.transact, mark=mark))
+        context.result = gate.load(context.state)
 
     def _planning(self, asked: dict[str, Any], most: int) -> Planning:
         async def planning(view: View, see: Visibility) -> Plan:
@@ -126,11 +145,13 @@ class Merging:
 
         return planning
 
-    async def _planned(self, actor: Actor, planning: Planning, *, write: bool) -> Plan:
+    async def _previewed(self, actor: Actor, planning: Planning) -> Plan:
+        """Work a plan out."""
+        async with self._hub.store.view(actor.tenant) as view:
+            return await planning(view, await self._hub.see(view, actor))
+
+    async def _written(self, actor: Actor, planning: Planning, transact: Callable[[Work], Awaitable[Plan]]) -> Plan:
         """Work a plan out, and write it in the same transaction."""
-        if not write:
-            async with self._hub.store.view(actor.tenant) as view:
-                return await planning(view, await self._hub.see(view, actor))
         changes: list[Change] = []
 
         async def work(tx: Transaction) -> Plan:
@@ -138,7 +159,7 @@ class Merging:
             changes[:] = await self._write(tx, plan, actor)
             return plan
 
-        plan: Plan = await self._hub.store.transact(actor.tenant, work)
+        plan = await transact(work)
         await self._hub.tell(actor.tenant, changes)
         return plan
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from fhir_server import gate
 from fhir_server.app import Composed, opened
+from fhir_server.errors import Unavailable
 from fhir_server.interface import OperationCall
+from fhir_server.jobs import JobContext
+from fhir_server.jobs.job import Job
 from fhir_server.model import Entry, Resource
 from fhir_server.operations import merge
 from fhir_server.settings import Settings
+from fhir_server.store.protocol import HistoryQuery
 
 
 def parameters(**named: str) -> Resource:
@@ -92,3 +96,27 @@ async def test_a_short_merge_is_a_job_where_the_caller_does_not_wait() -> None:
         await fill(composed, 1)
         await run(composed, "merge", parameters(source="a", target="b"), {"respond-async": ""})
         assert await subject(composed, "Flag/0") == "Patient/b"
+
+
+async def test_a_merge_whose_job_broke_off_before_its_end_is_not_done_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhir_server.jobs.jobs._RETRY_S", 0.01)
+    ended = JobContext.end
+    broken: list[str] = []
+
+    async def end(context: JobContext, change: Callable[[Job], None]) -> None:
+        if not broken:
+            broken.append(context.id)
+            raise Unavailable("The store cannot be reached now.")
+        await ended(context, change)
+
+    monkeypatch.setattr(JobContext, "end", end)
+    async with opened(Settings(store="memory:", rooms=())) as composed:
+        await fill(composed)
+        asked = parameters(source="a", target="b")
+        given = await run(composed, "merge", asked, {"respond-async": ""})
+        assert broken and said(given).startswith("Changed: 9 Flag")
+        assert await subject(composed, "Flag/3") == "Patient/b"
+        actor = composed.hub.internal("default", "operator")
+        async with composed.hub.store.view(actor.tenant) as view:
+            found, _ = await view.history(HistoryQuery("Flag", "3"))
+        assert [version.version for version in found] == [2, 1]
