@@ -14,7 +14,7 @@ from typing import Any, Final
 from adapters.hl7.arrival import Arrival, read
 from adapters.hl7.channels import Channel
 from adapters.hl7.hold import let_go
-from adapters.hl7.record import FILTERED, KIND, QUARANTINED, RECEIVED, raw_of, raw_part, when
+from adapters.hl7.record import APPLIED, FILTERED, KIND, QUARANTINED, RECEIVED, SUPERSEDED, raw_of, raw_part, when
 from adapters.hl7.repetition import Repetition
 from adapters.hl7.report import Difference, Mode, Report, Selection, Summary, Touched
 from fhir_server import gate
@@ -150,7 +150,11 @@ async def many(
 
 
 async def selected(core: Core, selection: Selection, *, tenant: str, keys: Sequence[str] = ()) -> AsyncIterator[Record]:
-    """Yield the stored messages of a selection, oldest first, as they are when their page is read."""
+    """Yield the stored messages of a selection, oldest first, as they are when their page is read.
+
+    What a person left out stays so, unless it is asked for by its state; so does an original whose corrected copy
+    was applied: both of them would have their effect.
+    """
     after, wanted = 0, frozenset(keys)
 
     async def work(asking: Asking) -> list[Record]:
@@ -161,10 +165,24 @@ async def selected(core: Core, selection: Selection, *, tenant: str, keys: Seque
         for record in page:
             if record.seq > end:  # came, or was copied, after the start
                 return
-            if (not wanted or record.key in wanted) and selection.fits(record, gate.load(record.body)):
-                yield record
+            body = gate.load(record.body)
+            if (not wanted or record.key in wanted) and selection.fits(record, body):
+                is_left = record.state == FILTERED and selection.state != FILTERED
+                if not is_left and not await _is_replaced(core, tenant, body):
+                    yield record
         after = page[-1].seq
         await asyncio.sleep(0)  # reading waits for nothing: others are served between two pages
+
+
+async def _is_replaced(core: Core, tenant: str, body: Body) -> bool:
+    """Whether a corrected copy of a message has its effect."""
+    keys: list[str] = body.get("replays", [])
+
+    async def find(asking: Asking) -> bool:
+        found = [await asking.record(KIND, key) for key in keys]
+        return any(record is not None and record.state in (APPLIED, SUPERSEDED) for record in found)
+
+    return bool(keys) and bool(await core.ask(tenant, find))
 
 
 async def summarise(reports: AsyncIterator[Report]) -> Summary:

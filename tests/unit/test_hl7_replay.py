@@ -215,6 +215,28 @@ async def test_messages_are_selected(core: Core, selection: Selection, controls:
     assert found == controls
 
 
+async def _chosen(core: Core, selection: Selection) -> list[str]:
+    return [row.key.rpartition("|")[2] async for row in replay.selected(core, selection, tenant="default")]
+
+
+async def test_what_was_left_out_is_replayed_with_others_only_where_that_is_asked(core: Core) -> None:
+    await send(core, adt(control="C1"), oru(person=pid(id="")))
+    await replay.leave_out(core, KEY, "sent by mistake")
+    assert await _chosen(core, Selection()) == ["C1"]
+    assert await _chosen(core, Selection(state="filtered")) == ["C2"]
+
+
+async def test_of_an_original_and_its_corrected_copy_one_is_replayed(core: Core) -> None:
+    await send(core, adt(control="C1", person=pid(id="1^^^CHU")), oru(person=pid(id="")))
+    await replay.edited(core, KEY, oru(person=pid(id="")).encode() + b"ZZZ|1\r", channels=named, mode=Mode.APPLY)
+    assert "C2" in await _chosen(core, Selection()), "the copy is in quarantine, too"
+    copy = oru(person=pid(id="1^^^CHU")).encode()
+    await replay.edited(core, KEY, copy, channels=named, mode=Mode.APPLY)
+    chosen = await _chosen(core, Selection())
+    assert "C1" in chosen and "C2" not in chosen and len(chosen) == 3
+    assert "C2" not in await _chosen(core, Selection(state="quarantined", fault="101"))
+
+
 async def test_many_are_replayed_in_pages_with_the_same_report_first_and_nothing_twice(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
