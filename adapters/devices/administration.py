@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from adapters.devices.observation import Filing, absent, code_of, coded, frame, quantity
+from adapters.devices.observation import Filing, absent, code_of, coded, frame, notes_of, quantity
 from fhir_server.model import Resource
 
 # (status of the administration) by the code of the feedback.
@@ -44,6 +44,8 @@ def build_administration(filing: Filing) -> Resource:
     made["effectiveDateTime"] = filing.when.at
     made["device"] = [{"reference": filing.device}]
     made["category"] = code_of(measured)
+    if notes := notes_of(measured):
+        made["note"] = notes
     if dosage := _dosage(filing):
         made["dosage"] = dosage
     return made

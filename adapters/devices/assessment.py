@@ -32,6 +32,10 @@ SHAPES: Final[Mapping[str, frozenset[frozenset[str]]]] = MappingProxyType(
     }
 )
 """What a reading of each kind holds: one of these sets."""
+MANNERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {measures.MEDIA: frozenset({"site", "notes"}), measures.MEDICATION: frozenset({"notes"})}
+)
+"""What may stand beside the value of these kinds; of others all of it."""
 MOST_DOSE: Final = 10_000
 LONGEST: Final = 31 * 86_400_000_000  # microseconds that a reading may last
 
@@ -68,7 +72,9 @@ def assess(reading: Reading) -> Measured | Reason:
 def _has_shape(reading: Reading, panel: Panel | None, candidates: Sequence[Measure]) -> bool:
     """Whether the reading has what its code asks for, and nothing else."""
     kind = PANEL if panel else candidates[0].kind
-    return _given(reading) in SHAPES[kind] and (kind == PANEL) == reading.is_panel
+    beside = {name for name in ("site", "method", "notes") if getattr(reading, name)}
+    is_told = beside <= MANNERS.get(kind, beside)
+    return _given(reading) in SHAPES[kind] and (kind == PANEL) == reading.is_panel and is_told
 
 
 def _given(reading: Reading) -> frozenset[str]:
@@ -155,7 +161,7 @@ def _made(
     return Measured(
         loinc, "", text, category, parts, False, reading.at, span.instant, end=reading.end, end_instant=span.end,
         coded=reading.coded, media=reading.media, medication=reading.medication, statuses=reading.statuses,
-        types=reading.types,
+        types=reading.types, site=reading.site, method=reading.method, notes=reading.notes,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from adapters.devices.instant import written
-from adapters.devices.observation import Filing, code_of, frame
+from adapters.devices.observation import Filing, code_of, coded, frame, notes_of
 from adapters.devices.reading import Media
 from fhir_server.model import Resource
 
@@ -41,8 +41,12 @@ def build_media(filing: Filing, media: Media) -> Resource:
         {"start": filing.when.at, "end": filing.when.end} if filing.when.end else filing.when.at
     )
     made["issued"] = written(filing.received)
-    if site := _SITES.get(measured.local):
+    if measured.site is not None:
+        made["bodySite"] = coded(measured.site)
+    elif site := _SITES.get(measured.local):
         made["bodySite"] = {"text": site}
+    if notes := notes_of(measured):
+        made["note"] = notes
     made["device"] = {"reference": filing.device}
     made["content"] = _attachment(filing, media)
     return made

@@ -70,6 +70,7 @@ def build_observation(filing: Filing) -> Resource:
         del made["category"]
     if filing.encounter:
         made["encounter"] = {"reference": filing.encounter}
+    made |= {name: coded(value) for name, value in _manner(measured) if value is not None}
     made["device"] = {"reference": filing.device}
     extensions = _extensions(filing)
     if extensions:
@@ -130,6 +131,16 @@ def absent(code: str) -> dict[str, Any]:
     return {"coding": [{"system": ABSENT, "code": code}]}
 
 
+def _manner(measured: Measured) -> tuple[tuple[str, Coded | None], ...]:
+    return ("bodySite", measured.site), ("method", measured.method)
+
+
+def notes_of(measured: Measured) -> list[dict[str, Any]]:
+    """Return what status bits and the sender say in words."""
+    told = [STATUSES[name].note for name in measured.statuses if STATUSES[name].note]
+    return [{"text": text} for text in (*told, *measured.notes)]
+
+
 def _extensions(filing: Filing) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     if filing.gateway:
@@ -141,12 +152,11 @@ def _extensions(filing: Filing) -> list[dict[str, Any]]:
 
 def _interpreted(filing: Filing) -> dict[str, Any]:
     found = [status.interpretation for status in filing.statuses if status.interpretation]
-    notes = [status.note for status in filing.statuses if status.note]
     made: dict[str, Any] = {}
     if found:
         made["interpretation"] = [{"coding": [{"system": INTERPRETATION, "code": code}]} for code in found]
-    if notes:
-        made["note"] = [{"text": note} for note in notes]
+    if notes := notes_of(filing.measured):
+        made["note"] = notes
     return made
 
 

@@ -2,14 +2,16 @@
 
 A data point says what it is by `header.schema_id`; `SCHEMAS` are those that are known, all others are kept aside. Field
 names and units were read in the schemas of github.com/openmhealth/schemas; the total-sleep-time of IEEE 1752.1 was not
-seen there and is not verified. Context that the record does not hold (relation to meals, to activity, posture) stays
-out of it; a statistic is kept aside, a value that a person told is filed as entered by hand.
+seen there and is not verified. Where on the body and by which method are told as such; what a body says beside that
+(relation to meals, sleep or activity, posture, oxygen that was given) stands in notes, in the schema's own words. A
+statistic is kept aside, a value that a person told is filed as entered by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from textwrap import wrap
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -18,8 +20,9 @@ from adapters.devices.instant import exact, written
 from adapters.devices.measure import measures_of
 from adapters.devices.message import MAX_READINGS, Message, Received
 from adapters.devices.reading import DeviceName
-from adapters.devices.reading_json import decimal_of, is_text, read_reading
+from adapters.devices.reading_json import MAX_TEXT, decimal_of, is_text, read_reading
 from adapters.devices.reason import Reason
+from fhir_server import gate
 from fhir_server.errors import BadRequest, TooLarge
 
 ACCOUNT: Final = "urn:predmp:devices:account:openmhealth"
@@ -80,6 +83,10 @@ _GLUCOSE: Final = MappingProxyType(
         "plasma": ("2345-7", "14749-6"),
         "serum": ("2345-7", "14749-6"),
     }
+)
+PULSE_OXIMETRY: Final = "pulse oximetry"
+_READ: Final = frozenset(
+    {"effective_time_frame", "measurement_location", "measurement_method", "specimen_source", "blood_specimen_type"}
 )
 _SITES: Final = MappingProxyType({"oral": "8331-1", "tympanic": "8333-7", "rectal": "8332-9", "axillary": "8328-7"})
 
@@ -149,7 +156,29 @@ def _reading(point: Mapping[str, Any]) -> dict[str, Any] | Reason:
     id = header.get("id", header.get("uuid"))
     shown = {"components": parts, "code": schema.panel} if schema.panel else dict(parts[0] or {})
     told = {"status": ["manual"]} if _is_self_reported(header) else {}
-    return {**shown, **times, **told, **({"id": id} if id is not None else {})}
+    return {**shown, **times, **told, **_beside(schema, body), **({"id": id} if id is not None else {})}
+
+
+def _beside(schema: Schema, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where, how and in which circumstances it was measured."""
+    made: dict[str, Any] = {}
+    site, method = body.get("measurement_location"), body.get("measurement_method")
+    if site is not None and not ("body_temperature" in body and isinstance(site, str) and site in _SITES):
+        made["site"] = site
+    if method is not None and not ("oxygen_saturation" in body and method == PULSE_OXIMETRY):
+        made["method"] = method
+    known = {*_READ, *(field.name for field in schema.fields)}
+    notes = [note for name, value in sorted(body.items()) if name not in known for note in _notes(name, value)]
+    return {**made, "note": notes} if notes else made
+
+
+def _notes(name: str, value: Any) -> list[str]:
+    """Return a field of the body in words, in as many notes as it is long."""
+    if isinstance(value, dict) and value.keys() == {"value", "unit"}:
+        value = f"{value['value']} {value['unit']}"
+    text = value if isinstance(value, str) else gate.write(value).decode()
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in f"{name}: {text}").split())
+    return wrap(line, MAX_TEXT)
 
 
 def _is_self_reported(header: Mapping[str, Any]) -> bool:
@@ -178,7 +207,7 @@ def _code(field: Field, unit: str, body: Mapping[str, Any]) -> str:
     if field.name == "blood_glucose":
         mass, moles = _GLUCOSE[_specimen(body)]
         return moles if unit.lower() == "mmol/l" else mass
-    if field.name == "oxygen_saturation" and body.get("measurement_method") == "pulse oximetry":
+    if field.name == "oxygen_saturation" and body.get("measurement_method") == PULSE_OXIMETRY:
         return "59408-5"
     site = body.get("measurement_location")
     if field.name == "body_temperature" and isinstance(site, str):

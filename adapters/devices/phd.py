@@ -19,7 +19,7 @@ from adapters.devices.measure import measures_of, panel_of
 from adapters.devices.message import MAX_READINGS, REFERENCE, Message, Received
 from adapters.devices.observation import ABSENT, GATEWAY, REASON, SUPPLEMENTAL
 from adapters.devices.reading import Clock, DeviceName
-from adapters.devices.reading_json import LOINC, MAX_TEXT, MDC, is_text, read_reading
+from adapters.devices.reading_json import LOINC, MAX_NOTES, MAX_TEXT, MDC, is_text, read_reading
 from adapters.devices.reason import Reason
 from adapters.devices.status import INTERPRETATION, STATUSES
 from fhir_server.errors import BadRequest, TooLarge
@@ -33,7 +33,7 @@ _HELD: Final = frozenset(
     {
         "resourceType", "id", "meta", "text", "contained", "identifier", "status", "category", "code", "subject",
         "effectiveDateTime", "effectiveInstant", "effectivePeriod", "issued", "performer", "device", "component",
-        "extension", "interpretation", "derivedFrom", *_VALUES,
+        "extension", "interpretation", "derivedFrom", "bodySite", "method", "note", *_VALUES,
     }
 )  # fmt: skip
 _INTERPRETED: Final = MappingProxyType(
@@ -173,13 +173,13 @@ def _target(reference: Any) -> str:
 
 def _reading(observation: Mapping[str, Any], clock: Clock | None) -> dict[str, Any] | Reason:
     """Return an Observation as the canonical reading, or why it is none."""
-    statuses = _statuses(observation)
-    if observation.keys() - _HELD or str(observation.get("status")) not in TAKEN or statuses is None:
+    statuses, manner = _statuses(observation), _manner(observation)
+    if observation.keys() - _HELD or str(observation.get("status")) not in TAKEN or statuses is None or manner is None:
         return reason.FORMAT_UNKNOWN
     codings = _codings(observation.get("code"))
     if not codings:
         return reason.CODE_UNKNOWN
-    beside = {**_times(observation, clock), **_id(observation), **({"status": statuses} if statuses else {})}
+    beside = {**_times(observation, clock), **_id(observation), **({"status": statuses} if statuses else {}), **manner}
     for system, code in codings:
         value = _value(observation, system)
         if value is not None:
@@ -205,6 +205,37 @@ def _statuses(observation: Mapping[str, Any]) -> list[str] | None:
             return None
         made.append(names[0])
     return list(dict.fromkeys(made))
+
+
+def _manner(observation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return where and how it was measured, and its notes; None where they say more than a reading holds."""
+    made: dict[str, Any] = {}
+    for name, ours in (("bodySite", "site"), ("method", "method")):
+        if name in observation:
+            made[ours] = _concept(observation[name])
+    if "note" in observation:
+        notes = observation["note"]
+        is_plain = isinstance(notes, list) and all(isinstance(item, dict) and item.keys() == {"text"} for item in notes)
+        texts = [item["text"] for item in notes] if is_plain else []
+        made["note"] = texts if 0 < len(texts) <= MAX_NOTES and all(is_text(text) for text in texts) else None
+    return None if None in made.values() else made
+
+
+def _concept(concept: Any) -> dict[str, Any] | None:
+    """Return a concept of one coding, or of a text alone."""
+    if not isinstance(concept, dict) or concept.keys() - {"coding", "text"}:
+        return None
+    codings = _dicts(concept.get("coding"))
+    if not codings:
+        return {"text": concept["text"]} if concept.keys() == {"text"} else None
+    if (
+        len(codings) != 1
+        or codings[0].keys() - {"system", "code", "display"}
+        or not {"system", "code"} <= codings[0].keys()
+    ):
+        return None
+    text = concept.get("text", codings[0].get("display"))
+    return {"system": codings[0]["system"], "code": codings[0]["code"], **({"text": text} if text is not None else {})}
 
 
 def _codings(concept: Any) -> list[tuple[str, str]]:

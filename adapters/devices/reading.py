@@ -77,6 +77,9 @@ class Reading:
     medication: Coded | None = None  # what was dispensed
     statuses: tuple[str, ...] = ()  # status bits: see `status.STATUSES`
     types: tuple[str, ...] = ()  # MDC codes of supplemental types
+    site: Coded | None = None  # where on the body
+    method: Coded | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Part(NamedTuple):
@@ -120,6 +123,9 @@ class Measured:
     medication: Coded | None = None
     statuses: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
+    site: Coded | None = None
+    method: Coded | None = None
+    notes: tuple[str, ...] = ()
     alert: str = ""  # the FRENCH level of the alert that an event opens
     jump: Decimal | None = None  # see `measures.Measure`
 

@@ -20,6 +20,7 @@ from fhir_server import gate
 MAX_COMPONENTS: Final = 20
 MAX_TEXT: Final = 256  # characters of an identifier, a code, a unit, an id
 MAX_TYPES: Final = 10
+MAX_NOTES: Final = 10
 MAX_POINTS: Final = 300_000  # samples of one wave: 20 minutes at 250 Hz
 MAX_DIMENSIONS: Final = 16
 MDC: Final = "urn:iso:std:iso:11073:10101"
@@ -45,7 +46,7 @@ _DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", 
 _POINT: Final = r"(?:-?(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,29})?(?:[eE][+-]?[0-9]{1,3})?|[EUL])"
 _POINTS: Final = re.compile(f"{_POINT}(?: {_POINT})*+", re.ASCII)
 _TYPE: Final = re.compile(r"(audio|image|video)/[a-z0-9.+-]{1,60}(;[a-z0-9-]{1,30}=[a-z0-9.,+-]{1,60}){0,3}", re.ASCII)
-_COMMON: Final = frozenset({"system", "code", "at", "end", "id", "status", "types"})
+_COMMON: Final = frozenset({"system", "code", "at", "end", "id", "status", "types", "site", "method", "note"})
 _NUMBER: Final = ("value", "absent", "sfloat", "float")
 _ONE: Final = frozenset({*_NUMBER, "unit", "components", "coded", "samples", "media", "medication"})
 FIELDS: Final = _COMMON | _ONE  # of a reading
@@ -98,6 +99,9 @@ def _read(raw: Mapping[str, Any]) -> Reading:
         medication=_coded(raw["medication"]) if "medication" in raw else None,
         statuses=_statuses(raw.get("status", [])),
         types=_types(raw.get("types", [])),
+        site=_named(raw["site"]) if "site" in raw else None,
+        method=_named(raw["method"]) if "method" in raw else None,
+        notes=_notes(raw["note"]) if "note" in raw else (),
     )
 
 
@@ -181,6 +185,17 @@ def _coded(value: Any) -> Coded:
     system = _SYSTEMS.get(name, name)
     _need(":" in system and " " not in system)
     return Coded(system, value["code"], value.get("text", ""))
+
+
+def _named(value: Any) -> Coded:
+    """Read a place or a way of measuring: its name alone, or a code as of `_coded`."""
+    return _coded({"text": value} if isinstance(value, str) else value)
+
+
+def _notes(value: Any) -> tuple[str, ...]:
+    notes = [value] if isinstance(value, str) else value
+    _need(isinstance(notes, list) and 1 <= len(notes) <= MAX_NOTES and all(is_text(note) for note in notes))
+    return tuple(notes)
 
 
 def _wave(value: Any) -> Wave:

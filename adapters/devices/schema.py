@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from adapters.devices.message import MAX_MESSAGES, MAX_READINGS
-from adapters.devices.reading_json import ABSENT, LOINC, MAX_COMPONENTS, MAX_TYPES, MDC
+from adapters.devices.reading_json import ABSENT, LOINC, MAX_COMPONENTS, MAX_NOTES, MAX_TYPES, MDC
 from adapters.devices.session import MAX_MESSAGES as MAX_CART
 from adapters.devices.status import STATUSES
 
@@ -69,6 +69,9 @@ READING: Final[dict[str, Any]] = {
         "id": {**_TEXT, "description": "the sender's own id of the reading"},
         "status": {"type": "array", "items": {"enum": sorted(STATUSES)}},
         "types": {"type": "array", "maxItems": MAX_TYPES, "items": _TEXT},
+        "site": {"description": "where on the body: a name, or a code as in coded", "type": ["string", "object"]},
+        "method": {"description": "how: a name, or a code as in coded", "type": ["string", "object"]},
+        "note": {"description": "one text or several", "type": ["string", "array"], "maxItems": MAX_NOTES},
     },
 }
 MESSAGE: Final[dict[str, Any]] = {

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from adapters.devices.correction import Effective
 from adapters.devices.instant import exact, moved
-from adapters.devices.observation import UCUM, Filing, build_observation, code_of, frame
+from adapters.devices.observation import UCUM, Filing, build_observation, code_of, frame, notes_of
 from adapters.devices.reading import Wave
 from fhir_server import gate
 from fhir_server.model import Resource
@@ -97,9 +97,18 @@ def _document(filing: Filing, wave: Wave) -> Resource:
         "content": [{"attachment": attachment}],
         "context": {"period": {"start": filing.when.at, "end": end}},
     }
+    if told := _told(filing):
+        made["description"] = told
     if filing.encounter:
         made["context"]["encounter"] = [{"reference": filing.encounter}]
     return made
+
+
+def _told(filing: Filing) -> str:
+    """Return where, how and with which remarks a wave was taken, in one text: a document has no other place."""
+    measured = filing.measured
+    named = [value.text or value.code for value in (measured.site, measured.method) if value is not None]
+    return " ; ".join([*named, *(note["text"] for note in notes_of(measured))])
 
 
 def _numbered(identifier: dict[str, Any], number: int) -> dict[str, Any]:

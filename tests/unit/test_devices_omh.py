@@ -210,7 +210,11 @@ def test_an_observation_is_read_as_a_reading(more: dict[str, Any], expected: dic
     [
         pytest.param({"status": ["final"]}, reason.FORMAT_UNKNOWN, id="a status that is a list"),
         pytest.param({"status": "amended"}, reason.FORMAT_UNKNOWN, id="a correction"),
-        pytest.param({"note": [{"text": "x"}]}, reason.FORMAT_UNKNOWN, id="what the canonical record cannot hold"),
+        pytest.param({"hasMember": [{"reference": "Observation/9"}]}, reason.FORMAT_UNKNOWN, id="what the canonical record cannot hold"),
+        pytest.param({"note": [{"text": "x", "authorString": "y"}]}, reason.FORMAT_UNKNOWN, id="a note that somebody signed"),
+        pytest.param({"note": [{"text": "x"}] * 11}, reason.FORMAT_UNKNOWN, id="eleven notes"),
+        pytest.param({"method": {"coding": [{"system": "urn:a", "code": "1"}, {"system": "urn:b", "code": "2"}]}}, reason.FORMAT_UNKNOWN, id="a method of two codes"),
+        pytest.param({"bodySite": {"coding": [{"system": "urn:a", "code": "1", "version": "2"}]}}, reason.FORMAT_UNKNOWN, id="a site whose code has a version"),
         pytest.param({"interpretation": [{"coding": [{"system": "urn:mine", "code": "H"}]}]}, reason.FORMAT_UNKNOWN, id="an interpretation that is no status bit"),
         pytest.param({"meta": {"security": [{"system": ACT_REASON, "code": "ETREAT"}]}}, reason.FORMAT_UNKNOWN, id="a label that would be lost"),
         pytest.param({"extension": [{"url": "urn:mine", "valueString": "x"}]}, reason.FORMAT_UNKNOWN, id="an extension"),
