@@ -195,6 +195,8 @@ def test_point_40_no_value_of_a_message_stands_in_its_answer(hub: RunningHub, on
     ("accept", "respond", "codes"),
     [
         pytest.param("AL", "NE", ["CA"], id="accept only"),
+        pytest.param("al", "never", ["CA"], id="in small letters, and a word of no table"),
+        pytest.param("YES", "NO", ["AA"], id="words of no table"),
         pytest.param("AL", "AL", ["CA", "AA"], id="both"),
         pytest.param("NE", "AL", ["AA"], id="application only"),
         pytest.param("NE", "NE", [], id="none"),

@@ -35,7 +35,7 @@ def test_point_14_delimiters_that_cannot_be_told_apart_are_refused(hub: RunningH
     with Line(hub) as line:
         line.sock.sendall(VT + admitted(one).replace("|^~\\&", marks, 1).encode() + END)
         answer = line.receive()
-    assert (code(answer), "|102^" in answer) == ("AR", True)
+    assert (code(answer), f"MSA|AR|{one}\r" in answer, "|102^" in answer) == ("AR", True, True)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,9 @@ def test_point_14_delimiters_that_cannot_be_told_apart_are_refused(hub: RunningH
         pytest.param("UNICODE", "utf-16", id="UTF-16 with its mark"),
         pytest.param("UNICODE UTF-16", "utf-16-le", id="UTF-16, little end first"),
         pytest.param("UNICODE UTF-16", "utf-16-be", id="UTF-16, big end first"),
+        pytest.param("UNICODE UTF-32", "utf-32", id="UTF-32 with its mark"),
+        pytest.param("UNICODE UTF-32", "utf-32-le", id="UTF-32, little end first"),
+        pytest.param("UNICODE UTF-32", "utf-32-be", id="UTF-32, big end first"),
         pytest.param("8859/1~8859/15", "iso8859-1", id="the first repetition counts"),
     ],
 )
