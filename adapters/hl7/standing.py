@@ -131,9 +131,15 @@ async def _of_wanted(
     if wanted.how == "known" and not stored:
         return []
     if wanted.gone and wanted.how == "over":
-        stored = [{name: value for name, value in one.items() if name not in wanted.gone} for one in stored]
+        stored = [_emptied(one, wanted.gone) for one in stored]
     found = [own] if wanted.how == "put" or not stored else [_laid(wanted, one) for one in stored]
     return [await _related(writing, whole(wanted, one)) for one in found]
+
+
+def _emptied(stored: Resource, gone: frozenset[str]) -> Resource:
+    """Return what is stored without the elements that a message deletes, and who asked without what holds them."""
+    also = gone | {"contained"} if "requester" in gone else gone
+    return {name: value for name, value in stored.items() if name not in also}
 
 
 def _laid(wanted: Wanted, stored: Resource) -> Resource:

@@ -208,8 +208,7 @@ def value(context: Context, obx: Segment) -> Json:
     if not raw or raw == NULL:
         return absent(obx)
     found = _value(context, obx)
-    if "valueString" in found and obx.is_valued(6):
-        named = obx.text(6, 2) or obx.text(6)
+    if "valueString" in found and obx.is_valued(6) and (named := (obx.text(6, 2) or obx.text(6)).strip()):
         found["_valueString"] = {"extension": [{"url": UNIT_OF_TEXT, "valueString": named}]}
     return found
 

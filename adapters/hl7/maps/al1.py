@@ -100,11 +100,8 @@ def of_iam(context: Context, iam: Segment, patient: tuple[str, str], further: Se
         made["identifier"] = [number]
     if more := coded(context, iam, 27, iam.first(27)) if iam.is_valued(27) else None:
         known = made["code"].get("coding", [])
-        made["code"] = {
-            **more,
-            **made["code"],
-            "coding": [*known, *(c for c in more.get("coding", []) if c not in known)],
-        }
+        codings = [*known, *(c for c in more.get("coding", []) if c not in known)]
+        made["code"] = {**more, **made["code"], **({"coding": codings} if codings else {})}
     made |= _onset(context, iam, 11)
     if "onsetDateTime" not in made and iam.text(12):
         made["onsetString"] = iam.text(12)

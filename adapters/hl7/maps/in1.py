@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, authority, coded, identifier, mapped
-from adapters.hl7.demography import human_name, organization, text_name
+from adapters.hl7.demography import organization, text_name
 from adapters.hl7.ids import made_id
 from adapters.hl7.tokens import Segment, part
 
@@ -66,8 +66,8 @@ def coverage(context: Context, in1: Segment, patient: tuple[str, str]) -> Json |
         made["policyHolder"] = {"type": "Organization", **holder}
     if in1.is_valued(17) and (relationship := mapped("Relationship")(context, in1, 17, in1.first(17))):
         made["relationship"] = relationship
-    if in1.text(17) != SELF and in1.is_valued(16) and human_name(context, in1, 16, in1.first(16)):
-        made["subscriber"] = {"type": "RelatedPerson", "display": text_name(in1.first(16))}
+    if in1.text(17) != SELF and in1.is_valued(16) and (name := text_name(in1.first(16))):
+        made["subscriber"] = {"type": "RelatedPerson", "display": name}
     return made
 
 

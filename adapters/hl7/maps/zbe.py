@@ -12,7 +12,7 @@ from adapters.hl7.event import recorded
 from adapters.hl7.faults import Fault, Refused
 from adapters.hl7.maps import pv1 as pv1_map
 from adapters.hl7.movements import CANCEL, EXPECTED, Movement
-from adapters.hl7.times import micros
+from adapters.hl7.times import is_reversed, micros
 from adapters.hl7.tokens import Segment, part
 
 USED: Final = frozenset(range(1, 10))
@@ -57,6 +57,9 @@ def read_movement(context: Context, segments: Sequence[Segment], pv1: Segment, t
         raise Refused(Fault("103", zbe.place(4), "The movement's action is INSERT, UPDATE or CANCEL."))
     original = zbe.text(6) or TAKEN_BACK.get(trigger, trigger)
     end = context.moment(zbe, 3, zbe.text(3))
+    if end is not None and is_reversed(start.text, end.text):
+        context.note(zbe, 3, "period-reversed")
+        end = None
     when = recorded(context, segments)
     left = context.moment(pv1, 45, pv1.text(45)) if original == "A03" else None
     return Movement(
