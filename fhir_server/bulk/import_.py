@@ -75,10 +75,11 @@ class Import:
         one = _One(self._hub, context, start, triage=given["triage"])
         try:
             urls: Sequence[str] = given["urls"]
+            types: Sequence[str] = given.get("types", ())
             while (number := one.place.source) < (len(urls) or 1):
                 offset = one.place.offset
                 parts = read_url(self._outbound, urls[number], offset) if urls else read_payload(context, offset)
-                await one.read(pool, parts)
+                await one.read(pool, parts, types[number] if types else "")
         finally:
             await pool.stop()
         context.result = self._result(one.place, urls)
@@ -113,15 +114,16 @@ class _One:
         self._hub, self._context, self.place = hub, context, place
         self._upsert = Upsert(hub, context.actor, KIND, triage=triage)
 
-    async def read(self, pool: Pool, parts: AsyncIterator[bytes]) -> None:
-        """Import one source and move the place to the next."""
+    async def read(self, pool: Pool, parts: AsyncIterator[bytes], type: str) -> None:
+        """Import one source and move the place to the next; where its type is said, lines of others are refused."""
         place = self.place
         if len(place.stored) <= place.source:
             self.place = place = replace(place, stored=[*place.stored, {}])
         skip = place.skip
         async with Turns() as turns:
             async for block, lines in pool.prepare(read_blocks(parts, line=place.line, start=place.offset)):
-                left = await self._upsert.unpack([line for line in lines if line.line > skip])
+                wanted = [line for line in lines if line.line > skip]
+                left = await self._upsert.unpack([_typed(line, type) for line in wanted] if type else wanted)
                 move = partial(replace, offset=block.end, line=block.after, skip=0)
                 await turns.take(self._write(left, move))
         self.place = replace(self.place, source=self.place.source + 1, offset=0, line=1, skip=0)
@@ -158,6 +160,13 @@ class _One:
         tally, changes = await self._context.transact(work, mark)
         self.place = moved(tally)
         await self._hub.tell(self._context.actor.tenant, changes)
+
+
+def _typed(line: Prepared, type: str) -> Prepared:
+    """Return a line, refused where its resource is of another type than its source says."""
+    if line.type in ("", type):
+        return line
+    return refused(line.line, (Issue("invalid", f"The resource is not of the type that its input says ({type})."),))
 
 
 def _counted(place: Place, tally: Tally) -> Place:

@@ -5,11 +5,13 @@ Source: the bulk import proposal of SMART, https://github.com/smart-on-fhir/bulk
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from fhir_server import gate
 from fhir_server.bulk.request import FORMATS
+from fhir_server.definitions import resource_types
 from fhir_server.errors import BadParameter, BadRequest, Unavailable
 from fhir_server.interface import OperationCall
 from fhir_server.jobs import JobContext
@@ -17,6 +19,8 @@ from fhir_server.jobs.pieces import PIECE
 from fhir_server.subscriptions.outbound import Broken, Outbound, Refused
 
 NDJSON: Final = FORMATS | {"application/x-ndjson", "application/jsonl"}
+_GZIP: Final = b"\x1f\x8b"
+_WBITS: Final = 31  # of zlib: a gzip head and trailer
 MOST_SOURCES: Final = 1_000
 KNOWN: Final = frozenset({"inputFormat", "inputSource", "storageDetail", "input", "triage"})
 
@@ -27,7 +31,9 @@ def is_ndjson(content_type: str) -> bool:
 
 
 def read_manifest(call: OperationCall) -> dict[str, Any]:
-    """Return `{"urls": [...], "triage": bool}` of a JSON manifest or of Parameters that say the same.
+    """Return `{"urls": [...], "types": [...], "triage": bool}` of a JSON manifest or of Parameters that say the same.
+
+    An input that names no type has "".
 
     Raises:
         BadRequest: It names no input.
@@ -51,7 +57,10 @@ def read_manifest(call: OperationCall) -> dict[str, Any]:
     urls = [item.get("url") if isinstance(item, dict) else None for item in inputs]
     if not all(isinstance(url, str) and url for url in urls):
         raise BadParameter("Each input has a url.")
-    return {"urls": urls, "triage": given.get("triage") is True}
+    kinds = [item.get("type") or "" for item in inputs]
+    if not all(isinstance(type, str) and (not type or type in resource_types()) for type in kinds):
+        raise BadParameter("The type of an input is a resource type of R4.")
+    return {"urls": urls, "types": kinds, "triage": given.get("triage") is True}
 
 
 def _of_parameters(body: dict[str, Any]) -> dict[str, Any]:
@@ -84,15 +93,15 @@ async def read_payload(context: JobContext, start: int) -> AsyncIterator[bytes]:
 
 
 async def read_url(outbound: Outbound, url: str, start: int) -> AsyncIterator[bytes]:
-    """Yield what is at an address, from byte `start` on; what is before is read and dropped.
+    """Yield what is at an address, unpacked where it is gzip, from byte `start` on; what is before is read and dropped.
 
     Raises:
-        BadRequest: The address may not be called, or does not give the file.
+        BadRequest: The address may not be called, or does not give the file, or not a whole one.
         Unavailable: The connection broke; the job tries again.
     """
     skip = start
     try:
-        async for part in outbound.read(url, {"Accept": "application/fhir+ndjson, application/ndjson;q=0.9"}):
+        async for part in unpacked(outbound.read(url, {"Accept": "application/fhir+ndjson, application/ndjson;q=0.9"})):
             if len(part) <= skip:
                 skip -= len(part)
                 continue
@@ -102,3 +111,39 @@ async def read_url(outbound: Outbound, url: str, start: int) -> AsyncIterator[by
         raise BadRequest(str(error).replace("endpoint", "input")) from None
     except Broken as error:
         raise Unavailable(f"An input could not be read to its end: {error}.") from None
+
+
+async def unpacked(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield a stream as it is, or what is in it where it is gzip, as files of exports are kept.
+
+    Told by its first two bytes (RFC 1952 §2.3.1), with which no line of JSON begins: stores of files seldom say it.
+
+    Raises:
+        BadRequest: It is no gzip further on, or ends too early.
+    """
+    stream, head = None, b""
+    async for part in parts:
+        if stream is None:
+            head += part
+            if len(head) < len(_GZIP) and _GZIP.startswith(head):
+                continue
+            if not head.startswith(_GZIP):
+                yield head
+                async for rest in parts:
+                    yield rest
+                return
+            stream, part = zlib.decompressobj(_WBITS), head
+        while part:
+            try:
+                if stream.eof:  # several may follow each other
+                    stream = zlib.decompressobj(_WBITS)
+                yield stream.decompress(part, PIECE)
+            except zlib.error:
+                raise BadRequest("An input begins as gzip and cannot be unpacked.") from None
+            part = stream.unconsumed_tail or stream.unused_data
+    if stream is None:
+        yield head
+        return
+    yield stream.flush()
+    if not stream.eof:
+        raise BadRequest("An input is gzip that ends too early.")

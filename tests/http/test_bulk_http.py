@@ -404,6 +404,35 @@ def test_a_manifest_names_inputs(hub: RunningHub, files: tuple[str, dict[str, by
     assert lines(hub, manifest, group="error")[0]["issue"][0]["diagnostics"].startswith("Input 2, line 2:")
 
 
+def test_a_packed_input_is_read_and_one_of_another_type_refused(
+    hub: RunningHub, files: tuple[str, dict[str, bytes]]
+) -> None:
+    root, kept = files
+    mark = uuid.uuid4().hex
+    kept["a.ndjson.gz"] = gzip.compress(ndjson({"resourceType": "Patient", "id": mark}))
+    kept["b"] = ndjson(*({"resourceType": type, "id": mark, "code": {"text": "x"}} for type in ("Basic", "Medication")))
+    inputs = [{"type": "Patient", "url": f"{root}/a.ndjson.gz"}, {"type": "Basic", "url": f"{root}/b"}]
+    manifest = send(hub, json.dumps({"input": inputs}).encode(), Content_Type="application/json", Prefer=ASYNC)
+    assert [(o["type"], o["count"]) for o in manifest["output"]] == [("Patient", 1), ("Basic", 1)]
+    (told,) = (outcome["issue"][0]["diagnostics"] for outcome in lines(hub, manifest, group="error"))
+    assert told == "Input 2, line 2: The resource is not of the type that its input says (Basic)."
+    assert hub.request("GET", f"/fhir/Medication/{mark}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(gzip.compress(b"{}")[:-4], id="that ends too early"),
+        pytest.param(b"\x1f\x8bno", id="that is none further on"),
+    ],
+)
+def test_a_packed_input_fails_the_job(hub: RunningHub, files: tuple[str, dict[str, bytes]], body: bytes) -> None:
+    root, kept = files
+    kept["a"] = body
+    kicked = hub.request("POST", "/fhir/$import", json={"input": [{"url": f"{root}/a"}]})
+    assert ended(hub, where(kicked)).status_code == 400
+
+
 def test_an_input_that_is_not_there_fails_the_job(hub: RunningHub, files: tuple[str, dict[str, bytes]]) -> None:
     body = {"input": [{"type": "Patient", "url": f"{files[0]}/none"}]}
     kicked = hub.request("POST", "/fhir/$import", json=body, Content_Type="application/json")
@@ -416,6 +445,7 @@ def test_an_input_that_is_not_there_fails_the_job(hub: RunningHub, files: tuple[
         pytest.param(b"{}", "application/json", {}, 400, id="a manifest without inputs"),
         pytest.param(b'{"input":[{"type":"Patient","url":"http://10.0.0.1/x"}]}', "application/json", {}, 422, id="an input at a private address"),
         pytest.param(b'{"input":[{"url":"https://example.org/x"}],"mode":"x"}', "application/json", {}, 400, id="a parameter that nobody knows"),
+        pytest.param(b'{"input":[{"url":"https://example.org/x","type":"Person2"}]}', "application/json", {}, 400, id="a type that R4 does not have"),
         pytest.param(b'{"inputFormat":"text/csv","input":[{"url":"https://example.org/x"}]}', "application/json", {}, 400, id="another format"),
         pytest.param(b'{"resourceType":"Patient"}', NDJSON, {"actor": "Practitioner/1"}, 403, id="a caller who is not the operator"),
     ],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import marshal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_server import gate
@@ -16,6 +17,7 @@ from fhir_server.bulk import wire
 from fhir_server.bulk.lines import read_blocks
 from fhir_server.bulk.pool import Pool
 from fhir_server.bulk.prepare import complete, prepare
+from fhir_server.bulk.sources import unpacked
 from fhir_server.bulk.worker import HEAD
 from fhir_server.interactions.body import stamped
 from fhir_server.interactions.instant import write_instant
@@ -42,6 +44,15 @@ async def test_blocks_put_together_are_the_stream(lines: list[bytes], size: int,
         line, end, seen = block.after, block.end, seen + block.body
         assert end == len(seen)
     assert seen == body
+
+
+@given(st.lists(st.binary(max_size=300_000 // 4).map(lambda b: b"{" + b * 4), max_size=3), st.integers(1, 3_000))
+@settings(max_examples=30)
+async def test_a_packed_stream_is_unpacked_however_it_is_parted(bodies: list[bytes], size: int) -> None:
+    whole = b"".join(bodies)
+    packed = b"".join(gzip.compress(body, mtime=0) for body in bodies)
+    for sent in (whole, packed):
+        assert b"".join([part async for part in unpacked(parts_of(sent, max(size, len(sent) // 500)))]) == whole
 
 
 def test_what_is_prepared_is_what_a_write_would_store() -> None:
