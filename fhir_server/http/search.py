@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from fhir_server import gate
-from fhir_server.errors import BadParameter, Issue, UnsupportedMediaType
+from fhir_server.errors import BadParameter, BadRequest, Issue, UnsupportedMediaType
 from fhir_server.http.formats import in_xml
 from fhir_server.http.message import MAX_QUERY, XML, Request, Response, read_pairs, wanted_format
 from fhir_server.interactions import bundle
@@ -51,7 +51,10 @@ async def search_post(hub: Hub, request: Request) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != FORM and (kind or request.body):  # all of it may stand in the url
         raise UnsupportedMediaType(f"A search by POST is {FORM}.")
-    form = read_pairs(request.body.decode("utf-8", "replace"))
+    try:
+        form = read_pairs(request.body.decode())
+    except UnicodeDecodeError:  # another character set would be searched for as other characters
+        raise BadRequest("The form is not UTF-8.") from None
     place = request.segments[:-1]
     path = "/".join((*place, "*") if len(place) == 2 else place)
     found = await _search(hub, request, path, [*request.pairs, *form])

@@ -281,6 +281,14 @@ def test__elements_takes_paths(world: RunningHub) -> None:
     assert set(resource) == {"resourceType", "id", "meta", "name", "birthDate"}
 
 
+@pytest.mark.parametrize("form", [b"name=\xe9ric", b"name=%E9ric"])
+def test_a_form_of_another_character_set_is_refused(world: RunningHub, form: bytes) -> None:
+    answer = world.request(
+        "POST", "/fhir/Patient/_search", content=form, Content_Type="application/x-www-form-urlencoded"
+    )
+    assert (answer.status_code, "UTF-8" in answer.text) == (400, True)
+
+
 def test_post__search_joins_the_url_and_the_form(world: RunningHub) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     for path, content in [
