@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fhir_server import gate, xmlformat
-from fhir_server.errors import BadRequest, FhirError, MethodNotAllowed, TooLarge, Unauthorized, Unavailable
+from fhir_server.errors import BadRequest, FhirError, MethodNotAllowed, Throttled, TooLarge, Unauthorized, Unavailable
 from fhir_server.http import binary, compression, jobs
 from fhir_server.http.answer import WHOLE, answer
 from fhir_server.http.asynchronous import kick_off
@@ -214,8 +214,8 @@ def failure(error: Exception, id: str) -> Response:
         log.error("request %s failed: %s at %s", id, type(error).__name__, where(error))
     status, resource = to_outcome(error, request_id=id)
     headers = tuple(error.headers.items()) if isinstance(error, FhirError) else ()
-    if isinstance(error, Unavailable):
-        headers += (("retry-after", "1"),)
+    if isinstance(error, Unavailable | Throttled):
+        headers += (("retry-after", "1" if isinstance(error, Unavailable) else "30"),)
     if isinstance(error, Unauthorized) and not error.headers:
         headers += (("www-authenticate", 'Bearer realm="predmp"'),)
     return Response(status, gate.write(resource), headers)

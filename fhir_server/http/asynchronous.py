@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from fhir_server import gate
-from fhir_server.errors import FhirError
+from fhir_server.errors import FhirError, Unavailable
 from fhir_server.http.jobs import accepted
 from fhir_server.http.message import Request, Response
 from fhir_server.http.operations import find_operation
@@ -80,6 +80,8 @@ def _runner(hub: Hub) -> Callable[[JobContext], Awaitable[None]]:
         )
         try:
             response = await serve(hub, request)
+        except Unavailable:
+            raise  # tried again where nothing was written; kept, it would be answered as if the job still ran
         except FhirError as error:
             status, resource = to_outcome(error, request_id=request.id)
             response = Response(status, gate.write(resource), tuple(error.headers.items()))

@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/async.html
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from fhir_server import gate
 from fhir_server.errors import Issue, MethodNotAllowed, NotFound
@@ -23,6 +23,14 @@ from fhir_server.outcome import outcome
 
 PATH = "_jobs"
 _POLL_S = 1  # what Retry-After says
+_TRANSIENT: Final = frozenset(
+    {"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"}
+)
+"""Codes by which the answer of a status url says that it is to be asked again, whatever the job came to.
+
+Source: https://hl7.org/fhir/uv/bulkdata/STU2/export.html#response---error-status-1 and
+https://hl7.org/fhir/R4/valueset-issue-type.html
+"""
 
 
 def accepted(hub: Hub, id: str) -> Response:
@@ -48,7 +56,7 @@ async def serve_job(hub: Hub, request: Request) -> Response:
     if job.is_open:
         return Response(202, headers=(("x-progress", progress(job)), ("retry-after", str(_POLL_S))))
     if job.state == FAILED:
-        return _failed(request, job)
+        return failed(job)
     return await _done(hub, request, job)
 
 
@@ -59,10 +67,13 @@ def progress(job: Job) -> str:
     return f"{job.done} done" if job.total is None else f"{job.done} of {job.total} done"
 
 
-def _failed(request: Request, job: Job) -> Response:
+def failed(job: Job) -> Response:
+    """Answer why a job failed, by no code that would have a client ask again: it has ended."""
     failure = job.failure
     status, code = (failure.status, failure.code) if failure is not None else (500, "exception")
     text = failure.text if failure is not None else "The job failed."
+    if code in _TRANSIENT:
+        status, code = 500, "processing"
     return Response(status, gate.write(outcome([Issue(code, text)])), (("expires", http_date(job.expires)),))
 
 

@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from fhir_server.errors import BadRequest, Throttled
+from fhir_server import gate
+from fhir_server.errors import BadRequest, FhirError, Throttled, Unavailable
+from fhir_server.http.asgi import failure
+from fhir_server.http.jobs import failed
 from fhir_server.jobs import JobContext, Jobs, Kind, Mark, Stopped
-from fhir_server.jobs.job import DONE, FAILED, RUNNING
+from fhir_server.jobs.job import DONE, FAILED, RUNNING, Failure, new_job
 from fhir_server.jobs.ledger import LEASE_S, MOST_OPEN, Ledger
 from fhir_server.jobs.pieces import PIECE, pack, unpack
 from fhir_server.jobs.process import is_gone, own_name
@@ -264,3 +267,25 @@ async def _nothing(context: JobContext) -> None:
 async def _parts(*parts: bytes) -> AsyncIterator[bytes]:
     for part in parts:
         yield part
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        pytest.param(Failure(503, "transient", "x"), 500, "processing", id="an input that cannot be reached"),
+        pytest.param(Failure(429, "throttled", "x"), 500, "processing", id="too much at once"),
+        pytest.param(None, 500, "processing", id="a failure that nobody kept"),
+        pytest.param(Failure(404, "not-found", "x"), 404, "not-found", id="a group that is gone"),
+    ],
+)
+def test_a_job_that_failed_is_not_to_be_asked_about_again(failure: Failure | None, status: int, code: str) -> None:
+    job = new_job("id", "export", {}, ACTOR, 0, "http://hub/fhir/$export")
+    job.state, job.failure = FAILED, failure
+    answer = failed(job)
+    assert (answer.status, gate.load(answer.body)["issue"][0]["code"]) == (status, code)
+    assert "expires" in dict(answer.headers)
+
+
+@pytest.mark.parametrize("error", [Throttled("x"), Unavailable("x")])
+def test_what_may_be_asked_again_says_when(error: FhirError) -> None:
+    assert int(dict(failure(error, "id").headers)["retry-after"]) > 0
