@@ -60,6 +60,7 @@ class Context:
     device_final: bool = False  # whether results that a device calls unverified (OBX-11 R) are final
     codes: Codes = NO_CODES  # what the sender's own codes stand for
     unmapped: dict[tuple[str, str, str], int] = field(default_factory=dict)  # field, system, code -> how often
+    missed: set[tuple[int, int, str]] = field(default_factory=set)  # segment's identity, field, code of each miss
     memory: Memory = field(default_factory=Memory)  # what was converted before on the same channel
     whose: Key = ()  # all of the message that conversions depend on beside their fields; () where none is remembered
 
@@ -74,7 +75,14 @@ class Context:
         self.taken[id(segment)] = fields if known is None else known | fields
 
     def miss(self, segment: Segment, number: int, system: str, code: str) -> None:
-        """Count a code of the sender's own that stands for nothing others know."""
+        """Count a code of the sender's own that stands for nothing others know.
+
+        A code is counted once where it stands, though an order and its report both read it.
+        """
+        place = (id(segment), number, code)
+        if place in self.missed:
+            return
+        self.missed.add(place)
         is_code = len(code) <= LONGEST_CODE and code.count(" ") <= MOST_SPACES
         key = (f"{segment.name}-{number}", system, code if is_code else "…")
         self._count(key, 1)
@@ -106,23 +114,23 @@ class Context:
 
     def _given(self, segment: Segment, convert: Convert) -> Given:
         """Return what a conversion gives, and what it notes and misses, without noting it."""
-        problems, unmapped = self.problems, self.unmapped
-        self.problems, self.unmapped = [], {}
+        problems, unmapped, missed = self.problems, self.unmapped, self.missed
+        self.problems, self.unmapped, self.missed = [], {}, set()
         try:
             made, start = convert(), len(segment.place().path)
             noted = tuple((path[start:], rule, code) for path, rule, code in self.problems)
             return Given(made, noted, tuple(self.unmapped.items()))
         finally:
-            self.problems, self.unmapped = problems, unmapped
+            self.problems, self.unmapped, self.missed = problems, unmapped, missed
 
     def quietly(self, convert: Callable[[], T]) -> T:
         """Return what a conversion gives without what it notes and misses: it was made, and noted, before."""
-        problems, unmapped = self.problems, self.unmapped
-        self.problems, self.unmapped = [], {}
+        problems, unmapped, missed = self.problems, self.unmapped, self.missed
+        self.problems, self.unmapped, self.missed = [], {}, set()
         try:
             return convert()
         finally:
-            self.problems, self.unmapped = problems, unmapped
+            self.problems, self.unmapped, self.missed = problems, unmapped, missed
 
     def occurrence(self, key: tuple[str, ...]) -> int:
         """Count how often a resource's key came up in this message, this time included."""

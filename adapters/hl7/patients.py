@@ -162,6 +162,9 @@ async def tie(writing: Writing, draft: Draft, made: Plan) -> None:
         if person.link is None:
             continue
         one, other = (made.references["Patient", *key] for key in (person.key, person.link.key))
+        if one == other:  # they were merged: there is one record, which is not linked to itself
+            made.problems.append(Problem(person.segment.place().path, "merged-already"))
+            continue
         for reference, to in ((one, other), (other, one)):
             patient = made.planned(reference) or await writing.resource(reference)
             if patient is not None:

@@ -121,7 +121,8 @@ def entry(resource: Resource, patient: str, encounter: Resource | None) -> Entry
         others = [p for p in resource.get("participant", ()) if not _is_patient(p)]
         linked["participant"] = [{"actor": {"reference": patient}, "status": "accepted"}, *others]
     elif type == "Provenance":
-        linked["target"] = [{"reference": patient}, *([encounter] if encounter else [])]
+        told = resource.get("target", ())
+        linked["target"] = [*told, {"reference": patient}, *([encounter] if encounter and not told else [])]
     elif type == "DocumentReference" and encounter:
         linked["context"] = {**resource.get("context", {}), "encounter": [encounter]}
     return Entry("PUT", f"{type}/{resource['id']}", linked)

@@ -94,7 +94,7 @@ def test_who_and_what_takes_part_in_an_appointment() -> None:
     assert names == ["Patient/1", "JANE DOE", "Echograph", "MED 101", "MARIE CURIE"]
     assert made["participant"][-1]["status"] == "needs-action" and "period" in made["participant"][-1]
     assert made["serviceType"][0]["coding"][0]["code"] == "CARDIO"
-    assert rules(sch("S12", *rows))["resource-deleted"] == "AIP[2]-2"
+    assert "AIP-2" not in arrive(sch("S12", *rows)).unused, "who is taken out is read"
 
 
 def test_an_appointment_is_known_by_the_filler_s_number_and_found_by_the_placer_s() -> None:

@@ -34,7 +34,8 @@ def guided(segment: str) -> frozenset[str]:
 @pytest.mark.parametrize(("segment", "row"), ROWS)
 def test_a_row_follows_the_guide_or_says_that_it_is_ours(segment: str, row: Row) -> None:
     assert row.guide.startswith((f"{segment}-{row.field}", "ours"))
-    assert f"{segment}-{row.field}" in guided(segment)
+    has_none = row.guide.endswith("for which the guide has no element")
+    assert (f"{segment}-{row.field}" in guided(segment)) is not has_none
 
 
 @pytest.mark.parametrize(

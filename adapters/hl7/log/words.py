@@ -92,6 +92,7 @@ RULES: Final = {
     "instant-without-time": Words("horodatage sans heure", "time stamp without a time"),
     "insurance-without-content": Words("assurance sans contenu", "insurance without content"),
     "media-type-corrected": Words("type de média corrigé d’après le contenu", "media type corrected by the content"),
+    "merged-already": Words("déjà fusionnés : un seul dossier", "merged already: there is one record"),
     "merged-patient-unknown": Words("patient fusionné inconnu", "the merged patient is not known"),
     "no-longer-listed": Words("n’est plus dans la liste : laissé tel quel", "no longer listed: left as it is"),
     "number-malformed": Words("nombre illisible, gardé en texte", "not a number, kept as text"),

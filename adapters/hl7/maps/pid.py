@@ -8,11 +8,13 @@ from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, code_of, coded, identifier, mapped
 from adapters.hl7.demography import address, contact_point, human_name, text_name
 from adapters.hl7.ids import unique
+from adapters.hl7.maps.extensions import OWN, has_url
 from adapters.hl7.maps.french import insee
 from adapters.hl7.maps.rows import GONE, Owns, Row, repeated, single
 from adapters.hl7.tokens import NULL, Parts, Segment, part
 
 EXTENSIONS = "http://hl7.org/fhir/StructureDefinition/"
+UNKNOWN = OWN + "identity-unknown"
 BIRTH_PLACE = "BDL"  # table 0190: birth delivery location
 
 
@@ -142,6 +144,11 @@ def _deceased(context: Context, segment: Segment, number: int) -> Any:
     return None if segment.is_valued(29) else _boolean("deceasedBoolean")(context, segment, number)
 
 
+def _unknown(context: Context, segment: Segment, number: int) -> Any:
+    code = code_of(context, segment, number, "YesNoIndicator", segment.text(number))
+    return [{"url": UNKNOWN, "valueBoolean": True}] if code == "true" else GONE if code else None
+
+
 def _birth_order(context: Context, segment: Segment, number: int) -> Any:
     text = segment.text(number)
     if not text.isascii() or not text.isdigit() or len(text) > 2:
@@ -208,6 +215,7 @@ PID_TO_PATIENT: Final = (
     Row(28, "extension", _inner("patient-nationality", coded), "PID-28", _is("patient-nationality")),
     Row(29, "deceased[x]", _deceased_at, "PID-29"),
     Row(30, "deceased[x]", _deceased, "PID-30 where PID-29 is empty"),
+    Row(31, "extension", _unknown, "ours: PID-31, for which the guide has no element", has_url(UNKNOWN)),
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import TABLE_0203, Convert, Json, coded, identifier, mapped, target_of
 from adapters.hl7.demography import person, place
+from adapters.hl7.maps.extensions import OWN, has_url
 from adapters.hl7.maps.rows import Owns, Row, Stated, repeated, single, whole
 from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import NULL, Parts, Segment, part
@@ -19,6 +20,7 @@ PARTICIPATIONS = {
     "ATND": "attender", "REF": "referrer", "CON": "consultant", "ADM": "admitter", "PART": "Participation",
 }  # fmt: skip
 PREADMIT = "P"  # table 0004
+KIND = OWN + "patient-type"
 TEMPORARY = "urn:predmp:StructureDefinition:temporary-location"
 
 
@@ -87,6 +89,11 @@ def visit_number(context: Context, segment: Segment, number: int, parts: Parts) 
     return {**made, "type": kind} if made else None
 
 
+def _patient_type(context: Context, segment: Segment, number: int, parts: Parts) -> Any:
+    made = coded(context, segment, number, parts)
+    return [{"url": KIND, "valueCodeableConcept": made}] if made else None
+
+
 def _listed(convert: Convert) -> Any:
     return repeated(convert)
 
@@ -148,6 +155,13 @@ PV1_TO_ENCOUNTER: Final = (
     Row(15, "hospitalization.specialArrangement", _listed(mapped("AmbulatoryStatus")), "PV1-15, AmbulatoryStatus"),
     Row(16, "hospitalization.specialCourtesy", _listed(coded), "PV1-16"),
     Row(17, "participant", participants("ADM"), "PV1-17", plays("ADM")),
+    Row(
+        18,
+        "extension",
+        single(_patient_type),
+        "ours: PV1-18, for which the guide has no element",
+        has_url(KIND),
+    ),
     Row(19, "identifier", repeated(_visit), "PV1-19"),
     Row(36, "hospitalization.dischargeDisposition", single(coded), "PV1-36"),
     Row(37, "hospitalization.destination", single(_destination), "PV1-37; ours: named, no Location is made"),
@@ -167,6 +181,7 @@ USED: Final = frozenset({1} | {row.field for row in PV1_TO_ENCOUNTER})
 STATUS: Final = "status"
 STATUS_ROW: Final = Row(2, STATUS, _class, "ours: the event tells it, see `status`")
 END_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 45)
+LEAVING_ROWS: Final = tuple(row for row in PV1_TO_ENCOUNTER if row.field in (36, 37))
 PRIOR_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 6)
 ACCOUNT_ROW: Final = whole(18, "account", "ours: PID-18, the account that the guide makes, is named here")
 NUMBER_ROW: Final = next(row for row in PV1_TO_ENCOUNTER if row.field == 19)

@@ -154,8 +154,7 @@ def dropped(context: Context, resources: Sequence[Segment], trigger: str) -> tup
         number = RESOURCES[one.name].what
         convert = coded if one.name == "AIS" else _actor
         made += [convert(context, one, number, parts) for parts in one.repetitions(number)]
-        context.take(one, frozenset({1, 2, number}))
-        context.note(one, 2, "resource-deleted")
+        context.take(one, used(one.name))
     return tuple(one for one in made if one)
 
 

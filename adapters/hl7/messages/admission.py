@@ -112,10 +112,11 @@ def _ending(context: Context, segments: list[Segment], pv1: Segment, trigger: st
     """Return what an event says about the end of the stay beside PV1-45.
 
     A discharge without PV1-45 ends it when it happened (EVN-6), else when it was recorded (EVN-2). A cancelled
-    discharge (A13) takes the end away, whatever PV1-45 repeats of it. A deleted end (PV1-45 `""`) opens the stay again.
+    discharge (A13) takes the end away, and where to and how the patient left (ours), whatever PV1-36, 37 and 45
+    repeat of it. A deleted end (PV1-45 `""`) opens the stay again.
     """
     if trigger == "A13":
-        return [Stated(pv1_map.END_ROW, None)]
+        return [Stated(row, None) for row in (pv1_map.END_ROW, *pv1_map.LEAVING_ROWS)]
     if pv1.raw(45) == NULL:
         return [Stated(pv1_map.STATUS_ROW, "in-progress")]
     events = [one for one in segments if one.name == "EVN"]

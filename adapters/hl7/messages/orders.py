@@ -13,6 +13,7 @@ from adapters.hl7.faults import Fault, Refused
 from adapters.hl7.group import Group
 from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
+from adapters.hl7.maps import orc_people
 from adapters.hl7.messages.about import named, only_patient, told_parts, visit_of
 from adapters.hl7.position import Ordered, arrange
 from adapters.hl7.results import documents_of, results_of
@@ -37,7 +38,8 @@ def read_orders(context: Context, root: Group, what: Kind, message: str) -> tupl
         _check_prior(segments[prior], person)
     wanted: list[Wanted] = []
     for ordered in map(arrange, _orders(segments[first:prior])):
-        wanted += _read_order(context, ordered, person, message)
+        made = _read_order(context, ordered, person, message)
+        wanted += [*made, *_told_people(context, ordered, segments[:first], made, message)]
     if not wanted:
         if first < len(segments):
             raise Refused(Fault("100", segments[first].place(), "No order is of a kind that is taken."))
@@ -83,6 +85,17 @@ def _read_order(context: Context, ordered: Ordered, person: Person, message: str
         given = request.resource.get("supportingInfo", [])
         request.resource["supportingInfo"] = [*given, *(_reference(one.observation) for one in told)]
     return [*specimens, *documents, *(Wanted(one.observation, one.obx, in_order=True) for one in told), request]
+
+
+def _told_people(
+    context: Context, ordered: Ordered, head: Sequence[Segment], made: Sequence[Wanted], message: str
+) -> list[Wanted]:
+    """Return who entered and verified an order; of one that is meant by its number alone it is not kept."""
+    if ordered.orc is None or not made or made[-1].found_by is not None:
+        return []
+    orc, request = ordered.orc.segment, made[-1].resource
+    found = orc_people.provenance(context, orc, head, f"ServiceRequest/{request['id']}", message)
+    return [Wanted(found, orc)] if found else []
 
 
 def _reference(resource: dict[str, object]) -> dict[str, str]:

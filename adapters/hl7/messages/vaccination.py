@@ -65,14 +65,13 @@ def _read_order(context: Context, segments: Sequence[Segment], whose: tuple[str,
     rxa = given[0]
     orc = next(iter(named(segments, "ORC")), None)
     routes = named(segments, "RXR")
-    known = obr_map.order(context, orc, None)
+    numbers = obr_map.order(context, orc, None)
+    known = {kind: one for kind, one in numbers.items() if one["value"] != SHARED}
     made = rxa_map.immunization(context, orc, rxa, routes[0] if routes else None, known)
     observed = next((n for n, segment in enumerate(segments) if segment.name == "OBX"), len(segments))
     if comments := nte_map.comments(context, named(segments[:observed], "NTE")):
         made["note"] = [*made.get("note", []), *comments]
-    number = next(
-        (known[kind] for kind in ("FILL", "PLAC") if known.get(kind, {}).get("value", SHARED) != SHARED), None
-    )
+    number = known.get("FILL") or known.get("PLAC")
     code = rxa.text(5)
     own = (number["system"], number["value"], code) if number else (context.facility_system, rxa.text(3), code)
     made["id"] = unique(context, rxa, ("Immunization", *whose, *own), 5)

@@ -1,0 +1,108 @@
+"""What messages say beside the heart of the matter: who entered an order, how a patient left, who is not known."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.hl7.maps.extensions import OWN
+from tests.hl7_core import find, hub, take
+from tests.hl7_messages import WHEN, arrive, header, message, obx, oru, pid, pv1, wanted
+from tests.hl7_orders import obr, orc, order, rxa
+
+LATER = "20261120093000"
+PARTICIPANTS = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+
+
+def event(name: str, *rows: str, when: str = WHEN, person: str = "") -> str:
+    """Return an ADT message of that event."""
+    return message(header(f"ADT^{name}", f"{name}{when}", when), f"EVN|{name}|{when}", person or pid(), *rows)
+
+
+async def test_who_entered_verified_placed_and_made_an_order_is_told_of_it() -> None:
+    text = order(orc(f10="5^ENTER^E", f11="6^VERIFY^V", f12="7^CURIE^MARIE", f17="W5^Ward 5^L", f19="8^ACT^A"), obr())
+    async with hub() as core:
+        await take(core, text)
+        (made,), (asked,) = await find(core, "Provenance"), await find(core, "ServiceRequest")
+    told = [(one["type"]["coding"][0]["code"], one["who"]["display"]) for one in made["agent"]]
+    assert told == [("enterer", "E ENTER"), ("verifier", "V VERIFY"), ("author", "MARIE CURIE"), ("performer", "A ACT")]
+    assert {one["type"]["coding"][0]["system"] for one in made["agent"]} == {PARTICIPANTS}
+    assert [one["onBehalfOf"]["display"] for one in made["agent"] if "onBehalfOf" in one] == ["Ward 5"]
+    assert made["target"][0] == {"reference": f"ServiceRequest/{asked['id']}"} and len(made["target"]) == 2
+    assert made["activity"]["coding"][0]["code"] == "CREATE"
+    assert {"ORC-10", "ORC-11", "ORC-17", "ORC-19"} & set(arrive(text).unused) == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(order(orc(f12="7^CURIE^MARIE"), obr()), id="nobody beside who asks"),
+        pytest.param(order(orc("CA", f10="5^ENTER^E")), id="an order that is meant by its number alone"),
+        pytest.param(order(orc(f10="^^^"), obr()), id="a field of delimiters"),
+    ],
+)
+def test_an_order_without_more_people_has_no_provenance(text: str) -> None:
+    assert wanted(text, "Provenance") == []
+
+
+async def test_the_same_order_again_tells_nobody_twice() -> None:
+    text = order(orc(f10="5^ENTER^E"), obr())
+    async with hub() as core:
+        await take(core, text, text)
+        assert [one["meta"]["versionId"] for one in await find(core, "Provenance")] == ["1"]
+
+
+async def test_a_cancelled_discharge_takes_back_where_to_and_how_the_patient_left() -> None:
+    left = pv1(f14="1", f36="01^Home^L", f37="REHA^20261120", f45=LATER)
+    async with hub() as core:
+        await take(core, event("A03", left, when=LATER))
+        assert (await find(core, "Encounter"))[0]["hospitalization"].keys() >= {"dischargeDisposition", "destination"}
+        await take(core, event("A13", left, when="20261120103000"))
+        (made,) = await find(core, "Encounter")
+    assert made["status"] == "in-progress" and made["hospitalization"].keys() == {"admitSource"}
+
+
+@pytest.mark.parametrize("name", ["A24", "A37"])
+async def test_two_numbers_of_a_patient_that_was_merged_are_not_linked(name: str) -> None:
+    other = pid("P2^^^CHU&1.2.250.1.999.1&ISO^PI")
+    async with hub() as core:
+        await take(core, event("A28"), event("A28", person=other, when="20261120083100"))
+        await take(core, event("A40", "MRG|P2^^^CHU&1.2.250.1.999.1&ISO^PI", when=LATER))
+        (effect,) = await take(core, event(name, other, when="20261120103000"))
+        found = await find(core, "Patient")
+    assert "merged-already" in {problem.rule for problem in effect.problems}
+    assert {link["type"] for one in found for link in one["link"]} == {"replaces", "replaced-by"}
+
+
+async def test_a_person_who_is_not_known_is_marked_so_until_known() -> None:
+    async with hub() as core:
+        await take(core, event("A01", pv1(f2="E"), person=pid(f31="Y")))
+        (made,) = await find(core, "Patient")
+        assert {"url": OWN + "identity-unknown", "valueBoolean": True} in made["extension"]
+        await take(core, event("A08", pv1(f2="E"), person=pid(f31="N"), when=LATER))
+        assert "identity-unknown" not in str(await find(core, "Patient"))
+
+
+async def test_the_type_of_a_patient_is_kept_with_the_stay() -> None:
+    async with hub() as core:
+        await take(core, event("A01", pv1(f18="AMBU^Ambulatory^L")))
+        (made,) = await find(core, "Encounter")
+    (one,) = [one for one in made["extension"] if one["url"] == OWN + "patient-type"]
+    assert one["valueCodeableConcept"]["coding"][0]["code"] == "AMBU"
+
+
+async def test_the_number_of_vaccinations_without_an_order_is_none_of_theirs() -> None:
+    async with hub() as core:
+        await take(core, rxa().replace("V1^DPI|V2^LAB", "9999^DPI|9999"))
+        assert "identifier" not in (await find(core, "Immunization"))[0]
+        await take(core, rxa().replace("V1^DPI|V2^LAB", "V1^DPI|9999").replace("|V1|P|", "|V9|P|"))
+        numbers = [[n["value"] for n in one.get("identifier", ())] for one in await find(core, "Immunization")]
+    assert sorted(numbers) == [[], ["V1"]]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_code_without_a_map_is_counted_where_it_stands_and_not_where_it_is_read(count: int) -> None:
+    about = obr(f3="L1^LAB", code="PANEL^Panel^L", f7=WHEN, f25="F")
+    text = oru(*(obx("QQ^x^L", f4=str(n)) for n in range(count)), order=about)
+    assert {(path, code): times for path, _, code, times in arrive(text).unmapped} == {
+        ("OBR-4", "PANEL"): 1, ("OBX-3", "QQ"): count,
+    }  # fmt: skip
