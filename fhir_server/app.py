@@ -53,7 +53,7 @@ from fhir_server.search.registry import SearchParameters
 from fhir_server.security.scopes import ALL
 from fhir_server.security.tokens import Tokens
 from fhir_server.settings import Settings, SettingsError
-from fhir_server.store.choice import open_store
+from fhir_server.store.choice import check_there, open_store
 from fhir_server.store.protocol import Store
 from fhir_server.subscriptions import room as subscriptions
 from fhir_server.terminology import WATCHED as TERMINOLOGY
@@ -337,8 +337,15 @@ async def _not_taken(pages: Pages, request: Request, error: Exception) -> Respon
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Composed]:
-    """Open the store and put the hub together; for commands, which serve nothing."""
+async def opened(settings: Settings, *, must_exist: bool = False) -> AsyncIterator[Composed]:
+    """Open the store and put the hub together; for commands, which serve nothing.
+
+    Args:
+        settings: Name the store.
+        must_exist: Whether a SQLite file that is not there is an error (SettingsError), and not made.
+    """
+    if must_exist:
+        check_there(settings)
     registry = SearchParameters()
     index = Indexer(settings.zone, settings.root_url + FHIR, registry)
     store = open_store(settings, index)

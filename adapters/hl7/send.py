@@ -19,6 +19,7 @@ from adapters.hl7.framing import END, VT
 
 GOOD = frozenset({"AA", "CA"})
 BATCH = (b"FHS", b"BHS")
+PERHAPS_S = 1.0  # seconds that an answer is waited for which comes only where all is well, or only where it is not
 
 
 def configure(actions: Any) -> None:
@@ -64,6 +65,10 @@ def frames(data: bytes, *, each: bool) -> Iterator[bytes]:
         yield from messages(data)
 
 
+def _has_header(frame: bytes) -> bool:
+    return narrow(frame)[0].lstrip(b" \t\r\n")[:3] in (b"MSH", *BATCH)
+
+
 def _renamed(frame: bytes, number: int) -> bytes:
     """Return a frame whose messages have control ids of their own in a repetition."""
     if number == 1:
@@ -77,23 +82,26 @@ def _renamed(frame: bytes, number: int) -> bytes:
 
 
 class Due(NamedTuple):
-    """Which answers are waited for."""
+    """Which answers are waited for: MSH-10 of the messages, once for each answer."""
 
-    controls: tuple[str, ...]  # MSH-10 of the messages, once for each answer
+    surely: tuple[str, ...]
+    perhaps: tuple[str, ...] = ()  # only where all is well, or only where it is not
 
     @classmethod
     def of(cls, frame: bytes) -> Due:
-        """Tell by MSH-15 and MSH-16: AL is waited for; in original mode there is one answer."""
-        controls: list[str] = []
+        """Tell by MSH-15 and MSH-16: AL is waited for, ER and SU for a moment; in original mode there is one answer."""
+        surely: list[str] = []
+        perhaps: list[str] = []
         for line in narrow(frame)[0].replace(b"\n", b"\r").split(b"\r"):
             if not line.startswith(b"MSH"):
                 continue
             cells = [*line.split(line[3:4]), *[b""] * 17]
             accept, respond = (cell.strip().upper().decode("latin-1") for cell in cells[14:16])
+            control = cells[9].decode("utf-8", "replace")
             is_original = CONDITIONS.isdisjoint((accept, respond))
-            answers = 1 if is_original else (accept == "AL") + (respond == "AL")
-            controls += [cells[9].decode("utf-8", "replace")] * answers
-        return cls(tuple(controls))
+            surely += [control] * (1 if is_original else (accept, respond).count("AL"))
+            perhaps += [control for condition in (accept, respond) if condition in ("ER", "SU")]
+        return cls(tuple(surely), tuple(perhaps))
 
 
 def _context(args: argparse.Namespace) -> ssl.SSLContext | None:
@@ -131,6 +139,9 @@ def run(args: argparse.Namespace) -> int:
         return _bad("--to is HOST:PORT, --repeat at least 1, --timeout more than 0")
     try:
         files = [(path, list(frames(path.read_bytes(), each=args.each))) for path in args.files]
+        empty = next((path for path, found in files if not any(map(_has_header, found))), None)
+        if empty is not None:
+            return _bad(f"{empty}: there is no message in it: none begins with MSH")
     except OSError as error:
         return _bad(f"{error.filename}: {error.strerror}")
     except Refused as refused:
@@ -156,28 +167,53 @@ class _Exchange:
 
     def __init__(self, line: socket.socket) -> None:
         self._line, self._buffer = line, b""
+        self._late: set[str] = set()  # whose answers may still come, and are not another's
 
     def send(self, frame: bytes) -> Iterator[dict[str, str]]:
-        """Send one frame and yield its answers; an answer to none of its messages is the only one."""
+        """Send one frame and yield its answers; an answer to none of the messages is the last one."""
         self._line.sendall(VT + frame + END)
-        due = list(Due.of(frame).controls)
-        while due:
-            for answer in read_answers(self._receive()):
+        surely, perhaps = map(list, Due.of(frame))
+        while surely or perhaps:
+            received = self._receive(None if surely else PERHAPS_S)
+            if not received:
+                break
+            for answer in read_answers(received):
                 yield answer
-                if answer["control_id"] not in due:
+                control = answer["control_id"]
+                if control in (*surely, *perhaps):
+                    _settle(answer, surely, perhaps)
+                elif control not in self._late:
                     return
-                due.remove(answer["control_id"])
-                if answer["code"] in ("CE", "CR") and answer["control_id"] in due:
-                    due.remove(answer["control_id"])
+        self._late.update(perhaps)
 
-    def _receive(self) -> str:
-        while END not in self._buffer:
-            part = self._line.recv(65_536)
-            if not part:
-                raise ConnectionResetError
-            self._buffer += part
+    def _receive(self, patience: float | None) -> str:
+        """Return the next frame; nothing where none comes in time, if there is a time."""
+        usual = self._line.gettimeout()
+        try:
+            self._line.settimeout(usual if patience is None else min(patience, usual or patience))
+            while END not in self._buffer:
+                part = self._line.recv(65_536)
+                if not part:
+                    raise ConnectionResetError
+                self._buffer += part
+        except TimeoutError:
+            if patience is None:
+                raise
+            return ""
+        finally:
+            self._line.settimeout(usual)
         frame, _, self._buffer = self._buffer.partition(END)
         return narrow(frame.lstrip(VT))[0].decode("utf-8", "replace")
+
+
+def _settle(answer: dict[str, str], *waited: list[str]) -> None:
+    """Take an answer out of those that are waited for; after CE and CR no other one follows."""
+    control = answer["control_id"]
+    if answer["code"] in ("CE", "CR"):
+        for controls in waited:
+            controls[:] = [each for each in controls if each != control]
+        return
+    next(controls for controls in waited if control in controls).remove(control)
 
 
 def read_answers(text: str) -> list[dict[str, str]]:

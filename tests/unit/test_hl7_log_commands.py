@@ -19,7 +19,7 @@ from fhir_server.app import opened
 from fhir_server.errors import BadRequest, FhirError, NotFound
 from fhir_server.interface import Asking, Core
 from fhir_server.model import Entry
-from fhir_server.settings import Settings
+from fhir_server.settings import Settings, SettingsError
 from tests.hl7_messages import CHANNEL, adt, message, obx, oru, pid, pv1
 from tests.hl7_messages import header as msh
 
@@ -174,6 +174,13 @@ def test_a_number_that_is_none_is_bad_usage(store: Store, asked: tuple[str, ...]
     with pytest.raises(SystemExit) as caught:
         store.run(*asked)
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("asked", [("log",), ("replay", "--all"), ("coverage",), ("show", "C1")])
+def test_a_store_that_is_not_there_is_told_and_not_made(store: Store, tmp_path: Path, asked: tuple[str, ...]) -> None:
+    with pytest.raises(SettingsError):
+        store.run(*asked)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_message_is_shown_with_its_marks(store: Store) -> None:

@@ -114,6 +114,20 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str]]:
             message(header(f15="AL", f16="AL"), "PID|1"), (), 1, [("C1", "CA"), ("C1", "AA")], 0, id="both answers"
         ),
         pytest.param(message(header(f15="NE", f16="NE"), "PID|1"), (), 1, [], 0, id="no answer is due"),
+        pytest.param(
+            message(header("ORU^R01", f15="ER", f16="ER"), "PID|1") + adt(control="C3"),
+            (),
+            2,
+            [("C1", "AE"), ("C3", "AA")],
+            1,
+            id="an answer that comes only with an error is its own message's",
+        ),
+        pytest.param(
+            message(header(f15="SU", f16="SU"), "PID|1"), (), 1, [("C1", "CA"), ("C1", "AA")], 0, id="only with success"
+        ),
+        pytest.param(
+            message(header(f15="YES"), "PID|1"), (), 1, [("C1", "AA")], 0, id="asked for in a word of no table"
+        ),
     ],
 )
 def test_what_is_sent_and_what_is_printed(
@@ -140,12 +154,15 @@ def test_what_is_sent_and_what_is_printed(
         pytest.param(["{bad}", "--each"], "BTS[1]-1", id="a batch that is not whole"),
         pytest.param(["{file}", "--to", "127.0.0.1:1"], "127.0.0.1:1: Connection refused", id="nobody listens"),
         pytest.param(["{file}", "--ca", "/nowhere.pem"], "No such file", id="no CA"),
+        pytest.param(["{file}", "{junk}"], "there is no message in it", id="a file without a message"),
+        pytest.param(["{empty}"], "there is no message in it", id="an empty file"),
     ],
 )
 def test_what_cannot_be_sent_is_bad_usage_and_says_why(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], said: str
 ) -> None:
     names = {"file": write(tmp_path, adt()), "bad": write(tmp_path, f"{BHS}{adt()}BTS|7\r", "bad.hl7")}
+    names |= {"junk": write(tmp_path, "hello", "junk.hl7"), "empty": write(tmp_path, "", "empty.hl7")}
     arguments = [each.format(**names) for each in argv]
     if "--to" not in arguments:
         arguments += ["--to", server.address]

@@ -61,7 +61,8 @@ async def run(args: argparse.Namespace) -> int:
     from fhir_server.cli import read_settings
 
     settings = read_settings(args)
-    async with opened(settings) as composed:
+    needs_messages = args.action not in ("maps", "profile")  # profiles may be learned before the first message
+    async with opened(settings, must_exist=needs_messages) as composed:
         code: int = await args.work(Session(cast(Core, composed.hub), settings), args)
         return code
 
