@@ -54,6 +54,7 @@ from fhir_server.security.scopes import ALL
 from fhir_server.security.tokens import Tokens
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.store.choice import check_there, open_store
+from fhir_server.store.copying import check_whole
 from fhir_server.store.protocol import Store
 from fhir_server.subscriptions import room as subscriptions
 from fhir_server.terminology import WATCHED as TERMINOLOGY
@@ -117,8 +118,9 @@ async def compose(settings: Settings, store: Store, index: Indexer, registry: Se
     subscribing, match = subscriptions.open(hub, settings)
     indexed = indexing.open(hub, settings)
     rooms = (subscribing, jobs.open(hub, settings), indexed, operations.open(hub, settings), *load_rooms(hub, settings))
-    hub.jobs.register(asynchronous.repeatable(hub))
-    hub.jobs.register(asynchronous.once(hub))
+    metadata = _metadata(hub, settings)
+    for kind in asynchronous.kinds(hub, metadata.answer):
+        hub.jobs.register(kind)
     _furnish(hub, settings, index, rooms, match)
     metrics = Metrics()
     for room in rooms:
@@ -133,7 +135,7 @@ async def compose(settings: Settings, store: Store, index: Indexer, registry: Se
         max_import=settings.max_import,
         metrics=metrics,
         prefix=FHIR,
-        metadata=_metadata(hub, settings),
+        metadata=metadata,
     )
     web = _web(settings, hub, rooms, metrics)
     settled = tuple(room.settled for room in rooms if room.settled is not None)
@@ -351,6 +353,7 @@ async def opened(settings: Settings, *, must_exist: bool = False) -> AsyncIterat
     store = open_store(settings, index)
     await store.open()
     try:
+        await check_whole(store)
         yield await compose(settings, store, index, registry)
     finally:
         await store.close()

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fhir_server import gate, xmlformat
-from fhir_server.errors import BadRequest, FhirError, MethodNotAllowed, Throttled, TooLarge, Unauthorized, Unavailable
+from fhir_server.errors import BadRequest, FhirError, Throttled, TooLarge, Unauthorized, Unavailable
 from fhir_server.http import binary, compression, jobs
 from fhir_server.http.answer import WHOLE, answer
 from fhir_server.http.asynchronous import kick_off
@@ -132,10 +132,6 @@ class FhirApp:
 
     def _metadata_of(self, request: Request) -> Response:
         """Answer what needs no token."""
-        if request.method not in ("GET", "HEAD"):
-            error = MethodNotAllowed("The metadata are read only.")
-            error.headers["Allow"] = "GET"
-            raise error
         wanted_format(request.query, request.headers)
         return self._metadata.answer(request)
 

@@ -22,7 +22,7 @@ from fhir_server.outcome import to_outcome
 REPEATABLE: Final = "request"  # the kind of requests that only read: begun again after a crash
 ONCE: Final = "request-once"  # of those that may write: after a crash nobody knows whether they did
 _LONG: Final = frozenset({"search-type", "search-system", "history-type", "history-system", "transaction"})
-_KEPT: Final = ("accept", "accept-language", "content-type", "prefer")
+_KEPT: Final = ("accept", "accept-language", "content-type", "if-match", "prefer")
 
 
 async def kick_off(hub: Hub, request: Request) -> Response | None:
@@ -55,17 +55,18 @@ async def _whole(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
-def repeatable(hub: Hub) -> Kind:
-    """Return the kind of requests that only read."""
-    return Kind(REPEATABLE, _runner(hub))
+def kinds(hub: Hub, metadata: Callable[[Request], Response]) -> tuple[Kind, Kind]:
+    """Return the kinds of requests that only read, and of those that may write.
+
+    Args:
+        hub: The core.
+        metadata: Answers what the server can do, which an entry of a Bundle may ask for.
+    """
+    run = _runner(hub, metadata)
+    return Kind(REPEATABLE, run), Kind(ONCE, run, tries=1)
 
 
-def once(hub: Hub) -> Kind:
-    """Return the kind of requests that may write."""
-    return Kind(ONCE, _runner(hub), tries=1)
-
-
-def _runner(hub: Hub) -> Callable[[JobContext], Awaitable[None]]:
+def _runner(hub: Hub, metadata: Callable[[Request], Response]) -> Callable[[JobContext], Awaitable[None]]:
     async def run(context: JobContext) -> None:
         asked: dict[str, Any] = context.input
         body = b"".join([part async for part in context.payload()])
@@ -77,6 +78,7 @@ def _runner(hub: Hub) -> Callable[[JobContext], Awaitable[None]]:
             body,
             asked["id"],
             context.actor,
+            metadata=metadata,
         )
         try:
             response = await serve(hub, request)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from fhir_server import gate
-from fhir_server.errors import BadParameter, UnknownParameter
+from fhir_server.errors import BadParameter, MethodNotAllowed, UnknownParameter
 from fhir_server.http.message import Request, Response
 from fhir_server.http.part import NAMES, read_part
 from fhir_server.model import Resource
@@ -37,8 +37,13 @@ class Metadata:
         """Return the statement, a part of it, or 304.
 
         Raises:
+            MethodNotAllowed: It is to be changed.
             BadParameter, UnknownParameter: There is no such mode or parameter.
         """
+        if request.method not in ("GET", "HEAD"):
+            error = MethodNotAllowed("The metadata are read only.")
+            error.headers["Allow"] = "GET"
+            raise error
         for name, _ in request.pairs:
             if name not in _KNOWN and not request.is_lenient:
                 raise UnknownParameter(f"The parameter '{shown(name)}' is not known here.")

@@ -65,6 +65,23 @@ def test_an_operation_is_answered_later(hub: RunningHub) -> None:
     assert answer.json()["entry"][0]["resource"]["id"] == patient
 
 
+def test_what_holds_for_the_request_holds_for_its_job(hub: RunningHub) -> None:
+    patient = hub.create({"resourceType": "Patient"})["id"]
+    tag = {"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}
+    path, body = f"/fhir/Patient/{patient}/$meta-add", {"resourceType": "Parameters", "parameter": [tag]}
+    answer = ended(hub, where(hub.request("POST", path, json=body, Prefer=ASYNC, If_Match='W/"9"')))
+    assert answer.status_code == 412
+    answer = ended(hub, where(hub.request("POST", path, json=body, Prefer=ASYNC, If_Match='W/"1"')))
+    assert answer.json()["parameter"][0]["valueMeta"]["tag"] == [{"code": "x"}]
+
+
+def test_an_entry_asks_what_the_server_can_do_later_too(hub: RunningHub) -> None:
+    entry = {"request": {"method": "GET", "url": "metadata"}}
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
+    answer = ended(hub, where(hub.request("POST", "/fhir", json=bundle, Prefer=ASYNC)))
+    assert answer.json()["entry"][0]["resource"]["resourceType"] == "CapabilityStatement"
+
+
 def test_what_takes_no_time_is_answered_at_once(hub: RunningHub) -> None:
     made = hub.request("POST", "/fhir/Patient", json={"resourceType": "Patient"}, Prefer=ASYNC)
     assert made.status_code == 201
