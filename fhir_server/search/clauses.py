@@ -20,8 +20,8 @@ from fhir_server.search.filtering import Comparisons
 from fhir_server.search.query import Ask, Chain, Clause, Has, Match, Parameter
 from fhir_server.search.values import Text, Token
 
-MOST_HOPS: Final = 4  # references that a chain follows
-MOST_HAS: Final = 3  # _has inside each other
+MOST_HOPS: Final = 10  # references that a chain follows; what it costs is bounded by MOST_CLAUSES and by the store
+MOST_HAS: Final = 6  # _has inside each other
 MOST_CLAUSES: Final = 500  # of a whole query, the alternatives by type of chains counted
 
 _LIST: Final = re.compile(r"(?:List/)?[A-Za-z0-9.\-]{1,64}")
