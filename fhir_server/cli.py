@@ -240,7 +240,7 @@ def _add_move(commands: Any) -> None:
     help = "copy a store of any kind into another, empty one, and compare them"
     move = _add(commands, "move", help, run_move, settings=("tenant", "zone", "base_url"))
     move.add_argument("source", metavar="FROM", help="sqlite:///PATH or mongodb://HOST/DATABASE; it is not changed")
-    move.add_argument("target", metavar="TO", help="the same; it must hold nothing")
+    move.add_argument("target", metavar="TO", help="the same; it must hold nothing but what this move left before")
     move.add_argument("--json", action="store_true", help="print counts and hashes as JSON")
 
 

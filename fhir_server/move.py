@@ -1,26 +1,25 @@
 """`predmp move FROM TO`: a store of any kind copied into another, and the copy compared with what it was made of.
 
 Every version of every resource, the records of rooms, the keys and the audit rows. The source is read in one state;
-the target must be empty, and is to be thrown away where the move was broken off.
+the target must be empty, or be what a move of the same source that was broken off left: then this one goes on with it.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fhir_server import gate
 from fhir_server.app import FHIR
+from fhir_server.content import STEP, audits_of, content, records_of, told_version, versions_of
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.model import Record, Version
 from fhir_server.search.extract import Indexer
@@ -28,36 +27,20 @@ from fhir_server.search.registry import SearchParameters
 from fhir_server.search.values import NOTHING
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.store.choice import open_store
+from fhir_server.store.copying import check_whole, is_marked, mark, unmark
 from fhir_server.store.protocol import AuditRow, HistoryQuery, Store, Transaction, View, Write
 
-STEP: Final = 500  # versions, records or audit rows of one transaction
-FIRST: Final = 20  # versions of the first; where they are small the next may have twice as many
-MOST_BYTES: Final = 4_000_000  # of bodies or audit rows that one transaction is to have, but for a single larger one
 LEFT: Final = frozenset({"cursors"})  # keys that stay: page links name places in the store that they were made in
 
+T = TypeVar("T")
 
-@dataclass(slots=True)
-class Content:
-    """What a tenant holds: counts, and hashes over all of it in order."""
 
-    counts: Counter[str] = field(default_factory=Counter)
-    current: dict[str, int] = field(default_factory=dict)  # resources that a search finds, by type
-    _hashes: dict[str, Any] = field(default_factory=dict)
+class Copied(NamedTuple):
+    """What of a tenant is in the target already."""
 
-    def add(self, part: str, *values: Any) -> None:
-        """Count something and take it into the hash of its part."""
-        self.counts[part] += 1
-        made = self._hashes.setdefault(part, sha256())
-        for value in values:
-            one = value if isinstance(value, bytes) else gate.write(value)
-            made.update(len(one).to_bytes(8, "big") + one)
-
-    def told(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        parts = {
-            part: {"count": n, "sha256": self._hashes[part].hexdigest()} for part, n in sorted(self.counts.items())
-        }
-        return {**parts, "current": dict(sorted(self.current.items()))}
+    versions: int = 0
+    seq: int = 0  # in the source, of the last version
+    audit: int = 0  # in the source, of the last audit row
 
 
 async def move(settings: Settings, source: str, target: str, *, as_json: bool = False) -> int:
@@ -66,22 +49,22 @@ async def move(settings: Settings, source: str, target: str, *, as_json: bool = 
     Args:
         settings: Of the hub: tenant, zone and base URL say how resources are indexed.
         source: As `--store` names it.
-        target: The same; it must be empty.
+        target: The same; it must be empty, or hold what a move of the same source left that was broken off.
         as_json: Whether the report is printed as JSON.
 
     Returns:
         0 where both hold the same, 1 where something differs.
 
     Raises:
-        SettingsError: A store is none that can be moved, or the target is not empty.
+        SettingsError: A store is none that can be moved, or the target holds something else.
         FhirError: A store cannot be opened, or does not answer.
     """
     _check(source, target)
     registry = SearchParameters()
     index = Indexer(settings.zone, settings.root_url + FHIR, registry)
     async with _opened(settings, source, index) as old, _opened(settings, target, index) as new:
-        if await new.tenants():
-            raise SettingsError("the target is not empty: move into a new store")
+        await check_whole(old)
+        await _check_target(old, new)
         definitions = Definitions(old, settings.tenant, registry, settings.zone)
         if settings.tenant in await old.tenants():
             await definitions.load()
@@ -103,6 +86,22 @@ def _check(source: str, target: str) -> None:
         raise SettingsError("there is no store at the first place named")
 
 
+async def _check_target(old: Store, new: Store) -> None:
+    """Raise SettingsError where the target holds what no move of this source has put there."""
+    tenants = await new.tenants()
+    if tenants and not await is_marked(new):
+        raise SettingsError("the target is not empty: move into a new store")
+    if not set(tenants) <= set(await old.tenants()):
+        raise _other()
+    keys = await old.secrets()
+    if any(name not in LEFT and keys.get(name) != value for name, value in (await new.secrets()).items()):
+        raise SettingsError("the target has keys of its own, by which others may have tokens: move into a new store")
+
+
+def _other() -> SettingsError:
+    return SettingsError("the target holds something else than a part of this source: move into a new store")
+
+
 @asynccontextmanager
 async def _opened(settings: Settings, store: str, index: Indexer) -> AsyncIterator[Store]:
     made = open_store(replace(settings, store=store), index)
@@ -114,14 +113,16 @@ async def _opened(settings: Settings, store: str, index: Indexer) -> AsyncIterat
 
 
 async def _move(old: Store, new: Store, index: Indexer) -> dict[str, Any]:
-    tenants = []
+    tenants: list[dict[str, Any]] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for tenant in await old.tenants():
             async with old.view(tenant) as view:
                 _, total = await view.history(HistoryQuery(count=0))
                 bar = progress.add_task(f"copying {tenant}", total=total)
-                await _copy(view, new, index, partial(progress.advance, bar))
+                there = await _begin(view, new)
+                progress.advance(bar, there.versions)
+                await _copy(view, new, index, there, partial(progress.advance, bar))
                 step = partial(progress.advance, progress.add_task(f"comparing {tenant}", total=2 * total))
                 before = await content(view, step)
             async with new.view(tenant) as view:
@@ -132,20 +133,67 @@ async def _move(old: Store, new: Store, index: Indexer) -> dict[str, Any]:
     kept = [await new.keep_secret(name, value) == value for name, value in keys.items()]
     whole = await new.verify_audit() is None
     same = all(one["same"] for one in tenants) and all(kept) and whole
+    if same:
+        for one in tenants:
+            await new.transact(one["tenant"], unmark)
     return {"same": same, "keys": len(kept), "audit": whole, "tenants": tenants}
 
 
 # --- copying ----------------------------------------------------------------------------------------------
 
 
-async def _copy(view: View, new: Store, index: Indexer, step: Callable[[int], None]) -> None:
-    """Copy what a view shows, in its order."""
-    async for versions in _versions(view):
+async def _begin(view: View, new: Store) -> Copied:
+    """Mark the target's tenant as not whole yet; return what of the source is in it already.
+
+    Records that are there are removed, as they may have changed in the source since.
+
+    Raises:
+        SettingsError: What is there is not how the source begins.
+    """
+    await new.transact(view.tenant, mark)
+    async with new.view(view.tenant) as there:
+        versions, seq = await _begun(versions_of(view), versions_of(there), told_version, lambda v: v.seq)
+        _, audit = await _begun(audits_of(view), audits_of(there), lambda row: row[1], lambda row: row[0])
+        records = [(record.kind, record.key) async for page in records_of(there) for record in page]
+    for start in range(0, len(records), STEP):
+        await new.transact(view.tenant, partial(_drop_records, records[start : start + STEP]))
+    return Copied(versions, seq, audit)
+
+
+async def _begun(
+    ours: AsyncIterator[list[T]],
+    theirs: AsyncIterator[list[T]],
+    told: Callable[[T], object],
+    seq: Callable[[T], int],
+) -> tuple[int, int]:
+    """Return how many of ours they have, and the seq of the last; raise SettingsError where they have others."""
+    count = last = 0
+    async with aclosing(_each(ours)) as rest:
+        async for their in _each(theirs):
+            async for found in rest:
+                if told(found) != told(their):
+                    raise _other()
+                count, last = count + 1, seq(found)
+                break
+            else:
+                raise _other()
+    return count, last
+
+
+async def _each(pages: AsyncIterator[list[T]]) -> AsyncGenerator[T, None]:
+    async for page in pages:
+        for one in page:
+            yield one
+
+
+async def _copy(view: View, new: Store, index: Indexer, there: Copied, step: Callable[[int], None]) -> None:
+    """Copy what a view shows and is not there yet, in its order."""
+    async for versions in versions_of(view, after=there.seq):
         await new.transact(view.tenant, partial(_put, versions, index))
         step(len(versions))
-    async for records in _records(view):
+    async for records in records_of(view):
         await new.transact(view.tenant, partial(_put_records, records))
-    async for rows in _audits(view):
+    async for rows in audits_of(view, after=there.audit):
         await new.transact(view.tenant, partial(_put_audits, rows))
 
 
@@ -177,66 +225,14 @@ async def _put_records(records: list[Record], tx: Transaction) -> None:
         await tx.put_record(record.kind, record.key, record.state, record.body, lane=record.lane)
 
 
-async def _put_audits(rows: list[AuditRow], tx: Transaction) -> None:
-    for row in rows:
+async def _drop_records(records: list[tuple[str, str]], tx: Transaction) -> None:
+    for kind, key in records:
+        await tx.drop_record(kind, key)
+
+
+async def _put_audits(rows: list[tuple[int, AuditRow]], tx: Transaction) -> None:
+    for _, row in rows:
         await tx.audit(row)
-
-
-# --- reading ----------------------------------------------------------------------------------------------
-
-
-async def _versions(view: View) -> AsyncIterator[list[Version]]:
-    """Yield versions in their order, as many at once as their bodies are small."""
-    after, limit = 0, FIRST
-    while page := await view.log(after=after, limit=limit):
-        after = page[-1].seq
-        size = sum(len(version.body) for version in page)
-        limit = min(STEP, 2 * limit) if size < MOST_BYTES // 2 else max(1, limit * MOST_BYTES // (2 * size))
-        yield page
-
-
-async def _records(view: View) -> AsyncIterator[list[Record]]:
-    for kind in await view.record_kinds():
-        after = 0
-        while page := await view.records(kind, after=after, limit=STEP):
-            yield page
-            after = page[-1].seq
-
-
-async def _audits(view: View) -> AsyncIterator[list[AuditRow]]:
-    """Yield audit rows in their order, no more at once than one commit of any store holds."""
-    after = 0
-    while page := await view.audits(after=after, limit=STEP):
-        after = page[-1][0]
-        rows: list[AuditRow] = []
-        size = 0
-        for _, row in page:
-            if rows and size + len(row.query) > MOST_BYTES:
-                yield rows
-                rows, size = [], 0
-            rows.append(row)
-            size += len(row.query)
-        yield rows
-
-
-async def content(view: View, step: Callable[[int], None] = lambda n: None) -> Content:
-    """Return what a view shows; the same of two stores whenever they hold the same in the same order."""
-    made = Content()
-    types = set()
-    async for versions in _versions(view):
-        for v in versions:
-            types.add(v.type)
-            made.add("versions", v.type, v.id, v.version, v.at, v.method, v.body, list(v.owners))
-        step(len(versions))
-    async for records in _records(view):
-        for r in records:
-            made.add("records", r.kind, r.key, r.state, r.lane, r.body)
-    async for rows in _audits(view):
-        for row in rows:
-            made.add("audit", list(row))
-    for type in types:
-        made.current[type] = await view.count((type,), ())
-    return made
 
 
 def _print(report: dict[str, Any]) -> None:

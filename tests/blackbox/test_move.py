@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
-from fhir_server.move import content
+from fhir_server.content import content
 from fhir_server.search.values import Indexed, Reference, Token
 from fhir_server.store.mongo import MongoStore
 from fhir_server.store.protocol import AuditRow, Store, Transaction, Write
@@ -63,6 +67,43 @@ def test_a_store_moves_to_mongodb_and_back_and_serves_on(url: str, tmp_path: Pat
             assert hub.search(f"Observation?patient={id}&code=8867-4", token=token)["total"] == 5
             hub.stop()
             assert hub.run("audit", "verify", "--store", target).returncode == 0
+
+
+def held(path: Path) -> int:
+    """Return how many versions a file has, looked at beside who writes it."""
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as file:
+            return int(file.execute("SELECT count(*) FROM version").get)
+    except apsw.Error:
+        return 0  # it has no tables yet
+
+
+def test_a_move_that_was_killed_is_gone_on_with_and_served_only_when_it_is_whole(tmp_path: Path) -> None:
+    copy, lines = tmp_path / "copy.db", tmp_path / "lines.ndjson"
+    lines.write_text(
+        "".join(f'{{"resourceType":"Basic","id":"b{n}","code":{{"text":"{"x" * 900}"}}}}\n' for n in range(1_500))
+    )
+    hub = RunningHub()
+    assert hub.run("load", "--store", hub.store, str(lines)).returncode == 0
+    source, target = hub.store, f"sqlite:///{copy}"
+    with hub.log.open("ab") as out:
+        moving = subprocess.Popen([*hub.command, "move", source, target], stdout=out, stderr=out, env=hub.env)
+    try:
+        while not held(copy):
+            assert moving.poll() is None, "it ended before it could be killed"
+            time.sleep(0.005)
+    finally:
+        moving.kill()
+        moving.wait()
+    hub.store = target
+    with pytest.raises(AssertionError, match="a copy that was broken off"):
+        hub.start()
+    done = hub.run("move", source, target, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tenant,) = json.loads(done.stdout)["tenants"]
+    assert tenant["same"] and tenant["to"]["current"] == {"Basic": 1_500}
+    with hub:
+        assert hub.search("Basic?_summary=count")["total"] == 1_500
 
 
 def test_what_cannot_be_moved_is_refused_with_the_reason(tmp_path: Path) -> None:
