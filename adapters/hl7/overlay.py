@@ -40,6 +40,8 @@ def over(stored: Json, own: Json, dropped: Sequence[Json] | None = None) -> Json
         del made["contained"]  # it held who asked before
     if own["resourceType"] == "DocumentReference" and "context" in stored and "context" in own:
         made["context"] = {**stored["context"], **own["context"]}
+    if own["resourceType"] == "Flag" and "start" not in own.get("period", {"start"}):
+        made["period"] = {**stored.get("period", {}), **own["period"]}  # the end of what began before
     if own["resourceType"] == "Appointment":
         made |= _booked(stored, own, dropped)
     return made

@@ -38,6 +38,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("OML", "O21"): read_orders,
     ("ORM", "O01"): read_orders,
     ("ORU", "R01"): read_results,
+    ("ORU", "R40"): read_results,
     **{("SIU", f"S{number}"): read_appointment for number in (*range(12, 25), 26)},
     ("VXU", "V04"): read_vaccinations,
 }

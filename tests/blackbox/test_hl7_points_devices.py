@@ -7,12 +7,15 @@ import http.server
 import queue
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.bedside import SYSTEM, Bedside, ago, seconds_ago
+from tests.blackbox.test_mllp import END, VT, Line, code, resources
+from tests.hl7_messages import header, message, pid, segment
 from tests.running import RunningHub
 
 REFERENCE = "http://hl7.org/fhir/uv/phd/StructureDefinition/CoincidentTimeStampReference"
@@ -230,3 +233,34 @@ def test_point_46(hub: RunningHub, subscriber: Subscriber, point: str) -> None:
     assert bed.send(fall)[0]["status"] == "duplicate"
     bed.send({**fall, "at": ago(1)})
     assert len(bed.found(f"Task?patient={bed.patient}&code=urn:predmp:triage:family|fall")) == 1
+
+
+@point("section 6.4: an alarm of a device is a Flag that ends with it, answered ORA^R41, its value judged")
+def test_an_alarm_over_mllp(hub: RunningHub, point: str) -> None:
+    number, at = uuid.uuid4().hex[:12], ago().replace("-", "").replace(":", "").replace("T", "")[:14] + "+0000"
+
+    def notice(control: str, phase: str, **parent: str) -> str:
+        kind = "ORU^R40^ORU_R40"
+        start = header(kind, f"{number}{control}", at, f12="2.6", f15="NE", f16="AL", f21="IHE_PCD_ACM_001^IHE PCD")
+        about = {"f1": "1", "f3": f"{number}{control}^GW", "f4": "196616^MDC_EVT_ALARM^MDC", "f7": at, **parent}
+        return message(
+            start,
+            pid(id=f"{number}^^^CHU&1.2.250.1.999.1&ISO^PI"),
+            segment("OBR", **about),
+            "OBX|1|CWE|196670^MDC_EVT_LO^MDC|1.1.1.1.1|150456^MDC_PULS_OXIM_SAT_O2^MDC|||L~PH~SP|||R",
+            "OBX|2|NM|150456^MDC_PULS_OXIM_SAT_O2^MDC|1.1.1.1.2|82|262688^MDC_DIM_PERCENT^MDC|||||R",
+            f"OBX|3|ST|68481^MDC_ATTR_EVENT_PHASE^MDC|1.1.1.1.3|{phase}||||||R",
+        )
+
+    with Line(hub) as line:
+        line.sock.sendall(VT + notice("a", "start").encode() + END)
+        answer = line.receive()
+        assert "|ORA^R41^ORA_R41|" in answer and code(answer) == "AA"
+        (patient,) = resources(hub.search(f"Patient?identifier={number}"))
+        (flag,) = resources(hub.search(f"Flag?patient={patient['id']}&identifier={number}a"))
+        assert flag["status"] == "active" and "end" not in flag["period"]
+        assert hub.search(f"Task?patient={patient['id']}&code=alert-review")["total"] == 1
+        assert line.send(notice("b", "end", f29=f"^{number}a&GW")) == "AA"
+    ended = hub.request("GET", f"/fhir/Flag/{flag['id']}").json()
+    assert ended["status"] == "inactive" and ended["period"]["start"] == flag["period"]["start"]
+    assert ended["period"]["end"] >= ended["period"]["start"]

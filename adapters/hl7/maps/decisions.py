@@ -123,8 +123,10 @@ STRUCTURES: Final[Mapping[str, str]] = {
     **{f"ADT^{event}": "ADT_A30" for event in ("A30", "A34", "A35", "A36", "A46", "A47", "A48", "A49")},
     "ADT^A18": "ADT_A18",
     "ADT^Z99": "ADT_A01",
+    "ORU^R40": "ORU_R01",
 }
-"""Structures of events that the guide's table 0354 leaves out: those withdrawn after 2.5, and the French Z99.
+"""Structures of events that the guide's table 0354 leaves out: those withdrawn after 2.5, the French Z99, and alarms
+of devices (IHE PCD-04), whose own structure ORU_R40 hl7apy's tables do not have.
 
 General knowledge of HL7 2.5 and of PAM France; not checked against table 0354.
 """

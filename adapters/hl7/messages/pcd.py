@@ -81,18 +81,18 @@ def read_device_order(context: Context, group: Group, patient: tuple[str, str], 
         context.take(obr, frozenset({1, 2, 3, 4, 7, 8}))
         when = obr_map.observed(context, obr)
         observed = when.get("effectiveDateTime") or when.get("effectivePeriod", {}).get("start", "")
-    parts = _parts(context, ordered.results)
-    leaves = [_leaf(context, told, parts, observed) for told in ordered.results if not _is_header(told.segment)]
+    parts = parts_of(context, ordered.results)
+    leaves = [leaf_of(context, told, parts, observed) for told in ordered.results if not is_header(told.segment)]
     kept = [one for one in leaves if not _is_control(context, one)]
     made = Report(None, segment=obr)
     made.further = [
-        Wanted(one, parts.headers[path], "fill", False, _number(one)) for path, one in parts.devices.items()
+        Wanted(one, parts.headers[path], "fill", False, number_of(one)) for path, one in parts.devices.items()
     ]
     for leaf in kept:
         if metric := _metric(leaf, parts):
             made.further.append(Wanted(metric, leaf.told.segment, "over"))
     for leaf, whole in _joined(kept):
-        device = _nearest(leaf.path, parts.devices)
+        device = nearest(leaf.path, parts.devices)
         if device:
             whole["device"] = {"reference": f"Device/{device['id']}"}
         own = (context.tenant, *patient, device["id"] if device else context.facility_system, leaf.code)
@@ -103,12 +103,12 @@ def read_device_order(context: Context, group: Group, patient: tuple[str, str], 
     return made
 
 
-def _is_header(obx: Segment) -> bool:
+def is_header(obx: Segment) -> bool:
     """Whether a row declares a device or a part of one: it has neither a type nor a value."""
     return not obx.raw(2) and not obx.raw(5)
 
 
-def _path(obx: Segment) -> Path:
+def path_of(obx: Segment) -> Path:
     """Return OBX-4 without the zeros at its end."""
     steps = [step.strip() for step in obx.text(4).split(".")] if obx.text(4) else []
     while steps and not steps[-1].strip("0"):
@@ -116,7 +116,7 @@ def _path(obx: Segment) -> Path:
     return tuple(steps)
 
 
-def _nearest(path: Path, found: dict[Path, Json]) -> Json | None:
+def nearest(path: Path, found: dict[Path, Json]) -> Json | None:
     """Return the device or part that stands nearest above a place in the tree."""
     return next((found[path[:n]] for n in range(len(path), 0, -1) if path[:n] in found), None)
 
@@ -133,21 +133,21 @@ def _eui(segment: Segment) -> str:
     return ""
 
 
-def _parts(context: Context, results: Sequence[Told]) -> Parts:
+def parts_of(context: Context, results: Sequence[Told]) -> Parts:
     """Return the devices that rows declare, and those that results name by their number alone."""
     parts = Parts({}, {})
-    for told in sorted((t for t in results if _is_header(t.segment)), key=lambda one: len(_path(one.segment))):
-        obx, path = told.segment, _path(told.segment)
+    for told in sorted((t for t in results if is_header(t.segment)), key=lambda one: len(path_of(one.segment))):
+        obx, path = told.segment, path_of(told.segment)
         context.take(obx, obx_map.USED)
         if not path or path in parts.headers:
             continue
         parts.headers[path] = obx
         # Of a gateway's own kind of device nothing is known but its number.
         if mdc.is_object(obx.text(3)) or (len(path) == 1 and _eui(obx)):
-            parts.devices[path] = _device(context, obx, path, _nearest(path, parts.devices))
+            parts.devices[path] = _device(context, obx, path, nearest(path, parts.devices))
     for told in results:
-        path = _path(told.segment)
-        if not _is_header(told.segment) and _eui(told.segment) and _nearest(path, parts.devices) is None:
+        path = path_of(told.segment)
+        if not is_header(told.segment) and _eui(told.segment) and nearest(path, parts.devices) is None:
             top = path[:1] or ("",)
             parts.devices[top] = _device(context, told.segment, top, None, typed=False)
             parts.headers[top] = told.segment
@@ -168,14 +168,15 @@ def _device(context: Context, obx: Segment, path: Path, above: Json | None, *, t
     return made
 
 
-def _number(device: Json) -> tuple[str, str] | None:
+def number_of(device: Json) -> tuple[str, str] | None:
+    """Return system and value of a device's number, None where it has none."""
     own = device.get("identifier")
     return (own[0]["system"], own[0]["value"]) if own else None
 
 
-def _leaf(context: Context, told: Told, parts: Parts, observed: str) -> Leaf:
+def leaf_of(context: Context, told: Told, parts: Parts, observed: str) -> Leaf:
     """Read a result; its time is its own, else that of the row above it, else that of the order."""
-    obx, path = told.segment, _path(told.segment)
+    obx, path = told.segment, path_of(told.segment)
     context.take(obx, obx_map.USED)
     above = [parts.headers[path[:n]] for n in range(len(path), 0, -1) if path[:n] in parts.headers]
     times = [moment.text for header in above if (moment := context.moment(header, 14, header.text(14)))]
@@ -235,7 +236,7 @@ def _is_control(context: Context, leaf: Leaf) -> bool:
 
 def _metric(leaf: Leaf, parts: Parts) -> Json | None:
     """Return the channel of a device that a result comes from; facets have none of their own."""
-    device = _nearest(leaf.path, parts.devices)
+    device = nearest(leaf.path, parts.devices)
     if device is None or len(leaf.path) > 4:
         return None
     made: Json = {"resourceType": "DeviceMetric", "type": leaf.observation["code"], "category": METRIC_CATEGORY}

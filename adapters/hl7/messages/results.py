@@ -8,6 +8,7 @@ from adapters.hl7.draft import Kind, Person
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
 from adapters.hl7.messages.about import told_parts
+from adapters.hl7.messages.alarms import ALARM, read_alarm
 from adapters.hl7.messages.pcd import is_from_device, read_device_order
 from adapters.hl7.messages.person import linked_visit, read_person
 from adapters.hl7.results import read_order
@@ -17,6 +18,7 @@ def read_results(context: Context, root: Group, what: Kind, message: str) -> tup
     """Read an ORU message: for each patient the orders with their results."""
     people = []
     read = read_device_order if is_from_device(root) else read_order
+    read = read_alarm if what.trigger == ALARM else read
     for part in root.groups("PATIENT_RESULT"):
         inside = part.groups("_PATIENT")
         pid = inside[0].segment("PID") if inside else None
