@@ -72,11 +72,15 @@ def convert(message: Message, context: Context) -> Draft:
         raise Refused(Fault("100", Place("MSH", 2), "There are two messages in one frame."))
     tree = read_tree(message, what)
     for segment in tree.strays:
-        context.note(segment, 0, "segment-out-of-place" if not segment.name.startswith("Z") else "segment-local")
+        if not segment.name.startswith("Z"):
+            context.note(segment, 0, "segment-out-of-place")
     context.take(message.header, MSH_USED)
     event = next((s for s in message.segments if s.name == "EVN"), None)
     if event:
         context.take(event, EVN_USED)
     when = recorded(context, message.segments, note=True)
     people = ROUTES[what.type, what.trigger](context, tree.root, what, message.header.text(10))
+    for segment in tree.strays:  # the French ones are read
+        if segment.name.startswith("Z") and id(segment) not in context.taken:
+            context.note(segment, 0, "segment-local")
     return Draft(people, when.at, context, when.doubt)

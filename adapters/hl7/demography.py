@@ -11,6 +11,7 @@ from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Parts, Segment, part
 
 BIRTH_NAMES = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-patient-birth-list-given-name"
+NETWORK = "NET"  # table 0201: an address of e-mail, whose use it does not tell
 _DIGITAL = frozenset({"Internet", "X.400"})
 
 
@@ -109,7 +110,10 @@ def contact_point(context: Context, segment: Segment, number: int, parts: Parts)
         return None
     system = code_of(context, segment, number, "TelecommunicationEquipmentType", kind)
     made: Json = {"system": system or ("email" if digital else "phone"), "value": value.strip()}
-    use = "mobile" if kind == "CP" else code_of(context, segment, number, "TelecommunicationUseCode", part(parts, 2))
+    sent = part(parts, 2)
+    if sent == NETWORK and digital:  # what it says, the system says already
+        sent = ""
+    use = "mobile" if kind == "CP" else code_of(context, segment, number, "TelecommunicationUseCode", sent)
     if use:
         made["use"] = use
     if period := _period(context, segment, number, parts, 13, 14, 0):

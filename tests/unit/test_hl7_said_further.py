@@ -106,3 +106,32 @@ def test_a_code_without_a_map_is_counted_where_it_stands_and_not_where_it_is_rea
     assert {(path, code): times for path, _, code, times in arrive(text).unmapped} == {
         ("OBR-4", "PANEL"): 1, ("OBX-3", "QQ"): count,
     }  # fmt: skip
+
+
+async def test_a_cancelled_discharge_takes_back_the_french_modes_of_leaving() -> None:
+    about, back = "ZFM|8|5|3|1", "ZFM|8|5|3|1"
+    async with hub() as core:
+        await take(core, event("A03", pv1(f45=LATER), about, "ZFV|X|2||||||||9", when=LATER))
+        before = {one["url"].removeprefix(OWN) for one in (await find(core, "Encounter"))[0]["extension"]}
+        await take(core, event("A13", pv1(), back, when="20261120103000"))
+        after = {one["url"].removeprefix(OWN) for one in (await find(core, "Encounter"))[0]["extension"]}
+    assert before - after >= {"pmsi-exit-mode", "pmsi-destination", "exit-transport"}
+    assert after >= {"pmsi-entry-mode", "pmsi-origin", "visit-origin"}
+
+
+def test_a_local_segment_that_is_read_is_not_told_as_one_that_is_not() -> None:
+    found = arrive(event("A01", pv1(), "ZFM|8", f"ZBE|1^CHU|{WHEN}||INSERT|N", "ZZZ|1"))
+    assert [one.path for one in found.problems if one.rule == "segment-local"] == ["ZZZ[1]"]
+
+
+@pytest.mark.parametrize(
+    ("telecom", "has"),
+    [
+        pytest.param("^NET^Internet^a@b.fr", False, id="of an address of e-mail NET says nothing further"),
+        pytest.param("^NET^X.400^a", False, id="nor of X.400"),
+        pytest.param("^NET^PH^^^^0102", True, id="of a telephone it has no map"),
+    ],
+)
+def test_the_use_of_a_network_address(telecom: str, has: bool) -> None:
+    found = arrive(event("A28", person=pid(f13=telecom)))
+    assert bool(found.unmapped) is has

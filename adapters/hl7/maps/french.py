@@ -104,6 +104,9 @@ FURTHER: Final = {"ZFA": frozenset({4, 5, 6, 7, 8, 9, 11}), "ZFD": frozenset({1,
 """Fields that are read elsewhere, or that the standard calls obsolete or forbidden."""
 
 PATIENT_ROWS: Final = (STATUS_ROW, SOURCE_ROW, *(row for rows in PATIENT.values() for row in rows))
+LEAVING: Final = {"ZFM": (2, 4), "ZFV": (2, 9)}
+LEAVING_ROWS: Final = tuple(row for name, fields in LEAVING.items() for row in ENCOUNTER[name] if row.field in fields)
+"""What is told of how a patient leaves, and where to: a discharge that is cancelled (A13) takes it back."""
 ENCOUNTER_ROWS: Final = tuple(row for rows in ENCOUNTER.values() for row in rows)
 
 

@@ -96,6 +96,8 @@ def read_visit(context: Context, segments: list[Segment], pid: Segment, what: Ki
         context.take(pv2, PV2_USED)
         stated += [_beside(stated, one) for one in state(PV2_TO_ENCOUNTER, context, pv2)]
     stated += french.state_extensions(context, segments, french.ENCOUNTER)
+    if what.trigger == "A13":
+        stated += [Stated(row, None) for row in french.LEAVING_ROWS]
     movement = zbe.read_movement(context, segments, pv1, what.trigger)
     return Visit(key, pv1, tuple(stated), what.trigger, movement)
 
