@@ -64,7 +64,7 @@ def check(media_type: str) -> str:
     """Return the bare media type; raise UnsupportedMediaType where it is not taken here."""
     name = media_type.partition(";")[0].strip().lower() or JSON
     if name not in SOURCES:
-        raise UnsupportedMediaType(f"Device readings are taken as {', '.join(SOURCES)}.")
+        raise UnsupportedMediaType(f"Device readings are taken as {', '.join(SOURCES)}; HL7 v2 at /hl7v2 or by MLLP.")
     return name
 
 

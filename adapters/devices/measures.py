@@ -110,6 +110,7 @@ QUANTITIES: Final = (
     ),
     _row("29463-7", "kg", "0.2", "700", 3, "Poids", "Body weight", 188736, jump="5"),
     _row("8302-2", "cm", "20", "280", 1, "Taille", "Body height", 188740),
+    _row("9843-4", "cm", "15", "80", 1, "Périmètre crânien", "Head circumference"),
     _row("39156-5", "kg/m2", "5", "200", 1, "Indice de masse corporelle", "Body mass index", 188752),
     _row("61006-3", "%", "0", "100", 2, "Indice de perfusion", "Perfusion index", 150448, **_ECG),
     _row("8637-1", "ms", "100", "6000", 0, "Intervalle RR", "RR interval", 147240, **_ECG),

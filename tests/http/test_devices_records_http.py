@@ -80,6 +80,7 @@ VITALS: dict[str, tuple[str, dict[str, Any]]] = {
     "8310-5": ("bodytemp", {"value": "98.6", "unit": "degF"}),
     "29463-7": ("bodyweight", {"value": "154.3", "unit": "lb"}),
     "8302-2": ("bodyheight", {"value": "1.71", "unit": "m"}),
+    "9843-4": ("headcircum", {"value": "14.0", "unit": "in"}),
     "39156-5": ("bmi", {"value": "23.1", "unit": "kg/m2"}),
 }  # fmt: skip
 
