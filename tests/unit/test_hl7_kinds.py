@@ -247,6 +247,13 @@ def test_a_device_that_doubts_its_own_value_gives_none(state: str, status: str, 
     assert "valueQuantity" not in one
 
 
+def test_a_device_that_names_no_unit_is_told_of_and_no_unit_is_guessed() -> None:
+    text = device(leaf("1.1.1.1", "188736^MASS^MDC", "70.10", ""))
+    (weight,) = observations(text)
+    assert (str(weight["valueQuantity"]["value"]), weight["valueQuantity"].keys()) == ("70.10", {"value"})
+    assert rules(text)["unit-unknown"] == "OBX[1]-6"
+
+
 def test_a_control_solution_is_no_result_of_the_patient() -> None:
     text = device(leaf("1.1.1.1", "160208^CTRL^MDC", "100", "264274^^MDC"))
     assert observations(text) == [] and rules(text)["control-of-device"] == "OBX[1]-3"

@@ -187,6 +187,8 @@ def leaf_of(context: Context, told: Told, parts: Parts, observed: str) -> Leaf:
         _lay_manner(context, parts.headers[path[:-1]], made)
     code = obx.text(3)
     _lay_codes(made, code)
+    if "valueQuantity" in made and not obx.raw(6):
+        context.note(obx, 6, "unit-unknown")
     if obx.text(11) == "R" and context.device_final:
         made["status"] = "final"
     _lay_state(obx, made)
