@@ -174,7 +174,8 @@ class _Watch:
                 yield Touched(outcome.version.reference, "unchanged")
                 continue
             action = "deleted" if entry.method == "DELETE" else "created" if before is None else "updated"
-            found = tuple(differences(before or {}, after))[:MOST_DIFFERENCES] if action == "updated" else ()
+            was = before if before is not None else {"resourceType": after.get("resourceType")}
+            found = () if action == "deleted" else tuple(differences(was, after))[:MOST_DIFFERENCES]
             yield Touched(outcome.version.reference, action, found)
         for reference in self._kept:
             yield Touched(reference, "kept")

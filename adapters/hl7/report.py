@@ -35,7 +35,7 @@ class Touched:
 
     reference: str  # Type/id
     action: str  # created | updated | unchanged | kept (newer data stay: `apply-as-of`)
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[Difference, ...] = ()  # of a created one each of its elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ class Summary:
         for one in report.touched:
             type = one.reference.partition("/")[0]
             self.actions[type, one.action] += 1
-            for path in {_plain(difference.path) for difference in one.differences}:
-                self.paths[type, path] += 1
+            if one.action != "created":
+                self.paths.update({(type, _plain(difference.path)) for difference in one.differences})
 
 
 def _plain(path: str) -> str:

@@ -278,6 +278,8 @@ def test_a_copy_is_edited_tried_and_replayed_and_the_original_stays(hub: Running
     assert fixed != text
     tried = console.post(f"{where}/edit", text=fixed, mode="dry-run").text
     assert "What it would change" in tried and "Nothing is written." in tried
+    assert "<code>valueQuantity</code>" in tried, "what would be made is shown"
+    assert 'href="/fhir/Observation/' not in tried.partition("<form")[0], "and is nowhere yet"
     assert hub.search(f"Observation?patient.identifier={console.name}")["total"] == 0
     done = html.unescape(console.post(f"{where}/edit", text=fixed, mode="apply").text)
     assert "What it changed" in done and "original of this copy" in done

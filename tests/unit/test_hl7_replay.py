@@ -75,6 +75,13 @@ async def test_a_dry_run_tells_of_what_would_be_made(core: Core) -> None:
     report = await replay.dry_run(core, KEY, channels=renamed)
     assert actions(report) == {"Patient": "created", "Observation": "created", "DiagnosticReport": "created"}
     assert len(await find(core, "Patient")) == 1
+    (patient,) = [one for one in report.touched if one.reference.startswith("Patient/")]
+    told = {difference.path: (difference.before, difference.after) for difference in patient.differences}
+    assert told["birthDate"][0] is None and told["name"][1][0]["family"] == "DUPOND"
+    assert not {"resourceType", "id", "meta"} & set(told)
+    summary = replay.Summary()
+    summary.add(report)
+    assert not summary.paths, "of what is made no element is counted"
 
 
 async def test_an_edited_copy_is_a_message_of_its_own_and_keeps_the_original(core: Core) -> None:

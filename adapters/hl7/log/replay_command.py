@@ -12,7 +12,8 @@ from adapters.hl7.log.channel import channels
 from adapters.hl7.log.search import moment
 from adapters.hl7.log.session import Session, add_action, content, emit, known_state
 from adapters.hl7.record import QUARANTINED, STATES
-from adapters.hl7.replay import Mode, Report, Selection, Summary
+from adapters.hl7.replay import Difference, Mode, Report, Selection, Summary
+from fhir_server import gate
 from fhir_server.errors import BadRequest
 
 SELECTING: Final = ("fault", "path", "rule", "code", "sender", "state", "type", "since", "until")
@@ -147,10 +148,18 @@ def report_lines(report: Report) -> list[str]:
     made = []
     for one in report.touched:
         made.append(f"  {one.action:<9} {one.reference}")
-        made += [f"    {d.path}: {d.before!s} -> {d.after!s}" for d in one.differences]
+        made += [f"    {d.path}: {_change(d, one.action)}" for d in one.differences]
     if report.fault:
         made.append(f"  {report.fault.code} at {report.fault.place.path}: {report.fault.detail}")
     return made
+
+
+def _change(difference: Difference, action: str) -> str:
+    before, after = (
+        gate.write(value).decode() if isinstance(value, dict | list) else str(value)
+        for value in (difference.before, difference.after)
+    )
+    return after if action == "created" else f"{before} -> {after}"
 
 
 def summary_json(made: Summary) -> dict[str, Any]:
