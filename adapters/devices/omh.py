@@ -20,7 +20,7 @@ from adapters.devices.instant import exact, written
 from adapters.devices.measure import measures_of
 from adapters.devices.message import MAX_READINGS, Message, Received
 from adapters.devices.reading import DeviceName
-from adapters.devices.reading_json import MAX_TEXT, decimal_of, is_text, read_reading
+from adapters.devices.reading_json import MAX_NOTES, MAX_TEXT, decimal_of, is_text, read_reading
 from adapters.devices.reason import Reason
 from fhir_server import gate
 from fhir_server.errors import BadRequest, TooLarge
@@ -169,6 +169,9 @@ def _beside(schema: Schema, body: Mapping[str, Any]) -> dict[str, Any]:
         made["method"] = method
     known = {*_READ, *(field.name for field in schema.fields)}
     notes = [note for name, value in sorted(body.items()) if name not in known for note in _notes(name, value)]
+    if len(notes) > MAX_NOTES:  # a measurement does not wait for long words; that some are left out is told
+        left = sum(len(note) for note in notes[MAX_NOTES - 1 :])
+        notes = [*notes[: MAX_NOTES - 1], f"(et {left} autres caractères, non conservés)"]
     return {**made, "note": notes} if notes else made
 
 

@@ -159,6 +159,18 @@ def test_long_words_of_a_data_point_are_several_notes() -> None:
     assert all(len(note["text"]) <= 256 for note in notes)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({"user_notes": "mot " * 2_000}, id="a long note"),
+        pytest.param({f"field_{n}": n for n in range(30)}, id="many fields"),
+    ],
+)
+def test_more_than_a_record_holds_keeps_no_measurement_out_and_is_told(more: dict[str, Any]) -> None:
+    notes = filed(point("body-weight", {"body_weight": {"value": 70, "unit": "kg"}, **more}))["note"]
+    assert len(notes) == 10 and "non conservés" in notes[-1]["text"]
+
+
 def test_site_and_method_of_an_observation_are_taken_and_come_out_the_same() -> None:
     beside = {
         "bodySite": {"coding": [{"system": ARM["system"], "code": ARM["code"]}], "text": ARM["text"]},
