@@ -16,13 +16,13 @@ from fhir_server.graphql.syntax import Directive, Document, Field, Inline, Query
 MAX_FIELDS: Final = 2_000  # of a query, those of fragments counted each time
 MAX_DEPTH: Final = 20  # fields inside each other, through fragments
 
-_DIRECTIVES: Final[Mapping[str, frozenset[str]]] = {
+_DIRECTIVES: Final[Mapping[str, frozenset[str]]] = {  # by name, what its one argument may be called
     "include": frozenset({"if"}),
     "skip": frozenset({"if"}),
     "flatten": frozenset(),
     "first": frozenset(),
     "singleton": frozenset(),
-    "slice": frozenset({"fhirpath"}),
+    "slice": frozenset({"fhirpath", "path"}),  # R4's page defines the one and its examples have the other
 }
 _ARGUMENTS: Final[Mapping[str, frozenset[str]]] = {
     "value": frozenset(),
@@ -141,8 +141,8 @@ class _Checker:
             known = _DIRECTIVES.get(directive.name)
             if known is None:
                 raise QueryError(f"There is no directive @{shown(directive.name)}.", directive.at)
-            if known != directive.arguments.keys():
-                wanted = ", ".join(sorted(known)) or "nothing"
+            if len(directive.arguments) != min(1, len(known)) or not directive.arguments.keys() <= known:
+                wanted = " or ".join(sorted(known)) or "nothing"
                 raise QueryError(f"The directive @{directive.name} takes {wanted}.", directive.at)
             for value in directive.arguments.values():
                 self._value(value)

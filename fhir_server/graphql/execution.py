@@ -202,7 +202,8 @@ class _Running:
         for index, item in enumerate(kept):
             suffix = place.suffix
             if slicing is not None:
-                suffix += f".{self._slice(str(resolved(slicing.arguments['fhirpath'], self._variables)), item, index)}"
+                (expression,) = slicing.arguments.values()
+                suffix += f".{self._slice(str(resolved(expression, self._variables)), item, index)}"
             if is_flat:
                 many = place.is_list or (is_list and field.directive("first") is None)
                 inside = replace(place, is_list=many and field.directive("singleton") is None, is_flat=True)

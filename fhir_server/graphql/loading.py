@@ -22,6 +22,7 @@ from fhir_server.store.visibility import is_visible
 MOST_LOADED: Final = 2_000  # resources that one request reads
 MOST_SEARCHES: Final = 250
 _PAGE_SIZES: Final = ("_count", "pagesize", "pageSize", "first")
+_CURSORS: Final = ("cursor", "_cursor")  # R4's page has both names
 _NOT_TAKEN: Final = frozenset({"_include", "_revinclude", "_summary", "_elements", "_contained", "_total", "_offset"})
 
 
@@ -97,13 +98,16 @@ class Loader:
             raise QueryError(f"The token's scopes do not allow to search {type}.")
         pairs, cursor, has_size = _pairs(type, arguments, about)
         room = MOST_LOADED - self._loaded
+        after = None
         try:
+            if cursor is not None:
+                pairs, after = self._continued(type, pairs, cursor)
             query = self._hub.query(type, pairs)
             asked = replace(query, total="accurate" if counted else "none", includes=())
             if whole and not has_size:
                 asked = replace(asked, count=min(room + 1, 1_000))
-            if cursor is not None:
-                asked = replace(asked, after=self._hub.cursors.read(cursor, self._actor, self._hub.signature(query)))
+            if after is not None:
+                asked = replace(asked, after=after)
             found = await self._view.search(asked, see=self._see)
         except FhirError as error:
             raise QueryError(error.text) from None
@@ -113,8 +117,23 @@ class Loader:
         self._audit(type, pairs, found.versions)
         next = None
         if found.after is not None:
-            next = self._hub.cursors.write(found.after, self._actor, self._hub.signature(query))
+            next = self._hub.cursors.write((pairs, found.after), self._actor, _bound(type))
         return Loaded([self._keep(version) for version in found.versions], found.total, asked.count, next)
+
+    def _continued(
+        self, type: str, pairs: list[tuple[str, str]], cursor: str
+    ) -> tuple[list[tuple[str, str]], tuple[Any, ...]]:
+        """Return the search that a cursor goes on with, and where: whoever sends one need not repeat the search.
+
+        Source: https://hl7.org/fhir/R4/graphql.html#searching ("should not specify them when providing a cursor")
+        """
+        kept, after = self._hub.cursors.read(cursor, self._actor, _bound(type))
+        own = [(name, value) for name, value in kept]
+        if not {pair for pair in pairs if pair[0] != "_count"} <= set(own):
+            raise QueryError("A cursor goes on with its own search: leave its parameters out, or as they were.")
+        if sizes := [pair for pair in pairs if pair[0] == "_count"]:
+            own = [pair for pair in own if pair[0] != "_count"] + sizes
+        return own, tuple(after)
 
     def _keep(self, version: Version) -> Resource:
         resource = gate.load(version.body)
@@ -141,7 +160,7 @@ def _pairs(type: str, arguments: Mapping[str, Any], about: str) -> tuple[list[tu
             raise QueryError(f"A search in GraphQL takes no '{shown(name)}'.")
         if name == "fhirpath" or value is None:
             continue
-        if name == "cursor":
+        if name in _CURSORS:
             cursor = _text(value)
         elif name == "_reference":
             if not about:
@@ -155,6 +174,10 @@ def _pairs(type: str, arguments: Mapping[str, Any], about: str) -> tuple[list[tu
     if about and not any(name == "_reference" for name in arguments):
         raise QueryError("A search inside of a resource says by _reference how its matches refer to it.")
     return pairs, cursor, any(name == "_count" for name, _ in pairs)
+
+
+def _bound(type: str) -> str:
+    return f"$graphql {type}"
 
 
 def _code(type: str, name: str) -> str:

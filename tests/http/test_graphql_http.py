@@ -56,6 +56,7 @@ def id_of(reference: str) -> str:
         pytest.param("name @flatten { family @singleton }", {"family": "Dossier"}, id="@flatten and @singleton"),
         pytest.param("name @first @flatten { family }", {"family": "Dossier"}, id="@first and @flatten"),
         pytest.param('name @flatten @slice(fhirpath: "use") { given }', {"given.official": ["Ève", "Anne"], "given.nickname": ["Évie"]}, id="@slice of what is flattened"),
+        pytest.param('name @flatten @slice(path: "use") { given @first @singleton }', {"given.official": "Ève", "given.nickname": "Évie"}, id="@slice as R4's examples write it"),
         pytest.param('name @slice(fhirpath: "$index") { use }', {"name.0": {"use": "official"}, "name.1": {"use": "nickname"}}, id="@slice by place"),
         pytest.param("gender @skip(if: true) id @include(if: false) birthDate", {"birthDate": "1951-04-23"}, id="@skip and @include"),
         pytest.param("...Born ... on Patient { gender } ... on Group { quantity }", {"birthDate": "1951-04-23", "gender": "female"}, id="fragments"),
@@ -122,6 +123,23 @@ def test_connections_page_by_cursor(record: Record) -> None:
         if (cursor := page["next"]) is None:
             break
     assert values == [61, 62, 63]
+
+
+def test_a_cursor_goes_on_by_itself(record: Record) -> None:
+    def page(arguments: str, status: int = 200) -> Any:
+        asked = f"{{ ObservationConnection({arguments}) {{ next edges {{ resource {{ id }} }} }} }}"
+        return ask(record, asked, status=status)
+
+    first = page(f'patient: "{record.patient}", _sort: "date", _count: 2')["data"]["ObservationConnection"]
+    cursor = first["next"]
+    for name in ("cursor", "_cursor"):
+        second = page(f'{name}: "{cursor}"')["data"]["ObservationConnection"]
+        assert (len(second["edges"]), second["next"]) == (1, None)
+        assert second["edges"][0] not in first["edges"]
+    for other in (f'cursor: "{cursor}", status: "final"', 'cursor: "AAAA"'):
+        answer = page(other)
+        assert answer["data"] == {"ObservationConnection": None}
+        assert answer["errors"][0]["extensions"]["resource"]["resourceType"] == "OperationOutcome"
 
 
 def test_what_refers_here_is_paged_too(record: Record) -> None:
@@ -200,7 +218,10 @@ def test_contained_resources_are_followed_inside_of_their_own(record: Record) ->
 def test_a_query_that_cannot_run_is_refused(record: Record, query: str, word: str) -> None:
     answer = ask(record, query, status=400)
     assert answer.keys() == {"errors"}
-    assert word in answer["errors"][0]["message"]
+    (error,) = answer["errors"]
+    assert word in error["message"]
+    (issue,) = error["extensions"]["resource"]["issue"]
+    assert (issue["severity"], issue["diagnostics"]) == ("error", error["message"])
 
 
 def test_an_error_says_where_it_is(record: Record) -> None:
