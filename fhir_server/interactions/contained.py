@@ -104,8 +104,8 @@ def _comes_after(place: tuple[int, int], start: tuple[int, int]) -> bool:
 def _check(query: Query) -> None:
     if query.sort or query.within or any(map(_follows, query.where)):
         raise BadParameter(
-            "A search with _contained takes no chains, no _has, no _sort, no full text, no compartment and, but on urls, "
-            "no :in, :not-in, :above or :below: ask for the resources that contain others, or leave _contained out."
+            "A search with _contained takes no chains, no _has, no _sort, no full text, no compartment, and no :in, "
+            ":not-in, :above or :below but on urls: ask for what contains others, or leave _contained out."
         )
 
 
