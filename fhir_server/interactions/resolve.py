@@ -238,14 +238,22 @@ class _Settling:
         return frozenset((system, one) for one in await related(self._view, system, code))
 
     async def _members(self, url: str) -> frozenset[tuple[str, str]]:
+        """Return what a value set has; "" for every code of a system where they are too many, or not all loaded."""
+        failed: NotLoaded | TooCostly | None = None
+        members: frozenset[tuple[str, str]] = frozenset()
         try:
-            return await self._terminology.members(self._view, url)
-        except NotLoaded:
-            found = await self._terminology.whole_systems(self._view, url)
-            if found is None:
-                raise
+            members = await self._terminology.members(self._view, url)
+        except (NotLoaded, TooCostly) as error:
+            failed = error
+        if failed is None and len(members) <= MOST_CODES:
+            return members
+        found = await self._terminology.whole_systems(self._view, url)
+        if found is not None:
             whole, beside = found
             return beside | {(system, "") for system in whole}
+        if failed is not None:
+            raise failed
+        return members
 
     async def _url(self, name: str) -> str:
         """Return the canonical url of a value set that is named so, or by its id here."""

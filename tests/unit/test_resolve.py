@@ -62,6 +62,13 @@ RESOURCES: list[dict[str, Any]] = [
     },
     {
         "resourceType": "ValueSet",
+        "id": "every",
+        "url": "http://codes.example/ValueSet/every",
+        "status": "active",
+        "compose": {"include": [{"system": SYSTEM}]},
+    },
+    {
+        "resourceType": "ValueSet",
         "id": "elsewhere",
         "url": "http://codes.example/ValueSet/elsewhere",
         "status": "active",
@@ -180,6 +187,15 @@ async def test_rooms_and_transactions_ask_the_same_way(store: SettledStore) -> N
         return await tx.count(query.types, query.where)
 
     assert await store.transact("north", work) == 1
+
+
+async def test_all_codes_of_a_large_system_are_asked_for_by_the_system(
+    store: SettledStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolve, "MOST_CODES", 2)
+    assert await found(store, "Observation", "code:in=ValueSet/every") == ["cat", "lion", "other"]
+    monkeypatch.setattr(resolve, "MOST_CODES", 5_000)
+    assert await found(store, "Observation", "code:in=ValueSet/every") == ["cat", "lion"]  # one has a code that is none
 
 
 async def test_a_value_set_beyond_the_bound_is_refused(store: SettledStore, monkeypatch: pytest.MonkeyPatch) -> None:
