@@ -64,7 +64,7 @@ class _Checker:
         named: dict[str, tuple[Field, frozenset[str]]] = {}
         for field, own in self._flat(selected, types):
             other, where = named.setdefault(field.alias, (field, own))
-            if other is not field and where & own and not _is_same(other, field):
+            if other is not field and where & own and not (_is_same(other, field) or _is_apart(other, field)):
                 raise QueryError(
                     f"'{shown(field.alias)}' stands for two different fields: give one an alias.", field.at
                 )
@@ -117,7 +117,7 @@ class _Checker:
             raise QueryError("@flatten is for fields that have fields.", field.at)
         self._arguments(field, found)
         if field.selection:
-            chosen = _named_types(field) if any(shape.role == "resource" for shape in found) else frozenset()
+            chosen = _known_types(field) if any(shape.role == "resource" for shape in found) else frozenset()
             self.selection(field.selection, chosen or inner, depth + 1)
 
     def _arguments(self, field: Field, found: list[Shape]) -> None:
@@ -171,13 +171,24 @@ def _bare(arguments: Mapping[str, Value]) -> dict[str, Value]:
     }
 
 
-def _named_types(field: Field) -> frozenset[str]:
+def _is_apart(one: Field, other: Field) -> bool:
+    """Whether at most one of two fields has a value: R4's page reads a reference of several types so."""
+    types = named_types(one), named_types(other)
+    return one.name == other.name and all(types) and types[0].isdisjoint(types[1])
+
+
+def named_types(field: Field) -> frozenset[str]:
     """Return the types that `resource(type: …)` names, where it names them plainly."""
-    given = field.arguments.get("type")
-    names = [name for name in (given if isinstance(given, list) else [given]) if isinstance(name, str)]
-    if isinstance(given, Variable) or not names:
-        return frozenset()
-    unknown = [name for name in names if name not in resource_types()]
+    given = field.arguments.get("type") if field.name == "resource" else None
+    names = given if isinstance(given, list) else [given]
+    return (
+        frozenset(name for name in names if isinstance(name, str)) if not isinstance(given, Variable) else frozenset()
+    )
+
+
+def _known_types(field: Field) -> frozenset[str]:
+    named = named_types(field)
+    unknown = sorted(named - resource_types())
     if unknown:
         raise QueryError(f"There is no resource type '{shown(unknown[0])}'.", field.at)
-    return frozenset(names)
+    return named

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from fhir_server.definitions import resource_types
+from fhir_server.graphql.checking import named_types
 from fhir_server.graphql.collating import Collated, Slot
 from fhir_server.graphql.failures import QueryError, TooMuch
 from fhir_server.graphql.fields import ANY, SYSTEM, Shape, shape_of
@@ -96,14 +97,18 @@ class _Running:
                 self.errors.append(QueryError(error.text, error.at or field.at).written() | {"path": list(here.path)})
 
     def _collected(self, item: Item, selection: tuple[Selection, ...]) -> list[Field]:
-        """Return the fields of a selection that apply, each name once, with all that is selected of it."""
-        found: dict[str, Field] = {}
+        """Return the fields of a selection that apply, each name once, with all that is selected of it.
+
+        `resource(type: …)` of several types stands under one name: the reference leads to one of them.
+        """
+        found: dict[tuple[str, frozenset[str]], Field] = {}
         for field in self._applying(item, selection):
-            known = found.get(field.alias)
+            key = (field.alias, named_types(field) if field.name == "resource" else frozenset())
+            known = found.get(key)
             if known is None:
-                found[field.alias] = field
+                found[key] = field
             elif field.selection:
-                found[field.alias] = replace(known, selection=known.selection + field.selection)
+                found[key] = replace(known, selection=known.selection + field.selection)
         return list(found.values())
 
     def _applying(self, item: Item, selection: tuple[Selection, ...]) -> Iterator[Field]:

@@ -63,6 +63,7 @@ def id_of(reference: str) -> str:
         pytest.param("name(use: official) { family } name(use: official) { use }", {"name": [{"family": "Dossier", "use": "official"}]}, id="selections of one field are joined"),
         pytest.param("managingOrganization { resource { ... on Organization { name } } }", {"managingOrganization": {"resource": {"name": "Clinique d'essai"}}}, id="a reference"),
         pytest.param("managingOrganization { resource(type: Patient) { id } }", {"managingOrganization": {"resource": None}}, id="a reference to another type"),
+        pytest.param("managingOrganization { resource(type: Patient) { id } resource(type: Organization) { name } }", {"managingOrganization": {"resource": {"name": "Clinique d'essai"}}}, id="a reference to one of two types"),
         pytest.param("TaskList(_reference: patient) { status }", {"TaskList": [{"status": "ready"}]}, id="what refers here"),
     ],
 )  # fmt: skip
