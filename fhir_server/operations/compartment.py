@@ -19,8 +19,8 @@ from fhir_server.model import Resource, Version
 from fhir_server.search.extract import ABOUT
 from fhir_server.search.match import Alone, Node, matches
 from fhir_server.search.parameters import parameters_of
-from fhir_server.search.query import Clause
-from fhir_server.search.values import Indexed
+from fhir_server.search.query import Clause, Match
+from fhir_server.search.values import Indexed, Period
 
 # The date of care of a type is the first of these that it has. "The date range relates to care dates, not record
 # currency dates": https://hl7.org/fhir/R4/patient-operation-everything.html
@@ -129,13 +129,23 @@ class Compartment:
 
 
 def check_span(span: Span, ask: Ask) -> Span:
-    """Return the span; raise BadParameter that names the date which cannot be read."""
-    for name, text in (("start", span.start), ("end", span.end), ("_since", span.since)):
-        try:
-            _ = text and ask("Patient", [("_lastUpdated", f"ge{text}")])
-        except BadParameter:
-            raise BadParameter(f"The parameter '{name}' is a date or an instant.") from None
+    """Return the span; raise BadParameter that names the date which cannot be read, or where it ends before it starts."""
+    given = (("start", span.start), ("end", span.end), ("_since", span.since))
+    start, end, _ = (_period(ask, name, text) if text else None for name, text in given)
+    if start is not None and end is not None and start.lo >= end.hi:
+        raise BadParameter("The parameter 'end' is before 'start': nothing is between them.")
     return span
+
+
+def _period(ask: Ask, name: str, text: str) -> Period:
+    try:
+        clause = ask("Patient", [("_lastUpdated", f"ge{text}")]).where[0]
+    except BadParameter:
+        clause = None
+    value = clause.asks[0].value if isinstance(clause, Match) and len(clause.asks) == 1 else None
+    if not isinstance(value, Period):
+        raise BadParameter(f"The parameter '{name}' is a date or an instant.")
+    return value
 
 
 def read_types(values: Sequence[str]) -> frozenset[str] | None:

@@ -159,6 +159,7 @@ def test_scopes_narrow_what_is_given(record: Record) -> None:
     ("query", "word"),
     [
         pytest.param("?start=yesterday", "start", id="a start that is no date"),
+        pytest.param("?start=2026-02-01&end=2026-01-31", "before", id="an end before the start"),
         pytest.param("?_type=Nonsense", "_type", id="a type that is none"),
         pytest.param("?_since=", "_since", id="a time that is left empty"),
         pytest.param("?_count=0", "_count", id="a page of nothing"),
