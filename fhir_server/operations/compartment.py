@@ -129,7 +129,7 @@ class Compartment:
 
 
 def check_span(span: Span, ask: Ask) -> Span:
-    """Return the span; raise BadParameter that names the date which cannot be read, or where it ends before it starts."""
+    """Return the span; raise BadParameter where a date cannot be read, or the end is before the start."""
     given = (("start", span.start), ("end", span.end), ("_since", span.since))
     start, end, _ = (_period(ask, name, text) if text else None for name, text in given)
     if start is not None and end is not None and start.lo >= end.hi:
