@@ -135,3 +135,32 @@ def test_a_local_segment_that_is_read_is_not_told_as_one_that_is_not() -> None:
 def test_the_use_of_a_network_address(telecom: str, has: bool) -> None:
     found = arrive(event("A28", person=pid(f13=telecom)))
     assert bool(found.unmapped) is has
+
+
+WEIGHT = obx("29463-7^Weight^LN", "70", "kg", f14="")
+
+
+def _given(kind: str, version: str) -> str:
+    """Return a message that tells a patient's weight before it comes to the matter."""
+    matters = {
+        "ORU^R01^ORU_R01": (obr(f3="L1^LAB", f7=WHEN, f25="F"), obx("X^X^L", "5")),
+        "OML^O21^OML_O21": (orc(), obr()),
+        "SIU^S12^SIU_S12": ("RGS|1|A", "AIP|1|A|7^CURIE^MARIE"),
+    }
+    ahead = ("SCH|P1^DPI|F1^RDV|||||||30|min|^^^20261201090000",) if kind.startswith("SIU") else ()
+    start = header(kind, f12=version)
+    return message(start, *ahead, pid(), WEIGHT, "PRT|1|AD||AT|7^D^G", "NTE|1||in bed", *matters[kind])
+
+
+@pytest.mark.parametrize("version", ["2.6", "2.7", "2.8"])
+@pytest.mark.parametrize("kind", ["ORU^R01^ORU_R01", "OML^O21^OML_O21", "SIU^S12^SIU_S12"])
+async def test_what_is_observed_of_the_patient_before_the_matter_is_stored(kind: str, version: str) -> None:
+    text = _given(kind, version)
+    async with hub() as core:
+        await take(core, text, text)
+        (made,) = [one for one in await find(core, "Observation") if "29463-7" in str(one["code"])]
+        assert await find(core, "CareTeam") == []
+    assert made["effectiveDateTime"] == "2026-11-20T08:30:00+01:00"
+    assert "note" in made or kind.startswith("ORU"), "there a comment is of what follows"
+    assert made["meta"]["versionId"] == "1"
+    assert "OBX" not in arrive(text).unused

@@ -14,8 +14,11 @@ from adapters.hl7.messages.patient_parts import with_parts
 from adapters.hl7.messages.person import VISIT_LINK, read_person, visit_key
 from adapters.hl7.tokens import Segment
 
-ALONG: Final = frozenset({"AL1", "IAM", "IN1", "NK1"})
+ALONG: Final = frozenset({"AL1", "IAM", "IN1", "NK1", "OBX"})
 """Segments beside PID that are read of messages that do not lead on identity."""
+
+OF_OBX: Final = frozenset({"NTE", "PRT"})
+"""What belongs to the OBX that it follows."""
 
 
 def named(segments: Sequence[Segment], name: str) -> list[Segment]:
@@ -37,17 +40,28 @@ def only_patient(context: Context, segments: Sequence[Segment]) -> Person:
 
 
 def told_parts(context: Context, segments: Sequence[Segment], person: Person) -> Person:
-    """Return a person with the contacts, allergies and insurance that a message gives along.
+    """Return a person with the contacts, allergies, insurance and observations that a message gives along.
 
-    It leads on none of them: it only fills what is missing.
+    It leads on none but the observations (from version 2.6 on OBX stand after PID too): it only fills what is missing.
     """
-    found = [segment for segment in segments if segment.name in ALONG]
+    found = _along(segments)
     if not found:
         return person
     made = with_parts(context, [*named(segments, "MSH"), *found], person, None)
     contacts = tuple(one for one in made.stated if one.row is nk1.CONTACTS)
-    wanted = tuple(replace(one, how="fill") for one in made.wanted)
+    wanted = tuple(one if one.segment.name == "OBX" else replace(one, how="fill") for one in made.wanted)
     return replace(person, stated=(*person.stated, *contacts), wanted=wanted)
+
+
+def _along(segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments that are read beside PID, with what belongs to an OBX."""
+    made: list[Segment] = []
+    is_open = False
+    for one in segments:
+        is_open = one.name == "OBX" or (is_open and one.name in OF_OBX)
+        if one.name in ALONG or (is_open and one.name == "NTE"):
+            made.append(one)
+    return made
 
 
 def visit_of(context: Context, pid: Segment, segments: Sequence[Segment]) -> Visit | None:

@@ -7,7 +7,7 @@ from adapters.hl7.context import Context
 from adapters.hl7.draft import Kind, Person
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
-from adapters.hl7.messages.about import told_parts
+from adapters.hl7.messages.about import ALONG, told_parts
 from adapters.hl7.messages.alarms import ALARM, read_alarm
 from adapters.hl7.messages.pcd import is_from_device, read_device_order
 from adapters.hl7.messages.person import linked_visit, read_person
@@ -17,6 +17,7 @@ from adapters.hl7.results import read_order
 def read_results(context: Context, root: Group, what: Kind, message: str) -> tuple[Person, ...]:
     """Read an ORU message: for each patient the orders with their results."""
     people = []
+    heads = root.segments("MSH")
     read = read_device_order if is_from_device(root) else read_order
     read = read_alarm if what.trigger == ALARM else read
     for part in root.groups("PATIENT_RESULT"):
@@ -29,8 +30,9 @@ def read_results(context: Context, root: Group, what: Kind, message: str) -> tup
         parents.tie(context, reports)
         visit = linked_visit(context, pid, inside[0])
         further = tuple(wanted for report in reports for wanted in report.further)
-        if inside[0].segment("NK1") is not None:
-            person = told_parts(context, list(inside[0].walk()), person)
+        around = list(inside[0].walk())
+        if any(one.name in ALONG for one in around):
+            person = told_parts(context, [*heads, *around], person)
         people.append(Person(person.key, pid, person.stated, False, visit, reports, (*further, *person.wanted)))
     if not people:
         raise Refused(Fault("100", Place("PID"), "Results have no patient."))

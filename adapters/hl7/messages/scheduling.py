@@ -12,7 +12,7 @@ from adapters.hl7.ids import made_id
 from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps import sch as sch_map
 from adapters.hl7.maps.rows import emptied
-from adapters.hl7.messages.about import named
+from adapters.hl7.messages.about import named, told_parts
 from adapters.hl7.messages.person import read_person
 from adapters.hl7.requesting import read_reasons
 from adapters.hl7.wanted import Wanted
@@ -63,4 +63,8 @@ def read_appointment(context: Context, root: Group, what: Kind, message: str) ->
         own = {**made, "id": id}
         wanted = Wanted(own, sch, "over", True, told, {"status": "booked"}, gone, dropped=dropped)
         people.append(replace(person, wanted=(wanted,)))
+    if len(people) == 1:
+        head = next((n for n, one in enumerate(segments) if one.name in ("RGS", *sch_map.RESOURCES)), len(segments))
+        told = told_parts(context, segments[:head], replace(people[0], wanted=()))
+        people = [replace(told, wanted=(*people[0].wanted, *told.wanted))]
     return tuple(people)

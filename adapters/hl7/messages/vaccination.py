@@ -40,9 +40,10 @@ def read_vaccinations(context: Context, root: Group, what: Kind, message: str) -
     if not wanted:
         raise Refused(Fault("100", Place("RXA"), "The message has no vaccination."))
     head = segments[:first]
-    person = told_parts(context, head, person)
+    observed = [s for s in head if s.name in ("OBX", "NTE")]
+    person = told_parts(context, [s for s in head if s not in observed], person)
     wanted += person.wanted
-    wanted += _told(context, [s for s in head if s.name in ("OBX", "NTE")], (context.tenant, *person.key, "patient"))
+    wanted += _told(context, observed, (context.tenant, *person.key, "patient"))
     return (replace(person, visit=visit_of(context, person.segment, head), wanted=tuple(wanted)),)
 
 
