@@ -20,6 +20,7 @@ from fhir_server.model import Actor, Record
 from fhir_server.pages.form import read_body
 
 PAGE = 100  # rows of one answer
+MOST_WAITING = 1_000  # notifications that are looked at for whom nobody has linked
 _LONGEST = 4_096  # bytes of a body
 
 
@@ -28,16 +29,20 @@ def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
     router = APIRouter(tags=["devices"])
 
     async def get_accounts(request: Request) -> Response:
-        """List accounts at vendors, 100 at a time; for the operator. `after` is the `seq` of the last one."""
+        """List accounts at vendors, 100 at a time; for the operator. `after` is the `seq` of the last one.
+
+        The first page has the users too of whom a vendor told something, and whose account was never linked.
+        """
         actor, after = await _operator(core, request), _after(request)
 
-        async def work(asking: Asking) -> list[dict[str, Any]]:
+        async def work(asking: Asking) -> dict[str, Any]:
             rows = await asking.records(account.KIND, after=after, limit=PAGE)
-            return [await _shown(asking, row) for row in rows]
+            listed = [await _shown(asking, row) for row in rows]
+            return {"accounts": listed} if after else {"accounts": listed, "unlinked": await _unlinked(asking)}
 
         listed = await core.ask(actor.tenant, work)
         _seen(core, actor, account.KIND, request)
-        return _json({"accounts": listed})
+        return _json(listed)
 
     async def get_presence(request: Request) -> Response:
         """List what said whether it is online, 100 at a time; for the operator. `after` is the last one's `seq`."""
@@ -93,6 +98,20 @@ async def _shown(asking: Asking, row: Record) -> dict[str, Any]:
         "failures": body["tries"],
         "waiting": len(waiting),
     }
+
+
+async def _unlinked(asking: Asking) -> list[dict[str, Any]]:
+    """Return whom the oldest notifications that wait are about, where no account says so."""
+    found: dict[str, list[Record]] = {}
+    for row in await asking.records(NOTIFICATION, state=WAITING, limit=MOST_WAITING):
+        found.setdefault(row.lane, []).append(row)
+    made: list[dict[str, Any]] = []
+    for lane, rows in found.items():
+        if len(made) < PAGE and await account.find(asking, lane) is None:
+            body = gate.load(rows[0].body)
+            since = written(min(row.at for row in rows))
+            made.append({"vendor": body["vendor"], "user": body["user"], "waiting": len(rows), "since": since})
+    return made
 
 
 def _present(row: Record) -> dict[str, Any]:

@@ -212,6 +212,18 @@ def test_the_operator_sees_accounts_without_their_tokens_and_ends_them(vendor: V
     eventually(lambda: audited(vendor) >= {("R", "device-account"), ("U", "device-account"), ("R", "device-presence")})
 
 
+def test_the_operator_sees_of_whom_a_vendor_told_before_anybody_linked_them(vendor: Vendor) -> None:
+    def waiting() -> list[int]:
+        listed = vendor.hub.request("GET", "/devices/accounts").json()["unlinked"]
+        return [each["waiting"] for each in listed if (each["vendor"], each["user"]) == ("withings", vendor.user)]
+
+    before = waiting()
+    assert vendor.notify().status_code == 200 and vendor.notify(appli=4).status_code == 200
+    told = waiting()
+    vendor.link()
+    assert (before, told, waiting()) == ([], [2], [])
+
+
 def test_of_a_person_who_is_erased_no_account_is_left(vendor: Vendor) -> None:
     vendor.link()
     vendor.notify(action="unlink")
