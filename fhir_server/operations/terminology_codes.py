@@ -92,6 +92,8 @@ def told(
         yield parameter("version", "valueString", system.version)
     yield from _shown(display.best(concept.display, system.language, concept.designations, languages) or concept.code)
     asked = frozenset(wanted) - _OF_SYSTEM
+    if "designations" in asked:  # as R4's example of the operation writes it
+        asked |= {"designation"}
     for designation in concept.designations:
         if not asked or "designation" in asked or f"lang.{designation.language}" in asked:
             parts = [

@@ -121,3 +121,11 @@ def test_a_date_is_answered_from_now_on_and_the_past_refused(hub: RunningHub, pa
     answers = [hub.request("GET", f"/fhir/{path}&date={date}") for date in ("2020", "2020-01-01T00:00:00Z", "soon")]
     codes = [(answer.status_code, answer.json()["issue"][0]["code"]) for answer in answers]
     assert codes == [(400, "not-supported"), (400, "not-supported"), (400, "value")]
+
+
+@pytest.mark.parametrize("name", ["designation", "designations"])
+def test_designations_are_asked_for_by_either_name(hub: RunningHub, name: str) -> None:
+    path = f"CodeSystem/$lookup?system=http://hl7.org/fhir/administrative-gender&code=male&property={name}"
+    told = [parameter["name"] for parameter in hub.search(path)["parameter"]]
+    assert "designation" in told
+    assert "property" not in told
