@@ -18,17 +18,17 @@ import msgspec
 
 from fhir_server import gate
 from fhir_server.errors import BadParameter, BadRequest, NotFound, TooCostly, VersionConflict
-from fhir_server.interactions.body import etag_version
+from fhir_server.interactions.apply import Done
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.steps import forbidden
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Entry, Version
 from fhir_server.operations.inputs import element, read_inputs
 from fhir_server.settings import Settings
+from fhir_server.store.protocol import Transaction
 
 MOST_WALKED: Final = 50_000  # labelled resources that one summary goes through
 _PAGE: Final = 1_000
-_TRIES: Final = 5  # of a change, where others write at the same time
 _LABELS: Final = ("profile", "security", "tag")
 # What stands for a meta without labels: an element of FHIR is never empty, and the answer has one.
 _NO_LABELS: Final = {
@@ -146,29 +146,30 @@ class Metas:
 
         Raises:
             BadRequest, BadParameter: The body has no meta, or one that is none.
-            VersionConflict: If-Match names another version, or others kept writing.
+            VersionConflict: If-Match names another version, or it was deleted just now.
         """
         given = element(read_inputs(call, ("meta",)), "meta")
         if given is None:
             raise BadRequest("Send Parameters with a meta (valueMeta).")
         given = _checked(given)
-        wanted = etag_version(call.if_match) if call.if_match else None
-        for _ in range(_TRIES):
-            current = await self._hub.read_one(call.type, call.id, actor=call.actor, request_id=call.request_id)
-            if wanted not in (None, current.version):
-                break
+        await self._hub.read_one(call.type, call.id, actor=call.actor, request_id=call.request_id)
+        applier, reference = self._hub.applier, f"{call.type}/{call.id}"
+
+        async def run(tx: Transaction) -> Done:
+            current = await tx.read(call.type, call.id)
+            if current is None or current.is_deleted:
+                raise VersionConflict("The resource was deleted meanwhile.")
             resource = gate.load(current.body)
             resource["meta"] = work(resource.get("meta", {}), given)
-            entry = Entry("PUT", current.reference, resource, if_match=current.etag)
-            try:
-                (made,) = await self._hub.write(
-                    [entry], actor=call.actor, interaction=f"${name}", request_id=call.request_id
-                )
-            except VersionConflict:
-                continue
-            assert made.version is not None
-            return _answer(gate.load(made.version.body)["meta"], made.version)
-        raise VersionConflict("The resource is at another version.")
+            entry = Entry("PUT", reference, resource, if_match=call.if_match)
+            steps = applier.prepare([entry], call.actor, bundled=False)
+            return await applier.apply(tx, steps, call.actor, f"${name}", request_id=call.request_id)
+
+        done = await self._hub.store.transact(call.actor.tenant, run)
+        await self._hub.tell(call.actor.tenant, done.changes)
+        version = done.outcomes[0].version
+        assert version is not None, "an update has a version"
+        return _answer(gate.load(version.body)["meta"], version)
 
 
 def _identity(label: Any) -> tuple[str, str]:

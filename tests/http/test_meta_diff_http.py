@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -82,6 +83,16 @@ def test_if_match_holds_for_labels(record: Record) -> None:
 
 
 @pytest.mark.every_store
+@pytest.mark.durable_stores
+def test_labels_that_many_add_at_once_are_all_there(record: Record) -> None:
+    tags = [{"system": "urn:tags", "code": str(n)} for n in range(24)]
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda tag: change(record, "meta-add", {"tag": [tag]}), tags))
+    assert {answer.status_code for answer in answers} == {200}
+    assert sorted(answer.headers["etag"] for answer in answers) == sorted(f'W/"{n}"' for n in range(2, 26))
+    assert sorted(read(record)["meta"]["tag"], key=str) == sorted(tags, key=str)
+
+
 def test_a_type_and_the_system_tell_the_labels_in_use(own_hub: RunningHub) -> None:
     record = make_record(own_hub, 1)
     change(record, "meta-add", {"tag": [TAG], "profile": ["http://example.org/p"]})
