@@ -10,8 +10,8 @@ import asyncio
 import logging
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from fhir_server import gate, xmlformat
@@ -34,6 +34,7 @@ from fhir_server.outcome import to_outcome
 log = logging.getLogger("predmp")
 
 BODY_S = 30  # seconds that a body may take to arrive
+_LISTS: Final = frozenset({b"accept", b"accept-encoding", b"accept-language", b"if-match", b"if-none-match", b"prefer"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
 Scope = MutableMapping[str, Any]
@@ -74,6 +75,8 @@ class FhirApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if len(headers) < len(scope["headers"]):
+            headers |= joined(scope["headers"])
         method, query = scope["method"], scope["query_string"]
         id = headers.get("x-request-id", "")
         if not id or not _REQUEST_ID.fullmatch(id):
@@ -140,6 +143,15 @@ class FhirApp:
         if authorization:
             return self._authenticate(authorization)
         return self._anyone
+
+
+def joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return header fields that are lists and come in several lines, as one (RFC 9110 §5.3): each line counts."""
+    made: dict[str, list[str]] = {}
+    for name, value in fields:
+        if name in _LISTS:
+            made.setdefault(name.decode(), []).append(value.decode("latin-1"))
+    return {name: ", ".join(values) for name, values in made.items()}
 
 
 def read_segments(raw_path: bytes, skip: int) -> tuple[str, ...]:

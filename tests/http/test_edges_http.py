@@ -333,3 +333,20 @@ def test_entries_of_a_batch_as_clients_write_them(hub: RunningHub) -> None:
     entry = {"resource": {**PATIENT, "id": id}, "request": {"method": "PUT", "url": f"{base}/Patient/{id}"}}
     transaction = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
     assert hub.request("POST", "/fhir", json=transaction).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "lines", "status"),
+    [
+        pytest.param("?nonsense=1", [("Prefer", "handling=lenient"), ("Prefer", "return=minimal")], 200, id="wishes"),
+        pytest.param("/{id}", [("If-None-Match", 'W/"1"'), ("If-None-Match", 'W/"9"')], 304, id="versions"),
+        pytest.param("/{id}", [("Accept", "application/fhir+json"), ("Accept", "text/turtle")], 200, id="formats"),
+    ],
+)
+def test_a_header_in_several_lines_is_one_list(
+    hub: RunningHub, path: str, lines: list[tuple[str, str]], status: int
+) -> None:
+    path = path.format(id=hub.create(PATIENT)["id"])
+    headers = [("Authorization", f"Bearer {hub.operator}"), *lines]
+    for sent in (headers, headers[::-1]):
+        assert hub.http.request("GET", f"/fhir/Patient{path}", headers=sent).status_code == status
