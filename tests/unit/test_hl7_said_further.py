@@ -7,7 +7,7 @@ import pytest
 from adapters.hl7.maps.extensions import OWN
 from tests.hl7_core import find, hub, take
 from tests.hl7_messages import WHEN, arrive, header, message, obx, oru, pid, pv1, wanted
-from tests.hl7_orders import obr, orc, order, rxa
+from tests.hl7_orders import obr, orc, order, rxa, txa
 
 LATER = "20261120093000"
 PARTICIPANTS = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
@@ -164,3 +164,25 @@ async def test_what_is_observed_of_the_patient_before_the_matter_is_stored(kind:
     assert "note" in made or kind.startswith("ORU"), "there a comment is of what follows"
     assert made["meta"]["versionId"] == "1"
     assert "OBX" not in arrive(text).unused
+
+
+def _line(text: str, status: str, code: str = "CR^Report^L", kind: str = "TX") -> str:
+    return obx(code, text, "", kind, f11=status, f14="")
+
+
+@pytest.mark.parametrize(
+    ("rows", "content"),
+    [
+        pytest.param((_line("of another", "W"),), [{"title": "Report"}], id="a text"),
+        pytest.param((_line("^a^pdf^Base64^JVBERi0=", "D", kind="ED"),), [{"title": "Report"}], id="a file"),
+        pytest.param((_line("70", "X", "W^Weight^L", "NM"),), [{"title": "Weight"}], id="a value"),
+        pytest.param(
+            (_line("one", "F"), _line("two", "D")),
+            [{"contentType": "text/plain; charset=utf-8", "data": "b25l", "title": "Report"}, {"title": "Report"}],
+            id="a line of a text",
+        ),
+    ],
+)
+def test_what_was_withdrawn_is_no_content_of_a_document(rows: tuple[str, ...], content: list[dict[str, str]]) -> None:
+    (made,) = wanted(txa("T08", *rows), "DocumentReference")
+    assert [one["attachment"] for one in made["content"]] == content

@@ -69,6 +69,10 @@ def _content(context: Context, results: list[Told], key: tuple[str, ...]) -> tup
         obx = told.segment
         for line in (obx, *told.lines):
             context.take(line, obx_map.USED)
+        if obx.text(11) in attachments.WITHDRAWN:
+            context.note(obx, 11, "document-withdrawn", obx.text(11))
+            content.append({"attachment": {"title": obx.text(3, 2) or obx.text(3) or "?"}})
+            continue
         if obx.text(2) in values.ATTACHED:
             made = attachments.titled(context, obx)
             if made is None:
