@@ -19,6 +19,7 @@ from fhir_server.model import Entry, Outcome
 INTERACTION: Final = "hl7v2"
 ACTOR: Final = "adapters.hl7"
 MOST_HISTORY: Final = 20  # settlements of one message that are kept with it
+MOST_PROBLEMS: Final = 1_000  # and unused fields, of one message, that are kept with it; of more the number is
 MOST_ISSUES: Final = 20  # of a refusal that are kept with the message
 
 TRANSIENT: Final = (Unavailable, Conflict, VersionConflict, Throttled)
@@ -78,8 +79,8 @@ def told(body: dict[str, Any], arrival: Arrival, effect: Effect, now: int) -> di
         **body,
         "attempts": body.get("attempts", 0) + 1,
         "settled": when(now),
-        "issues": [problem._asdict() for problem in effect.problems],
-        "unused": list(arrival.unused),
+        "issues": [problem._asdict() for problem in _few(effect.problems, len(arrival.unused))],
+        "unused": list(arrival.unused[:MOST_PROBLEMS]),
         "used": dict(arrival.used),
         "unmapped": [list(row) for row in arrival.unmapped],
         "resources": list(dict.fromkeys([*body.get("resources", ()), *effect.references])),
@@ -94,6 +95,12 @@ def told(body: dict[str, Any], arrival: Arrival, effect: Effect, now: int) -> di
         again = {"at": made["settled"], "fault": effect.fault.code if effect.fault else "", "state": effect.state}
         made["history"] = [*(body.get("history") or [before]), again][-MOST_HISTORY:]
     return made
+
+
+def _few(problems: Sequence[Problem], unused: int) -> Sequence[Problem]:
+    """Return the problems that are kept, with one that says how many are not, and how many of the unused fields."""
+    left = max(len(problems) - MOST_PROBLEMS, 0) + max(unused - MOST_PROBLEMS, 0)
+    return [*problems[:MOST_PROBLEMS], Problem("MSH[1]", "problems-left-out", str(left))] if left else problems
 
 
 def reason_of(error: BaseException) -> dict[str, Any]:

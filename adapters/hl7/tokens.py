@@ -1,11 +1,12 @@
 """Text to segments, fields, repetitions, components and subcomponents; and back.
 
-Nothing is dropped: each line of the text is a segment here, whatever its name. Fields are split when
+Nothing is dropped: each line of the text is a segment here, also one without a name. Fields are split when
 they are asked for. Source: HL7 v2.5.1 chapter 2, sections 2.5-2.7.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -14,6 +15,17 @@ from adapters.hl7.faults import Fault, Place, Problem, Refused
 
 NULL = '""'
 """A field that says: delete what is there. An empty field says nothing."""
+
+MOST_SEGMENTS = 50_000
+"""Segments of one message: each costs some hundred bytes of memory, and a row of the log where nothing takes it."""
+
+UNNAMED = "?"
+"""Name of a line that has none, e.g. the rest of a text with a bare line end in it: names go into logs and answers."""
+
+_USUAL = frozenset({"EVN", "MSH", "NTE", "OBR", "OBX", "ORC", "PD1", "PID", "PV1", "PV2", "SPM"})  # most of a feed
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2}|[Zz][A-Za-z0-9]{1,5}")
+
+TOO_MANY = Fault("207", Place("MSH"), "The message has more segments than this system takes.", reject=True)
 
 Parts: TypeAlias = list[list[str]]
 """One repetition: components, each a list of subcomponents, decoded; there is always at least one."""
@@ -45,7 +57,7 @@ class Segment:
     def __init__(self, name: str, number: int, fields: list[str], syntax: Syntax) -> None:
         self.name = name
         self.number = number  # which segment of that name in the message, from 1
-        self.fields = fields  # fields[n] is field n; fields[0] is the name
+        self.fields = fields  # fields[n] is field n; fields[0] is the name as it is written
         self.syntax = syntax
 
     def place(self, field: int = 0) -> Place:
@@ -136,9 +148,13 @@ def read_delimiters(text: str) -> tuple[Delimiters, tuple[Problem, ...]]:
     return Delimiters(*marks), problems
 
 
+def _ends_in_lf(text: str) -> bool:
+    return "\n" in text and text.count("\r") == text.count("\r\n")
+
+
 def lines_of(text: str) -> list[str]:
     """Part a text into segments: at CR; where no bare CR stands, also at CRLF or LF."""
-    if "\n" in text and text.count("\r") == text.count("\r\n"):
+    if _ends_in_lf(text):
         text = text.replace("\r\n", "\r").replace("\n", "\r")
     return text.split("\r")
 
@@ -151,8 +167,10 @@ def tokenize(text: str, codec: str = "utf-8") -> Message:
         codec: Python's name of the character set it was in.
 
     Raises:
-        Refused: It does not begin with a usable MSH segment.
+        Refused: It does not begin with a usable MSH segment, or has too many segments (AR 207).
     """
+    if text.count("\n" if _ends_in_lf(text) else "\r") > MOST_SEGMENTS:
+        raise Refused(TOO_MANY)
     lines = [stripped for line in lines_of(text) if (stripped := line.lstrip(" \t\n"))]
     delimiters, found = read_delimiters("\r".join(lines[:1]))
     syntax = Syntax(delimiters, codec)
@@ -162,6 +180,8 @@ def tokenize(text: str, codec: str = "utf-8") -> Message:
     for line in lines:
         fields = line.split(delimiters.field)
         name = fields[0].rstrip()
+        if name not in _USUAL and _NAME.fullmatch(name) is None:
+            name = UNNAMED
         number = counts[name] = counts.get(name, 0) + 1
         if name in ("MSH", "BHS", "FHS"):
             fields.insert(1, delimiters.field)

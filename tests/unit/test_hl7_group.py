@@ -75,8 +75,8 @@ def test_a_segment_that_the_version_does_not_know_is_kept(version: str) -> None:
 
 def test_what_is_no_segment_at_all_is_kept() -> None:
     found = tree("PID|1", "nonsense", kind="ADT_A01")
-    assert drawn(found.root) == ["MSH", "PID", "nonsense"]
-    assert [s.name for s in found.strays] == ["nonsense"]
+    assert drawn(found.root) == ["MSH", "PID", "?"]
+    assert [s.fields for s in found.strays] == [["nonsense"]]
 
 
 def test_a_repeated_segment_that_stands_once_is_out_of_place() -> None:

@@ -132,6 +132,26 @@ def test_messages_are_listed_by_what_is_asked(store: Store) -> None:
         store.run("log", "--state", "nonsense")
 
 
+def test_a_text_with_a_line_end_in_it_is_shown_to_who_looks_at_the_message_alone(store: Store) -> None:
+    store.send(adt(control="C1")[:-1] + "\rMme MARKED va bien|0612345678\r")
+    (row,) = store.rows("log")
+    assert (row["state"], row["unused"]) == ("applied", ["?"])
+    assert [(issue["path"], issue["rule"]) for issue in row["issues"]] == [("?[1]", "segment-out-of-place")]
+    for command in ("log", "coverage"):
+        assert "MARKED" not in store.run(command) + json.dumps(store.rows(command))
+    assert "Mme MARKED va bien|0612345678" in store.run("show", "C1", "--part", "raw")
+    tree = store.run("show", "C1", "--part", "tree")
+    assert "?-0" in tree and "Mme MARKED va bien" in tree and "0612345678" in tree
+
+
+def test_of_very_many_problems_the_first_are_kept_and_the_others_counted(store: Store) -> None:
+    store.send(adt(control="C1") + "ZZZ|1\r" * 1_200 + "".join(f"X{n:02}|1\r" for n in range(99)))
+    (row,) = store.rows("log")
+    assert (row["state"], len(row["issues"])) == ("applied", 1_001)
+    assert row["issues"][-1]["rule"] == "problems-left-out" and int(row["issues"][-1]["code"]) > 200
+    assert len(row["unused"]) == 100
+
+
 def test_times_are_compared_as_times(store: Store) -> None:
     store.send(adt(control="C1"))
     at = datetime.fromisoformat(store.rows("log")[0]["received"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.hl7.faults import Refused
-from adapters.hl7.tokens import part, tokenize
+from adapters.hl7.tokens import MOST_SEGMENTS, part, tokenize
 
 MSH = "MSH|^~\\&|A|B"
 
@@ -35,8 +35,37 @@ def test_leading_blanks_of_a_segment_do_not_hide_it() -> None:
     assert [s.name for s in tokenize(MSH + "\r  PID|1\r\tPV1|1").segments] == ["MSH", "PID", "PV1"]
 
 
-def test_a_line_that_is_no_segment_is_kept_under_its_own_name() -> None:
-    assert tokenize(MSH + "\rsome text without bars").segments[1].name == "some text without bars"
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        pytest.param("Mme DURAND va bien, tel 0612345678", "?", id="text"),
+        pytest.param("DURAND|x", "?", id="a word before a bar"),
+        pytest.param("LÉA|x", "?", id="a word of three letters, one of them not of ASCII"),
+        pytest.param("061|x", "?", id="digits"),
+        pytest.param("|||", "?", id="bars alone"),
+        pytest.param("obx|1", "obx", id="small letters"),
+        pytest.param("XYZ|1", "XYZ", id="one that no version has"),
+        pytest.param("ZPAT1|1", "ZPAT1", id="a long local one"),
+        pytest.param("PID |1", "PID", id="a blank behind it"),
+    ],
+)
+def test_a_line_without_a_name_is_kept_and_its_text_is_no_name(line: str, name: str) -> None:
+    segment = tokenize(MSH + "\r" + line).segments[1]
+    assert (segment.name, segment.place().path) == (name, f"{name}[1]")
+    assert "|".join(segment.fields) == line
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_a_message_of_too_many_segments_is_rejected(end: str) -> None:
+    text = MSH + end + f"ZZZ|1{end}" * (MOST_SEGMENTS - 1)
+    assert len(tokenize(text).segments) == MOST_SEGMENTS
+    with pytest.raises(Refused) as caught:
+        tokenize(f"{text}ZZZ|1{end}")
+    assert (caught.value.fault.code, caught.value.fault.answer) == ("207", "AR")
+
+
+def test_line_feeds_that_are_data_are_no_segments() -> None:
+    assert len(tokenize(MSH + "\rOBX|1|TX|||" + "a\n" * (MOST_SEGMENTS + 1) + "\r").segments) == 2
 
 
 def test_segments_of_one_name_are_counted() -> None:

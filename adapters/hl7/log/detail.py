@@ -24,7 +24,7 @@ LONGEST: Final = 4_000  # characters of one field that a page shows; attachments
 BAD, NOTED, UNUSED = "bad", "noted", "unused"
 """Marks: the fault, a problem, a field that no map used; the first that applies is shown."""
 
-_PATH = re.compile(r"([A-Z][A-Z0-9]{2})\[(\d+)\](?:-(\d+))?(?:\.(\d+))?")
+_PATH = re.compile(r"(\w+)\[(\d+)\](?:-(\d+))?(?:\.(\d+))?")
 
 
 class Piece(NamedTuple):
@@ -176,7 +176,7 @@ def lines_of(message: Message, marks: Marks) -> list[Line]:
             )
             for n in range(first, _length(segment, marks))
         )
-        made.append(Line(segment.name, segment.place().path, marks.of_segment(segment), pieces, delimiter))
+        made.append(Line(_cut(segment.fields[0]), segment.place().path, marks.of_segment(segment), pieces, delimiter))
     return made
 
 
@@ -197,9 +197,9 @@ def tree_of(message: Message, marks: Marks) -> list[Branch]:
     for segment in message.segments[:MOST_SEGMENTS]:
         names = _names(message, segment)
         leaves = [
-            _field(segment, n, names[n - 1] if n <= len(names) else None, marks)
+            _field(segment, n, names[n - 1] if 0 < n <= len(names) else None, marks)
             for n, raw in enumerate(segment.fields)
-            if n and (raw or marks.fault == segment.place(n).path)
+            if (n or segment.name == tokens.UNNAMED) and (raw or marks.fault == segment.place(n).path)
         ]
         made.append(Branch(segment.name, segment.place().path, marks.of_segment(segment), tuple(leaves)))
     return made

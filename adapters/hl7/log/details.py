@@ -28,6 +28,7 @@ FRENCH: Final = {
     "The frame has no end.": "La trame n’a pas de fin.",
     "The message could not be applied.": "Le message n’a pas pu être appliqué.",
     "The message does not begin with MSH.": "Le message ne commence pas par MSH.",
+    "The message has more segments than this system takes.": "Le message a trop de segments pour ce système.",
     "The message has no patient.": "Le message n’a pas de patient.",
     "The message has no vaccination.": "Le message n’a pas de vaccination.",
     "The message is about a patient: it has a PID.": "Le message concerne un patient : il lui faut un PID.",

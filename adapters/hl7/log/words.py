@@ -125,6 +125,7 @@ RULES: Final = {
     "role-also-in-PV1": Words("rôle déjà dans PV1", "role also in PV1"),
     "period-unknown": Words("échantillons sans période", "samples without a period"),
     "role-deleted": Words("rôle supprimé", "role deleted"),
+    "problems-left-out": Words("autres remarques non gardées (combien)", "more problems, not kept (how many)"),
     "segment-local": Words("segment local (Z)", "local segment (Z)"),
     "segment-out-of-place": Words("segment hors de sa place", "segment out of place"),
     "status-differs": Words("statuts différents", "statuses differ"),
