@@ -17,7 +17,7 @@ from fhir_server.interactions.includes import Index
 from fhir_server.model import Resource, Version, Visibility
 from fhir_server.search.match import Alone, Node, matches
 from fhir_server.search.query import AllOf, AnyOf, Ask, Chain, Clause, Has, Match, Not, Parameter, Query
-from fhir_server.search.values import Token
+from fhir_server.search.values import Reference, Token
 from fhir_server.store.protocol import View
 
 CONTAINS: Final = Parameter("_contained", "token", "Resource", "")
@@ -44,16 +44,14 @@ async def search(view: View, query: Query, see: Visibility, index: Index, types:
 
     Args:
         view: The state.
-        query: With `contained` true or both.
+        query: With `contained` true or both; checked, and as it can be answered from values alone.
         see: What may be seen: a contained resource is seen where its container is.
         index: Gives the values of a resource.
         types: Those that may contain others.
 
     Raises:
-        BadParameter: The search follows references or is sorted: what is contained has no place of its own.
         TooCostly: Too many resources contain one of these types.
     """
-    _check(query)
     page: list[Version] = []
     places: list[tuple[int, int]] = []
     start, total, read = _start(query.after), 0, 0
@@ -101,11 +99,12 @@ def _comes_after(place: tuple[int, int], start: tuple[int, int]) -> bool:
     return place[0] < start[0] or (place[0] == start[0] and place[1] > start[1])
 
 
-def _check(query: Query) -> None:
+def check(query: Query) -> None:
+    """Raise BadParameter where a search follows references or is sorted: what is contained has no place of its own."""
     if query.sort or query.within or any(map(_follows, query.where)):
         raise BadParameter(
-            "A search with _contained takes no chains, no _has, no _sort, no full text, no compartment, and no :in, "
-            ":not-in, :above or :below but on urls: ask for what contains others, or leave _contained out."
+            "A search with _contained takes no chains, no _has, no _sort, no full text, no compartment, and no :above "
+            "or :below of versions and media types: ask for what contains others, or leave _contained out."
         )
 
 
@@ -118,7 +117,14 @@ def _follows(clause: Clause) -> bool:
         case AllOf() | AnyOf():
             return any(map(_follows, clause.clauses))
         case Match():
-            return clause.is_full_text or clause.is_open
+            return clause.is_full_text or (clause.is_open and any(map(_stands_in_store, clause.asks)))
+
+
+def _stands_in_store(ask: Ask) -> bool:
+    """Whether what is above or below a value is read from stored resources: a canonical's version, a media type."""
+    if isinstance(ask.value, Reference):
+        return bool(ask.value.url)
+    return isinstance(ask.value, Token) and ask.value.system is None
 
 
 def _containers(query: Query, types: frozenset[str]) -> Query:

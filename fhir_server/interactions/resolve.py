@@ -96,17 +96,18 @@ class SettledView:
 
     async def search(self, query: Query, *, see: Visibility = EVERYTHING) -> Found:
         """Return a page of what matches and may be seen."""
-        return await self._view.search(await self._settled(query, see), see=see)
+        return await self._view.search(await self.settled(query, see), see=see)
 
     async def explain(self, query: Query, *, see: Visibility = EVERYTHING) -> dict[str, object]:
         """Return how a search would be run."""
-        return await self._view.explain(await self._settled(query, see), see=see)
+        return await self._view.explain(await self.settled(query, see), see=see)
 
     async def count(self, types: tuple[str, ...], where: Sequence[Clause], *, see: Visibility = EVERYTHING) -> int:
         """Return how many resources match and may be seen."""
         return await self._view.count(types, await self._where(types, where, see), see=see)
 
-    async def _settled(self, query: Query, see: Visibility) -> Query:
+    async def settled(self, query: Query, see: Visibility) -> Query:
+        """Return a search as it can be answered from values alone."""
         where = await self._where(query.types, query.where, see)
         return query if where is query.where else replace(query, where=where)
 

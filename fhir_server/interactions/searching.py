@@ -11,6 +11,7 @@ from fhir_server.definitions import resource_types
 from fhir_server.errors import Forbidden
 from fhir_server.interactions import contained
 from fhir_server.interactions.includes import Including, Index
+from fhir_server.interactions.resolve import SettledView
 from fhir_server.model import Version, Visibility
 from fhir_server.search.clauses import Registry
 from fhir_server.search.query import Query
@@ -64,6 +65,8 @@ async def _contained(
     view: View, query: Query, see: Visibility, index: Index, plan: dict[str, object] | None
 ) -> Results:
     """Return a page of contained resources; with `both` after those that stand for themselves."""
+    contained.check(query)
+    settled = await view.settled(query, see) if isinstance(view, SettledView) else query
     counts = query.summary == "count" or query.count == 0
     mine: list[Version] = []
     total: int | None = 0
@@ -74,11 +77,13 @@ async def _contained(
             found = await view.search(query, see=see)
             mine, total = found.versions, found.total
             if found.after is not None:
-                within = await contained.search(view, replace(query, count=0, after=None), see, index, resource_types())
+                within = await contained.search(
+                    view, replace(settled, count=0, after=None), see, index, resource_types()
+                )
                 return Results(query, mine, [], _sum(total, within.total), found.after, False, plan=plan)
     start = query.after if contained.is_phase(query.after) else None
     left = 0 if counts else query.count - len(mine)
-    page = await contained.search(view, replace(query, count=left, after=start), see, index, resource_types())
+    page = await contained.search(view, replace(settled, count=left, after=start), see, index, resource_types())
     after = page.after
     if mine and not left and page.total:
         after = contained.START

@@ -53,6 +53,30 @@ def test_contained_resources_are_found(hub: RunningHub) -> None:
     assert hub.search(f"{asked}&_contained=both&_summary=count")["total"] == 4
 
 
+@pytest.mark.parametrize(
+    ("asked", "drugs"),
+    [
+        pytest.param("code:in={url}/some", "b", id="in a value set"),
+        pytest.param("code:not-in={url}/some", "a, c", id="not in it"),
+        pytest.param("code:below=urn:drugs|a", None, id="a hierarchy that is not here"),
+        pytest.param("code:in={url}/none", None, id="a value set that is not here"),
+        pytest.param("_content=drug", None, id="full text"),
+    ],
+)
+def test_value_sets_are_asked_of_what_is_contained(hub: RunningHub, asked: str, drugs: str | None) -> None:
+    mark = uuid.uuid4().hex
+    url = f"http://codes.example/{mark}"
+    concepts = [{"system": "urn:drugs", "concept": [{"code": "b"}]}]
+    hub.create({"resourceType": "ValueSet", "status": "active", "url": f"{url}/some", "compose": {"include": concepts}})
+    held = {hub.create(request(drug, mark))["id"]: drug for drug in ("a", "b", "c")}
+    query = f"/fhir/Medication?identifier=urn:mark|{mark}&_contained=true&{asked.format(url=url)}"
+    answer = hub.request("GET", query)
+    if drugs is None:
+        assert answer.status_code == 400
+    else:
+        assert sorted(held[entry["resource"]["id"]] for entry in answer.json()["entry"]) == drugs.split(", ")
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_pages_give_each_once(hub: RunningHub, count: int) -> None:
     mark = uuid.uuid4().hex
