@@ -41,8 +41,15 @@ class Assigned(NamedTuple):
     has_names: bool = False  # whether it has several identifiers, so that gateways may name it differently
 
 
-async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assigned | Reason:
-    """Return the one device in service that has this identifier, or why there is none."""
+async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo, base: str = "") -> Assigned | Reason:
+    """Return the one device in service that has this identifier, or why there is none.
+
+    Args:
+        asking: What to ask.
+        name: The identifier.
+        zone: Of bare dates.
+        base: Of this hub's own references, where they are absolute.
+    """
     token = quote(f"{_escaped(name.system)}|{_escaped(name.value)}", safe="")
     found = [device for device in await asking.find(f"Device?identifier={token}") if _is_in_service(device)]
     if not found:
@@ -52,8 +59,8 @@ async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo) -> Assig
     reference = f"Device/{found[0]['id']}"
     newest = f"_sort=-_lastUpdated&_count={MOST_USES}&_total=none"
     statements = await asking.find(f"DeviceUseStatement?device={reference}&{newest}")
-    uses = [use for statement in statements if (use := use_of(statement, zone)) is not None]
-    owner = patient_of(found[0].get("patient"))
+    uses = [use for statement in statements if (use := use_of(statement, zone, base)) is not None]
+    owner = patient_of(found[0].get("patient"), base)
     before = await owned(asking, found[0])
     known = {patient for patient in {owner, *(use.patient for use in (*uses, *before))} if patient}
     names = {patient: _names(person) for patient in sorted(known) if (person := await asking.resource(patient))}
@@ -98,9 +105,9 @@ def patient_at(assigned: Assigned, instant: int, *, session: str = "") -> str | 
     return claims.pop() if len(claims) == 1 else reason.PATIENT_AMBIGUOUS
 
 
-def use_of(statement: Resource, zone: tzinfo) -> Use | None:
+def use_of(statement: Resource, zone: tzinfo, base: str = "") -> Use | None:
     """Return the use that a DeviceUseStatement states; None where it assigns the device to no patient."""
-    patient = patient_of(statement.get("subject"))
+    patient = patient_of(statement.get("subject"), base)
     status = statement.get("status")
     if not patient or not (status == "active" or status in _PAST):
         return None

@@ -93,7 +93,8 @@ class Feed:
         own = self._core.internal(actor.tenant, ROOM)
 
         async def begin(writing: Writing) -> Session:
-            return await open_session(writing, opening, patient, actor=actor, own=own, zone=self._intake.zone)
+            zone, base = self._intake.zone, self._core.base_url
+            return await open_session(writing, opening, patient, actor=actor, own=own, zone=zone, base=base)
 
         session: Session = await self._core.transact(actor.tenant, begin)
         results = await self._intake.take_all(opening.messages, actor=actor)
@@ -125,11 +126,12 @@ class Feed:
     async def _given(self, request: Request, actor: Actor, kind: str, body: bytes) -> Given:
         """Read a body; relative times of one sent again under its Idempotency-Key stay what they were."""
         device, name = _device(request), request.headers.get("idempotency-key", "")
-        given = read_format(kind, body, now=self._core.now(), device=device)
+        base = self._core.base_url
+        given = read_format(kind, body, now=self._core.now(), device=device, base=base)
         if given.is_relative and name:
             key = arrival_key("http", actor.subject, name)
             first = await first_arrival(self._core, actor.tenant, key)
-            given = read_format(kind, body, now=first, device=device)
+            given = read_format(kind, body, now=first, device=device, base=base)
         return given
 
     async def _patient(self, opening: Opening, actor: Actor) -> str:

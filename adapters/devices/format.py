@@ -32,7 +32,7 @@ class Given(NamedTuple):
     is_relative: bool = False  # whether some time depends on when the body came
 
 
-def read_format(media_type: str, body: bytes, *, now: int, device: DeviceName | None = None) -> Given:
+def read_format(media_type: str, body: bytes, *, now: int, device: DeviceName | None = None, base: str = "") -> Given:
     """Read a body.
 
     Args:
@@ -40,6 +40,7 @@ def read_format(media_type: str, body: bytes, *, now: int, device: DeviceName | 
         body: The bytes.
         now: When it came, microseconds since 1970.
         device: Whose readings those are that name no device by themselves.
+        base: Of this hub's own references, where they are absolute.
 
     Raises:
         UnsupportedMediaType: The format is not taken here.
@@ -53,7 +54,7 @@ def read_format(media_type: str, body: bytes, *, now: int, device: DeviceName | 
     if name == OPEN_MHEALTH or (name == JSON and omh.is_point(parsed)):
         return Given(_few(omh.read_points(parsed, device=device)), SOURCES[OPEN_MHEALTH])
     if name == FHIR or (name == JSON and isinstance(parsed, dict) and "resourceType" in parsed):
-        return Given(_few(phd.read_resource(parsed, device=device)), SOURCES[FHIR])
+        return Given(_few(phd.read_resource(parsed, device=device, base=base)), SOURCES[FHIR])
     if _is_pack(parsed):
         pack = senml.as_pack(senml.resolve(parsed, now=now))
         return Given(_few(pack.messages), SOURCES[SENML], pack.is_relative)

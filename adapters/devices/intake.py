@@ -81,7 +81,7 @@ class Intake:
 
     async def _take(self, message: Message, actor: Actor, source: str) -> list[Result]:
         known: Known = await self._core.ask(
-            actor.tenant, lambda asking: look(asking, message, self.zone, self._core.now())
+            actor.tenant, lambda asking: look(asking, message, self.zone, self._core.now(), self._core.base_url)
         )
         room = asyncio.Semaphore(PARALLEL)
 
@@ -255,7 +255,7 @@ class Intake:
                 context=context_of(message),
             )
             if is_kept and why.code in WAITING and source != quarantine.RELEASE:
-                await overtaken(writing, message.device, sending.known.assigned, self.zone)
+                await overtaken(writing, message.device, sending.known.assigned, self.zone, self._core.base_url)
             return is_kept
 
         is_kept: bool = await self._core.transact(actor.tenant, work)

@@ -48,9 +48,9 @@ class Fit(NamedTuple):
     name: Name
 
 
-async def look(asking: Asking, message: Message, zone: tzinfo, now: int) -> Known:
-    """Return what there is to know now; `zone` is that of bare dates."""
-    assigned = await find_assigned(asking, message.device, zone)
+async def look(asking: Asking, message: Message, zone: tzinfo, now: int, base: str = "") -> Known:
+    """Return what there is to know now; `zone` is that of bare dates, `base` that of the hub's own references."""
+    assigned = await find_assigned(asking, message.device, zone, base)
     gateway, devices = None, [] if isinstance(assigned, Reason) else [assigned.device]
     if message.gateway is not None:
         is_ours = message.gateway.system == REFERENCE and await asking.resource(message.gateway.value) is not None

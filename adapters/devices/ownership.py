@@ -29,17 +29,26 @@ class Use(NamedTuple):
     session: str = ""  # id of the cart's session that gave it, "" none
 
 
-def patient_of(reference: Any) -> str:
-    """Return `Patient/ID` of a local reference, "" for any other."""
+def local_of(reference: Any, base: str = "") -> str:
+    """Return `Type/ID` of a reference into this hub, relative or with its own base before it; "" for any other."""
     text = reference.get("reference") if isinstance(reference, dict) else None
-    type, _, id = text.partition("/") if isinstance(text, str) else ("", "", "")
-    return f"Patient/{id.partition('/')[0]}" if type == "Patient" and id else ""
+    if not isinstance(text, str):
+        return ""
+    type, _, rest = text.removeprefix(f"{base}/" if base else "").partition("/")
+    id = rest.partition("/")[0]
+    return f"{type}/{id}" if type.isalpha() and id else ""
 
 
-async def note(writing: Writing, change: Change) -> None:
-    """Write down whom a Device names from now on, and until when it named another."""
-    device, before = change.version.reference, patient_of((change.before or {}).get("patient"))
-    after = "" if change.version.is_deleted else patient_of(change.resource.get("patient"))
+def patient_of(reference: Any, base: str = "") -> str:
+    """Return `Patient/ID` of a reference into this hub, "" for any other."""
+    text = local_of(reference, base)
+    return text if text.startswith("Patient/") else ""
+
+
+async def note(writing: Writing, change: Change, base: str = "") -> None:
+    """Write down whom a Device names from now on, and until when it named another; `base` is the hub's own."""
+    device, before = change.version.reference, patient_of((change.before or {}).get("patient"), base)
+    after = "" if change.version.is_deleted else patient_of(change.resource.get("patient"), base)
     if before == after:
         return
     if before:

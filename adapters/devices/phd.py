@@ -18,6 +18,7 @@ from adapters.devices.instant import exact, moved
 from adapters.devices.measure import measures_of, panel_of
 from adapters.devices.message import MAX_READINGS, REFERENCE, Message, Received
 from adapters.devices.observation import ABSENT, GATEWAY, REASON, SUPPLEMENTAL
+from adapters.devices.ownership import local_of
 from adapters.devices.reading import Clock, DeviceName
 from adapters.devices.reading_json import LOINC, MAX_NOTES, MAX_TEXT, MDC, is_text, read_reading
 from adapters.devices.reason import Reason
@@ -58,12 +59,13 @@ class _Names(NamedTuple):
     clock: Clock | None  # what the Observation tells that it points to
 
 
-def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[Message, ...]:
+def read_resource(resource: Any, *, device: DeviceName | None = None, base: str = "") -> tuple[Message, ...]:
     """Read a parsed Observation or Bundle.
 
     Args:
         resource: JSON through the parser gate.
         device: Whose readings those are that name no device.
+        base: Of this hub's own references, where they are absolute.
 
     Raises:
         BadRequest: It is neither, holds no Observation, or one names no device by an identifier.
@@ -84,12 +86,12 @@ def read_resource(resource: Any, *, device: DeviceName | None = None) -> tuple[M
         name = _named(observation.get("device"), near) or device
         if name is None:
             raise BadRequest("An Observation names no device by an identifier.")
-        gateway = _named_or_ours(_beside(observation, GATEWAY), near, "Device")
+        gateway = _named_or_ours(_beside(observation, GATEWAY), near, "Device", base)
         told_by = {read_coincident(near.get(_target(reference), {})) for reference in _told(observation)}
         clock = told_by.pop() if len(told_by) == 1 else None
         is_whole = not told_by and bool(clock) == bool(_told(observation)) and _is_held(observation, gateway)
         raw = _reading(observation, clock) if is_whole else reason.FORMAT_UNKNOWN
-        names = _Names(name, gateway, _named_or_ours(observation.get("subject"), near, "Patient"), clock)
+        names = _Names(name, gateway, _named_or_ours(observation.get("subject"), near, "Patient", base), clock)
         made.setdefault(names, []).append(
             Received(observation, raw) if isinstance(raw, Reason) else Received(raw, read_reading(raw))
         )
@@ -134,13 +136,13 @@ def _name(identifier: Any) -> DeviceName | None:
     return DeviceName(str(system), str(value)) if is_text(system) and is_text(value) else None
 
 
-def _named_or_ours(reference: Any, near: Held, type: str) -> DeviceName | None:
+def _named_or_ours(reference: Any, near: Held, type: str, base: str) -> DeviceName | None:
     """Return what is referred to by its identifier; what is not in the payload is meant to be this hub's."""
     if name := _named(reference, near):
         return name
-    target = _target(reference)
-    is_ours = target.startswith(f"{type}/") and target not in near and is_text(target)
-    return DeviceName(REFERENCE, "/".join(target.split("/")[:2])) if is_ours else None
+    target = local_of(reference, base)
+    is_ours = target.startswith(f"{type}/") and _target(reference) not in near and is_text(target)
+    return DeviceName(REFERENCE, target) if is_ours else None
 
 
 def _beside(observation: Mapping[str, Any], url: str) -> Any:

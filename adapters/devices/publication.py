@@ -104,7 +104,7 @@ class Publications:
     async def _read(self, publication: Publication, topic: Topic) -> Given | None:
         """Read the payload; relative times of a copy are counted from when it came first, None: that is not known."""
         payload, media_type = publication.payload, publication.media_type
-        given = read_format(media_type, payload, now=self._core.now())
+        given = read_format(media_type, payload, now=self._core.now(), base=self._core.base_url)
         if not given.is_relative:
             return given
         key = arrival_key("mqtt", publication.topic, hashlib.sha256(payload).hexdigest())

@@ -62,9 +62,9 @@ class Release:
         """Mark devices whose readings may no longer have to wait."""
         for change in changes:
             if change.version.type == "Device":
-                await ownership.note(writing, change)
+                await ownership.note(writing, change, self._core.base_url)
             for resource in (change.resource, change.before):
-                for name in await _names(writing, resource or {}):
+                for name in await _names(writing, resource or {}, self._core.base_url):
                     if await quarantine.kept(writing, device=name, limit=1):
                         await mark(writing, name)
         return []
@@ -124,7 +124,9 @@ async def mark(writing: Writing, device: DeviceName) -> None:
     await writing.put_record(MARK, quarantine.lane_of(device), "", gate.write(device._asdict()))
 
 
-async def overtaken(writing: Writing, device: DeviceName, judged: Assigned | Reason, zone: tzinfo) -> None:
+async def overtaken(
+    writing: Writing, device: DeviceName, judged: Assigned | Reason, zone: tzinfo, base: str = ""
+) -> None:
     """Mark a device whose assignment changed while a reading was on its way to be kept aside.
 
     Args:
@@ -132,8 +134,9 @@ async def overtaken(writing: Writing, device: DeviceName, judged: Assigned | Rea
         device: Its name.
         judged: By which assignment it was judged.
         zone: Of bare dates.
+        base: Of the hub's own references.
     """
-    if await find_assigned(writing, device, zone) != judged:
+    if await find_assigned(writing, device, zone, base) != judged:
         await mark(writing, device)
 
 
@@ -155,10 +158,10 @@ def message_of(body: Resource) -> Message | None:
         return None
 
 
-async def _names(asking: Asking, resource: Resource) -> list[DeviceName]:
+async def _names(asking: Asking, resource: Resource, base: str) -> list[DeviceName]:
     """Return the identifiers of the device that a resource is, or is about."""
     if resource.get("resourceType") == "DeviceUseStatement":
-        reference = resource.get("device", {}).get("reference", "")
+        reference = ownership.local_of(resource.get("device"), base)
         resource = (await asking.resource(reference) or {}) if reference.startswith("Device/") else {}
     pairs = ((item.get("system", ""), item.get("value", "")) for item in resource.get("identifier", ()))
     return [DeviceName(system, value) for system, value in pairs if system and value]

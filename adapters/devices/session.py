@@ -115,7 +115,7 @@ async def find_session(asking: Asking, id: str) -> Session | None:
 
 
 async def open_session(
-    writing: Writing, opening: Opening, patient: str, *, actor: Actor, own: Actor, zone: tzinfo
+    writing: Writing, opening: Opening, patient: str, *, actor: Actor, own: Actor, zone: tzinfo, base: str = ""
 ) -> Session:
     """Make the Encounter and give the devices to the patient, where that is not done yet.
 
@@ -126,6 +126,7 @@ async def open_session(
         actor: Who opens it.
         own: Who the room is; it writes what stands beside the Encounter.
         zone: Of bare dates.
+        base: Of the hub's own references.
 
     Raises:
         Conflict: The session is another patient's.
@@ -143,7 +144,7 @@ async def open_session(
         assert made.version is not None
         held = Session(made.version.reference, patient, start=start)
     names = dict.fromkeys(item.device for item in opening.messages)
-    devices = [await _free(writing, name, patient, start, zone) for name in names]
+    devices = [await _free(writing, name, patient, start, zone, base) for name in names]
     uses = [
         use
         for device in dict.fromkeys(filter(None, devices))
@@ -213,12 +214,12 @@ async def _use(writing: Writing, reference: str, opening: Opening, session: Sess
     return Entry("POST", "DeviceUseStatement", statement)
 
 
-async def _free(asking: Asking, name: DeviceName, patient: str, at: str, zone: tzinfo) -> str:
+async def _free(asking: Asking, name: DeviceName, patient: str, at: str, zone: tzinfo, base: str) -> str:
     """Return `Device/ID` of a device that a session may give away; "" where there is none, or it is another's own.
 
     A session takes no device from whom it is assigned to: what it measures at home would be nobody's meanwhile.
     """
-    assigned = await find_assigned(asking, name, zone)
+    assigned = await find_assigned(asking, name, zone, base)
     if isinstance(assigned, Reason):
         return ""
     beside = assigned._replace(uses=tuple(use for use in assigned.uses if not use.session))

@@ -18,7 +18,7 @@ from adapters.devices.alert import EPISODE, Alarm, alarmed, build_issue, episode
 from adapters.devices.instant import end, exact, spoken, start, written
 from adapters.devices.measure import measures_of, panel_of
 from adapters.devices.observation import LOINC
-from adapters.devices.ownership import patient_of
+from adapters.devices.ownership import local_of, patient_of
 from fhir_server import gate
 from fhir_server.interface import Asking, Core, Erasure, Writing
 from fhir_server.model import Change, Entry, Record, Resource
@@ -56,7 +56,11 @@ class Watch:
         entries: list[Entry] = []
         for change in changes:
             type, reference = change.version.type, change.version.reference
-            made = None if change.version.is_deleted else expected(type, change.resource, self._zone, writing.now)
+            made = (
+                None
+                if change.version.is_deleted
+                else expected(type, change.resource, self._zone, writing.now, self._core.base_url)
+            )
             if made is None:
                 entries += await _forgotten(writing, reference)
             else:
@@ -137,12 +141,12 @@ class Watch:
         )  # fmt: skip
 
 
-def expected(type: str, resource: Resource, zone: tzinfo, now: int) -> Resource | None:
+def expected(type: str, resource: Resource, zone: tzinfo, now: int, base: str = "") -> Resource | None:
     """Return what a resource makes the hub wait for, as the row's body; None where that is nothing."""
     timing = resource.get("occurrenceTiming" if type == "ServiceRequest" else "timingTiming", {})
     repeat: dict[str, Any] = timing.get("repeat", {})
-    interval, patient = interval_of(repeat), patient_of(resource.get("subject"))
-    device = resource.get("device", {}).get("reference", "") if type == "DeviceUseStatement" else ""
+    interval, patient = interval_of(repeat), patient_of(resource.get("subject"), base)
+    device = local_of(resource.get("device"), base) if type == "DeviceUseStatement" else ""
     codes = _codes(resource) if type == "ServiceRequest" else []
     if resource.get("status") != "active" or not interval or not patient or not (codes or device.startswith("Device/")):
         return None
