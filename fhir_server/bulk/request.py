@@ -18,6 +18,7 @@ from fhir_server.interface import OperationCall
 from fhir_server.model import Actor
 from fhir_server.operations.inputs import COMMON, Inputs, read_inputs, refuse_empty, text, texts
 from fhir_server.search.query import Match
+from fhir_server.search.results import is_element
 from fhir_server.search.values import Period
 
 FORMATS: Final = frozenset({"application/fhir+ndjson", "application/ndjson", "ndjson"})
@@ -156,9 +157,9 @@ class _Reading:
             word.strip() for value in texts(self._inputs, "_elements") for word in value.split(",") if word.strip()
         ]
         for word in named:
-            if "." in word and word.partition(".")[0] not in types:
-                self._leave_out("_elements", "_elements reads birthDate, or Patient.birthDate.")
-        return tuple(word for word in named if "." not in word or word.partition(".")[0] in types)
+            if not _is_known(word, types):
+                self._leave_out("_elements", "_elements reads birthDate, or Patient.birthDate, as the types have them.")
+        return tuple(word for word in named if _is_known(word, types))
 
     def patients(self, call: OperationCall, base_url: str) -> tuple[str, ...]:
         values: list[Any] = list(self._inputs.get("patient", []))
@@ -176,3 +177,9 @@ class _Reading:
                 continue
             ids.append(found[1])
         return tuple(dict.fromkeys(ids))
+
+
+def _is_known(element: str, types: frozenset[str]) -> bool:
+    """Whether some type has an element, by its name alone or with its type."""
+    first, dot, _ = element.partition(".")
+    return (not dot or first in types) and is_element(element, types)

@@ -248,6 +248,7 @@ def test_an_export_shows_only_what_its_caller_may_see(world: tuple[RunningHub, d
         pytest.param("_since=&_type=Basic", 400, 202, id="a time that is left empty"),
         pytest.param("_typeFilter=Patient%3Fnonsense%3D1", 400, 202, id="a filter that cannot be run"),
         pytest.param("_typeFilter=Patient%3F_sort%3Dname", 400, 202, id="a filter with a parameter of results"),
+        pytest.param("_elements=Patient.gendre", 400, 202, id="an element that the type does not have"),
         pytest.param("includeAssociatedData=LatestProvenanceResources", 400, 202, id="associated data"),
         pytest.param("organizeOutputBy=Patient", 400, 202, id="files by patient"),
         pytest.param("patient=Patient/1", 400, 202, id="patients in a GET"),
