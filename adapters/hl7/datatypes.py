@@ -14,6 +14,7 @@ from adapters.hl7.codes import ROOT, sources_of, table_sources, table_systems
 from adapters.hl7.context import Context, urn_part
 from adapters.hl7.maps.tables import Target, table
 from adapters.hl7.maps.tables import number as table_number
+from adapters.hl7.systems import CODE_SYSTEMS, KNOWN, OIDS, spelt
 from adapters.hl7.tokens import Parts, Segment, part
 
 Json: TypeAlias = dict[str, Any]
@@ -34,25 +35,6 @@ INS_TYPES = {
 
 TRIPLETS = ((1, 7, 14), (4, 8, 17), (10, 13, 20))
 """Of a coded element: where each code stands, its system's version, its system's OID."""
-
-CODE_SYSTEMS = {
-    "LN": "http://loinc.org",
-    "SCT": "http://snomed.info/sct",
-    "SNM": "http://snomed.info/sct",
-    "UCUM": "http://unitsofmeasure.org",
-    "I10": "http://hl7.org/fhir/sid/icd-10",
-    "I9C": "http://hl7.org/fhir/sid/icd-9-cm",
-    "I10C": "http://hl7.org/fhir/sid/icd-10-cm",
-    "CIM10": "http://hl7.org/fhir/sid/icd-10",
-    "CVX": "http://hl7.org/fhir/sid/cvx",
-    "NDC": "http://hl7.org/fhir/sid/ndc",
-    "ATC": "http://www.whocc.no/atc",
-    "RXNORM": "http://www.nlm.nih.gov/research/umls/rxnorm",
-    "C4": "http://www.ama-assn.org/go/cpt",
-    "MDC": "urn:iso:std:iso:11073:10101",
-    "ISO3166_1": "urn:iso:std:iso:3166",
-}
-"""HL7 table 0396 (coding systems) -> FHIR. Source: https://hl7.org/fhir/R4/terminologies-systems.html"""
 
 
 def universal(identifier: str, kind: str) -> str:
@@ -149,11 +131,16 @@ def code_system(context: Context, segment: Segment, number: int, name: str, oid:
         return known
     if name.startswith("HL7") and name[3:].isdigit() and len(name) == 7:
         return f"http://terminology.hl7.org/CodeSystem/v2-{name[3:]}"
-    if oid and (found := universal(oid, "ISO")):
+    if oid and (found := OIDS.get(oid) or universal(oid, "ISO")):
         return found
     if not name:
         return ""
-    if "." in name and (found := universal(name, "ISO")):
+    if "." in name and (found := OIDS.get(name) or universal(name, "ISO")):
+        return found
+    if name in KNOWN:  # the address itself
+        return name
+    if found := spelt(name):
+        context.note(segment, number, "code-system-assumed", name)
         return found
     if name not in ("L", "99LAB") and not name.startswith("99"):
         context.note(segment, number, "code-system-unknown", name)

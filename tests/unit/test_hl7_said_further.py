@@ -6,7 +6,7 @@ import pytest
 
 from adapters.hl7.maps.extensions import OWN
 from tests.hl7_core import find, hub, take
-from tests.hl7_messages import WHEN, arrive, header, message, obx, oru, pid, pv1, wanted
+from tests.hl7_messages import WHEN, arrive, header, message, observations, obx, oru, pid, pv1, wanted
 from tests.hl7_orders import obr, orc, order, rxa, txa
 
 LATER = "20261120093000"
@@ -186,3 +186,30 @@ def _line(text: str, status: str, code: str = "CR^Report^L", kind: str = "TX") -
 def test_what_was_withdrawn_is_no_content_of_a_document(rows: tuple[str, ...], content: list[dict[str, str]]) -> None:
     (made,) = wanted(txa("T08", *rows), "DocumentReference")
     assert [one["attachment"] for one in made["content"]] == content
+
+
+@pytest.mark.parametrize(
+    ("code", "system", "rules"),
+    [
+        ("2345-7^Glucose^LOINC", "http://loinc.org", {"code-system-assumed"}),
+        ("2345-7^Glucose^Loinc", "http://loinc.org", {"code-system-assumed"}),
+        ("2345-7^Glucose^http://loinc.org", "http://loinc.org", set()),
+        ("2345-7^Glucose^2.16.840.1.113883.6.1", "http://loinc.org", set()),
+        ("2345-7^Glucose^^^^^^^^^^^^2.16.840.1.113883.6.1", "http://loinc.org", set()),
+        ("111^x^SNOMED-CT", "http://snomed.info/sct", {"code-system-assumed"}),
+        ("I10^x^CIM-10", "http://hl7.org/fhir/sid/icd-10", {"code-system-assumed"}),
+        ("1^x^99LOINC", "urn:predmp:facility:CHU-TEST:codes:99LOINC", set()),
+        ("1^x^LOINCX", "urn:predmp:facility:CHU-TEST:codes:LOINCX", {"code-system-unknown"}),
+        ("1^x^1.2.250.1.9", "urn:oid:1.2.250.1.9", set()),
+    ],
+)
+def test_a_code_system_is_known_by_its_name_its_oid_and_its_address(code: str, system: str, rules: set[str]) -> None:
+    text = oru(obx(code, f14=WHEN))
+    (made,) = observations(text)
+    assert made["code"]["coding"][0]["system"] == system
+    assert {one.rule for one in arrive(text).problems if one.path == "OBX[1]-3"} == rules
+
+
+def test_a_pulse_whose_code_system_is_written_out_is_a_vital_sign() -> None:
+    (made,) = observations(oru(obx("8867-4^Pulse^LOINC")))
+    assert made["category"][0]["coding"][0]["code"] == "vital-signs"

@@ -70,6 +70,7 @@ RULES: Final = {
     "authenticator-differs": Words("deux validateurs : TXA-22 est retenu", "TXA-22 counts, not TXA-10"),
     "code-missing": Words("code absent", "no code"),
     "code-not-mapped": Words("code sans correspondance", "code without a map"),
+    "code-system-assumed": Words("système de codage en toutes lettres", "coding system by its name written out"),
     "code-system-unknown": Words("système de codage inconnu", "unknown coding system"),
     "comment-empty": Words("commentaire vide", "empty comment"),
     "contact-without-content": Words("contact sans contenu", "contact without content"),
