@@ -13,6 +13,7 @@ from typing import Final
 from fhir_server import gate
 from fhir_server.errors import BadParameter, BadRequest, FhirError, Issue
 from fhir_server.interactions.core import Hub
+from fhir_server.interactions.subset import is_part
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Resource
 from fhir_server.operations.inputs import read_inputs, text, texts
@@ -118,6 +119,8 @@ class Validating:
                 issues.append(Issue("required", "An update needs the resource's id.", f"{call.type}.id"))
             if call.id and resource.get("id") != call.id:
                 issues.append(Issue("value", "The resource's id is not the one of the url.", f"{call.type}.id"))
+            if is_part(resource):
+                issues.append(Issue("invalid", "The resource is a part of one (SUBSETTED).", f"{type}.meta.tag"))
         if mode in NEEDS and type.__class__ is str and not call.actor.may(NEEDS[mode], str(type)):
             issues.append(Issue("forbidden", f"The token's scopes do not allow a {mode} of this type."))
         return issues

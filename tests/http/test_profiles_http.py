@@ -116,6 +116,8 @@ def test_modes_look_at_what_is_planned(hub: RunningHub) -> None:
     assert send(hub, "POST", f"{path}?mode=update", PATIENT | {"id": made["id"]}) == FINE
     assert send(hub, "POST", f"{path}?mode=update", PATIENT | {"id": "other"})[1] == [("error", "value", "Patient.id")]
     assert send(hub, "POST", "Patient/$validate?mode=update", PATIENT)[1] == [("error", "required", "Patient.id")]
+    part = hub.search(f"Patient/{made['id']}?_elements=name,gender,text,identifier,birthDate")
+    assert ("error", "invalid", "Patient.meta.tag") in send(hub, "POST", f"{path}?mode=update", part)[1]
     assert send(hub, "POST", f"{path}?mode=delete") == FINE
     assert send(hub, "POST", f"{path}?mode=delete", PATIENT | {"gender": "x"}) == FINE, "R4: the content is ignored"
     assert send(hub, "POST", "Patient/$validate?mode=delete", PATIENT)[0] == 400, "no instance is named"
