@@ -7,6 +7,7 @@ and the participants of an appointment are told by those who are asked for it an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from adapters.hl7.datatypes import Json
@@ -41,10 +42,18 @@ def over(stored: Json, own: Json, dropped: Sequence[Json] | None = None) -> Json
     if own["resourceType"] == "DocumentReference" and "context" in stored and "context" in own:
         made["context"] = {**stored["context"], **own["context"]}
     if own["resourceType"] == "Flag" and "start" not in own.get("period", {"start"}):
-        made["period"] = {**stored.get("period", {}), **own["period"]}  # the end of what began before
+        made["period"] = _ended(stored.get("period", {}), own["period"])
     if own["resourceType"] == "Appointment":
         made |= _booked(stored, own, dropped)
     return made
+
+
+def _ended(stored: Json, own: Json) -> Json:
+    """Return the period of what began before with its end: no earlier than its start, where a sender's clock jumped."""
+    start, end = stored.get("start", ""), own["end"]
+    if "T" in start and "T" in end and datetime.fromisoformat(end) < datetime.fromisoformat(start):
+        end = start
+    return {**stored, "end": end}
 
 
 def filled(stored: Json, own: Json) -> Json:

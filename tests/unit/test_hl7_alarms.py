@@ -121,6 +121,10 @@ def test_later_notices_are_of_the_alarm_that_they_name_and_keep_its_beginning() 
     whole = over(first, ended)
     assert [whole["period"][name][11:16] for name in ("start", "end")] == ["08:30", "08:45"]
     assert whole["identifier"] == first["identifier"]
+    assert (
+        over(first, {**ended, "period": {"end": "2026-11-20T07:00:00+00:00"}})["period"]["end"]
+        == first["period"]["start"]
+    )
     again = over(whole, flag(event(), said("EVENT_PHASE", "start"), f7="20261120090000"))
     assert again["status"] == "active" and "end" not in again["period"]
 
@@ -135,6 +139,11 @@ def test_attributes_that_no_map_reads_are_reported_and_no_results() -> None:
     text = notice(event(), said("ALARM_INACTIVATION_STATE", "audio-paused", 5))
     assert observations(text) == []
     assert arrive(text).unused == ("OBX",)
+
+
+def test_a_notice_without_a_heading_is_refused() -> None:
+    refused = arrive(notice(event(), VALUE).replace("OBR|", "ORC|")).fault
+    assert refused is not None and (refused.code, refused.place.path) == ("100", "OBR[1]")
 
 
 def test_an_alarm_of_nobody_is_refused() -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, coded
+from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
 from adapters.hl7.ids import made_id, unique
 from adapters.hl7.maps import obr as obr_map
@@ -78,10 +79,15 @@ def read_alarm(context: Context, group: Group, patient: tuple[str, str], message
         group: ORDER_OBSERVATION of an ORU_R40.
         patient: System and value of the patient's identifier.
         message: What identifies the message, for what has neither number nor time.
+
+    Raises:
+        Refused: The group has no OBR.
     """
     ordered = arrange(group.walk())
-    obr = ordered.obr.segment if ordered.obr else None
-    when = obr_map.observed(context, obr) if obr is not None else {}
+    if ordered.obr is None:
+        raise Refused(Fault("100", Place("OBR"), "An alarm has no OBR."))
+    obr = ordered.obr.segment
+    when = obr_map.observed(context, obr)
     at = when.get("effectiveDateTime") or when.get("effectivePeriod", {}).get("start", "")
     parts = parts_of(context, ordered.results)
     alarm = _alarm(context, [told for told in ordered.results if not is_header(told.segment)])
@@ -97,9 +103,8 @@ def read_alarm(context: Context, group: Group, patient: tuple[str, str], message
         key = ("Observation", "device", *own, ".".join(leaf.path), leaf.time or message)
         made.observations.append({**whole, "id": unique(context, told.segment, key)})
         made.rows.append(told.segment)
-    if obr is not None:
-        context.take(obr, OBR)
-        made.further.append(_flag(context, obr, alarm, parts, patient, at, made.observations))
+    context.take(obr, OBR)
+    made.further.append(_flag(context, obr, alarm, parts, patient, at, made.observations))
     return made
 
 
