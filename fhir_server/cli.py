@@ -22,7 +22,7 @@ from fhir_server.errors import FhirError
 from fhir_server.settings import PREFIX, ROOMS, Settings, SettingsError
 
 CORE_COMMANDS = frozenset(
-    {"serve", "demo", "token", "load", "export", "move", "check", "audit", "doctor", "reindex", "jobs"}
+    {"serve", "demo", "token", "load", "export", "move", "backup", "check", "audit", "doctor", "reindex", "jobs"}
 )
 """Commands that need no room to be imported before they are known."""
 
@@ -69,6 +69,10 @@ def build_parser(*, rooms: bool = True) -> argparse.ArgumentParser:
     _add_load(commands)
     _add_export(commands)
     _add_move(commands)
+    backup = _add(
+        commands, "backup", "copy a SQLite store into a file while hubs run on it", run_backup, settings=("store",)
+    )
+    backup.add_argument("file", type=Path, metavar="FILE", help="where to; a new file")
     _add_jobs(commands)
     check = _add(commands, "check", "validate resource files against FHIR R4", run_check)
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
@@ -249,6 +253,13 @@ def run_move(args: argparse.Namespace) -> int:
     from fhir_server.move import move
 
     return run_async(move(read_settings(args), args.source, args.target, as_json=args.json))
+
+
+def run_backup(args: argparse.Namespace) -> int:
+    """Copy a SQLite store into a file."""
+    from fhir_server.backup import backup
+
+    return run_async(backup(read_settings(args), args.file))
 
 
 def run_export(args: argparse.Namespace) -> int:
