@@ -28,7 +28,18 @@ REFUSED: Final = {
     "organizeOutputBy": "Files are not organised by resource here; leave organizeOutputBy out.",
 }
 _RESULT: Final = frozenset(
-    {"_sort", "_count", "_summary", "_elements", "_include", "_revinclude", "_total", "_contained", "_containedType"}
+    {
+        "_sort",
+        "_count",
+        "_summary",
+        "_elements",
+        "_include",
+        "_revinclude",
+        "_total",
+        "_totalMethod",
+        "_contained",
+        "_containedType",
+    }
 )
 _FILTER: Final = re.compile(r",(?=[A-Z][A-Za-z]+\?)")  # commas stand in queries too
 

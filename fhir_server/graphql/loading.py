@@ -23,7 +23,9 @@ MOST_LOADED: Final = 2_000  # resources that one request reads
 MOST_SEARCHES: Final = 250
 _PAGE_SIZES: Final = ("_count", "pagesize", "pageSize", "first")
 _CURSORS: Final = ("cursor", "_cursor")  # R4's page has both names
-_NOT_TAKEN: Final = frozenset({"_include", "_revinclude", "_summary", "_elements", "_contained", "_total", "_offset"})
+_NOT_TAKEN: Final = frozenset(
+    {"_include", "_revinclude", "_summary", "_elements", "_contained", "_total", "_totalMethod", "_offset"}
+)
 
 
 class Loaded(NamedTuple):

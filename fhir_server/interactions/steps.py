@@ -18,7 +18,18 @@ from fhir_server.patch import Patch, read
 ACTIONS = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
 MOST_DELETED = 1_000  # resources of one conditional delete
 SHAPING = frozenset(
-    {"_format", "_pretty", "_sort", "_count", "_total", "_summary", "_elements", "_include", "_revinclude"}
+    {
+        "_format",
+        "_pretty",
+        "_sort",
+        "_count",
+        "_total",
+        "_totalMethod",
+        "_summary",
+        "_elements",
+        "_include",
+        "_revinclude",
+    }
 )
 """Parameters that say how an answer looks and in no way which resources are meant: R4 has them in any url
 (https://hl7.org/fhir/R4/http.html#parameters, https://hl7.org/fhir/R4/search.html#return)."""

@@ -37,7 +37,9 @@ _PAGE: Final = 1_000
 _SUBJECTS: Final = ("patient", "subject")
 # category, and the parameters "that contain a code element in their FHIRpath expression"
 _CODES: Final = re.compile(r"category|code|(combo|component)-code|(code|combo-code|component-code)-value-[a-z]+")
-_NOT_TAKEN: Final = frozenset({"_sort", "_count", "_cursor", "_include", "_revinclude", "_total", "_contained"})
+_NOT_TAKEN: Final = frozenset(
+    {"_sort", "_count", "_cursor", "_include", "_revinclude", "_total", "_totalMethod", "_contained"}
+)
 
 
 def operations(hub: Hub, settings: Settings) -> tuple[Operation, ...]:

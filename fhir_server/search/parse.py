@@ -31,6 +31,7 @@ from fhir_server.search.results import (
     read_elements,
     read_flag,
     read_include,
+    read_method,
     read_sort,
     read_types,
 )
@@ -133,7 +134,7 @@ class _Building:
         """Read one parameter; the query is unchanged where it raises."""
         if len(name) > MAX_NAME:
             raise TooCostly(f"The name of a parameter is longer than {MAX_NAME} characters.")
-        if name in _RESULTS or name == "_type":
+        if name in _RESULTS or name in ("_type", "_totalMethod"):
             self._take_once(name, value)
         elif name.partition(":")[0] in ("_include", "_revinclude"):
             self._includes += read_include(name, value, self._types, self._registry)
@@ -145,6 +146,8 @@ class _Building:
             self._where.append(self._clauses.clause(self._types, name, value))
 
     def _take_once(self, name: str, value: str) -> None:
+        if name == "_totalMethod":  # by which fhirpy counts
+            name, value = "_total", read_method(value)
         if name in self._seen:
             raise BadParameter(f"The parameter '{name}' is given twice.")
         if name == "_type":

@@ -44,6 +44,13 @@ def read_choice(name: str, value: str, choices: Sequence[str]) -> str:
     return value
 
 
+def read_method(value: str) -> str:
+    """Read `_totalMethod`, which R4 does not have and fhirpy sends; return what `_total` says for it."""
+    if value != "count":
+        raise BadParameter("The parameter '_totalMethod' takes count; R4's own parameter is _total.")
+    return "accurate"
+
+
 def read_elements(value: str) -> tuple[str, ...]:
     """Read `_elements`: names of elements at the root of the resource, or below it with their path (`name.family`)."""
     names = value.split(",")

@@ -41,7 +41,7 @@ def test_fhirpy_saves_reads_searches_and_deletes(fhirpy: SyncFHIRClient) -> None
     patient.save(fields=["gender"])  # a patch
     found = fhirpy.resources("Patient").search(family=family)
     assert [one["gender"] for one in found.fetch()] == ["other"]
-    assert found.fetch_raw()["total"] == 1  # its count() asks by `_totalMethod`, which R4 does not have
+    assert found.fetch_raw()["total"] == found.count() == 1  # this asks by `_totalMethod`, which R4 does not have
     assert found.get().id == patient.id
     fhirpy.delete(patient)
     assert found.first() is None
