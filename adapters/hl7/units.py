@@ -22,7 +22,7 @@ _CODES = """
     umol/(24.h) mL/(24.h) L/(24.h) U/L kU/L [IU]/L [IU]/mL k[IU]/L m[IU]/L m[IU]/mL u[IU]/mL [IU] U U/mL mU/L
     mosm/kg mosm/L osm/kg meq/L meq mV uV V A mA ohm Hz ms s min h d wk mo a us
     {INR} {score} {steps} {beats}/min {index} {ratio} [pH] kcal kcal/d kJ J W N deg dB lm
-    [CFU]/mL [CFU]/L mmol/L/h mL/s m/s km/h cal mm/h mm/s [iU]/L ug/min ug/kg/min mg/h mg/kg/d
+    [CFU]/mL [CFU]/L {copies}/mL nmol/(24.h) mmol/L/h mL/s m/s km/h cal mm/h mm/s [iU]/L ug/min ug/kg/min mg/h mg/kg/d
 """
 
 CODES = frozenset(_CODES.split())
@@ -52,6 +52,16 @@ SPELLINGS: Mapping[str, str] = {
     "10^6/ul": "10*6/uL", "10*6/ul": "10*6/uL", "10^6/µl": "10*6/uL", "m/ul": "10*6/uL", "/mm3": "/uL", "/mm³": "/uL",
     "/µl": "/uL", "/ul": "/uL", "ufc/ml": "[CFU]/mL", "cfu/ml": "[CFU]/mL", "ufc/l": "[CFU]/L", "cfu/l": "[CFU]/L",
     "/champ": "/[HPF]", "/hpf": "/[HPF]",
+    "10e3/ul": "10*3/uL", "10e3/µl": "10*3/uL", "x10e3/ul": "10*3/uL", "x10e3/µl": "10*3/uL", "x10^3/ul": "10*3/uL",
+    "x10^3/µl": "10*3/uL", "x10*3/ul": "10*3/uL", "thou/ul": "10*3/uL", "10^3/mm3": "10*3/uL", "10*3/mm3": "10*3/uL",
+    "10e3/mm3": "10*3/uL", "10^3/mm³": "10*3/uL",
+    "10e6/ul": "10*6/uL", "10e6/µl": "10*6/uL", "x10e6/ul": "10*6/uL", "x10e6/µl": "10*6/uL", "x10^6/ul": "10*6/uL",
+    "x10^6/µl": "10*6/uL", "x10*6/ul": "10*6/uL", "10^6/mm3": "10*6/uL", "10*6/mm3": "10*6/uL", "10e6/mm3": "10*6/uL",
+    "10^6/mm³": "10*6/uL", "x10e9/l": "10*9/L", "x10e12/l": "10*12/L",
+    "cells/ul": "/uL", "cells/µl": "/uL", "cells/mm3": "/uL", "copies/ml": "{copies}/mL", "cp/ml": "{copies}/mL",
+    "fl": "fL", "u/ml": "U/mL", "mm/hr": "mm/h", "uiu/ml": "u[IU]/mL", "µiu/ml": "u[IU]/mL", "μiu/ml": "u[IU]/mL",
+    "µmol/24h": "umol/(24.h)", "μmol/24h": "umol/(24.h)", "umol/24h": "umol/(24.h)", "nmol/24h": "nmol/(24.h)",
+    "mg/24 h": "mg/(24.h)", "g/24 h": "g/(24.h)", "mmol/24 h": "mmol/(24.h)", "an": "a", "mois": "mo", "semaines": "wk",
     "ml/min/1.73m2": "mL/min/{1.73_m2}", "ml/min/1,73m2": "mL/min/{1.73_m2}", "ml/min/1.73m²": "mL/min/{1.73_m2}",
     "ml/min/1,73m²": "mL/min/{1.73_m2}", "ml/min/1.73 m2": "mL/min/{1.73_m2}", "ml/min/1,73 m²": "mL/min/{1.73_m2}",
     "ml/mn/1.73m2": "mL/min/{1.73_m2}",

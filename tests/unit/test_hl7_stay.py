@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from adapters.hl7.apply import Plan, stay
 from fhir_server.validation import validate
-from tests.hl7_messages import WHEN, adt, arrive, pv1
+from tests.hl7_core import find, hub, take
+from tests.hl7_messages import WHEN, adt, arrive, header, message, pid, pv1, segment
 
 
 def made(text: str, current: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
@@ -89,3 +92,25 @@ def test_a_cancelled_end_is_taken_away() -> None:
 def test_what_a_discharge_says_ends_the_stay_when_it_was_recorded() -> None:
     found, _ = made(adt("A03", when=WHEN, stay=pv1(f44="20261101")))
     assert (found["status"], found["period"]["end"]) == ("finished", "2026-11-20T08:30:00+01:00")
+
+
+async def test_a_stay_whose_class_changes_goes_on_under_its_new_number() -> None:
+    later, mrg = "20261120093000", segment("MRG", f1="P1^^^CHU&1.2.250.1.999.1&ISO^PI", f5="V1")
+    async with hub() as core:
+        await take(core, adt("A04", "C1", stay=pv1("V1", f2="O")))
+        await take(core, message(header("ADT^A06", "C2", later), f"EVN||{later}", pid(), mrg, pv1("V2", f2="I")))
+        (made,) = await find(core, "Encounter")
+        assert {one["value"]: one.get("use") for one in made["identifier"]} == {"V1": "old", "V2": None}
+        assert made["class"]["code"] == "IMP"
+        await take(core, adt("A03", "C3", "20261120103000", stay=pv1("V2", f45="20261120103000")))
+        assert [one["status"] for one in await find(core, "Encounter")] == ["finished"]
+
+
+@pytest.mark.parametrize("before", ["", '""', "V2"], ids=["without a number", "with none", "with the same one"])
+async def test_a_change_of_class_without_another_number_is_one_of_class_alone(before: str) -> None:
+    later, mrg = "20261120093000", segment("MRG", f1="P1^^^CHU&1.2.250.1.999.1&ISO^PI", f5=before)
+    async with hub() as core:
+        await take(core, adt("A04", "C1", stay=pv1("V2", f2="O")))
+        await take(core, message(header("ADT^A06", "C2", later), f"EVN||{later}", pid(), mrg, pv1("V2", f2="I")))
+        (made,) = await find(core, "Encounter")
+    assert [one["value"] for one in made["identifier"]] == ["V2"] and made["class"]["code"] == "IMP"

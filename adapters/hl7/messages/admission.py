@@ -7,7 +7,7 @@ from typing import Final
 
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json
-from adapters.hl7.draft import Kind, Person, Visit, Wanted
+from adapters.hl7.draft import Key, Kind, Person, Visit, Wanted
 from adapters.hl7.faults import Fault, Place, Refused
 from adapters.hl7.group import Group
 from adapters.hl7.maps import evn, french, zbe
@@ -21,6 +21,10 @@ from adapters.hl7.tokens import NULL, Segment
 
 IDENTITY: Final = frozenset({"A28", "A31"})
 """Events about the person alone: a PV1 in them is there for form's sake (class N)."""
+
+
+RECLASSED: Final = frozenset({"A06", "A07"})
+"""Events that change the class of a stay, and with it perhaps its number."""
 
 
 def segments_of(root: Group, name: str) -> list[Segment]:
@@ -99,7 +103,18 @@ def read_visit(context: Context, segments: list[Segment], pid: Segment, what: Ki
     if what.trigger == "A13":
         stated += [Stated(row, None) for row in french.LEAVING_ROWS]
     movement = zbe.read_movement(context, segments, pv1, what.trigger)
-    return Visit(key, pv1, tuple(stated), what.trigger, movement)
+    return Visit(key, pv1, tuple(stated), what.trigger, movement, _earlier(context, segments, what.trigger, key))
+
+
+def _earlier(context: Context, segments: list[Segment], trigger: str, key: Key) -> Key | None:
+    """Return the number that a stay had before its class changed (A06, A07: MRG-5); it is the same stay. Ours."""
+    mrg = next((one for one in segments if one.name == "MRG"), None)
+    if mrg is None or trigger not in RECLASSED or not mrg.is_valued(5):
+        return None
+    context.take(mrg, frozenset({5}))
+    before = pv1_map.visit_number(context, mrg, 5, mrg.first(5))
+    found = (before["system"], before["value"]) if before else key
+    return found if found != key else None
 
 
 def _beside(stated: list[Stated], one: Stated) -> Stated:
