@@ -49,16 +49,23 @@ def messages(data: bytes) -> Iterator[bytes]:
         for frame in data.split(VT)[1:]:
             yield frame.partition(END[:1])[0]
         return
-    text = data.replace(b"\r\n", b"\r").replace(b"\n", b"\r")
+    text = _parted_by_cr(data)
     if batch.is_batch(text):
-        yield from (message.rstrip(b"\r ") + b"\r" for message in batch.split(text).messages)
-    elif text.strip(b"\r "):
-        yield text.strip(b"\r ") + b"\r"
+        yield from (message.rstrip(b"\r\n ") + b"\r" for message in batch.split(text).messages)
+    elif text.strip(b"\r\n "):
+        yield text.strip(b"\r\n ") + b"\r"
+
+
+def _parted_by_cr(data: bytes) -> bytes:
+    """Return a file with CR at the ends of segments; where some end at CR alone, LF is data, as to the listener."""
+    if data.count(b"\r") != data.count(b"\r\n"):
+        return data
+    return data.replace(b"\r\n", b"\r").replace(b"\n", b"\r")
 
 
 def frames(data: bytes, *, each: bool) -> Iterator[bytes]:
     """Yield what is sent of a file: a batch as it is, unless its messages are to be sent one by one."""
-    text = data.replace(b"\r\n", b"\r").replace(b"\n", b"\r").lstrip(b"\r ")
+    text = _parted_by_cr(data).lstrip(b"\r\n ")
     if not each and VT not in data and not narrow(data)[1] and text.startswith(BATCH):
         yield text
     else:

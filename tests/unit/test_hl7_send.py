@@ -196,6 +196,20 @@ def test_a_file_in_a_wide_set_is_sent_as_it_is(
     assert server.taken == [data]
 
 
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    [
+        pytest.param("MSH|1\nPID|1\n", ["MSH|1\rPID|1\r"], id="LF at the ends of segments"),
+        pytest.param("MSH|1\r\nPID|1\r\n", ["MSH|1\rPID|1\r"], id="CR and LF"),
+        pytest.param("MSH|1\rOBX|a\nb\r", ["MSH|1\rOBX|a\nb\r"], id="LF in a text stays data"),
+        pytest.param("MSH|1\rOBX|a\nb\r\n", ["MSH|1\rOBX|a\nb\r"], id="and one at the end of the file is none"),
+        pytest.param("MSH|1\rOBX|a\nb\r\nMSH|2\r", ["MSH|1\rOBX|a\nb\r", "MSH|2\r"], id="nor one between messages"),
+    ],
+)
+def test_what_ends_a_segment_in_a_file_is_what_ends_it_for_the_listener(data: str, sent: list[str]) -> None:
+    assert [each.decode() for each in send.frames(data.encode(), each=False)] == sent
+
+
 def test_answers_in_one_batch_are_read_one_by_one() -> None:
     text = BHS + "MSH|^~\\&|X\rMSA|AA|1\rMSH|^~\\&|X\rMSA|AE|2\rERR||PID^1|101^x\rERR||OBX^1|102^y\rBTS|2\r"
     assert send.read_answers(text) == [
