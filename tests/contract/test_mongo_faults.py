@@ -264,6 +264,18 @@ async def test_a_row_that_no_commit_holds_is_refused_and_those_after_it_are_writ
         assert [row.request_id for _, row in await view.audits()] == ["r-1", "r-2"]
 
 
+async def test_audit_rows_that_are_lost_with_the_server_are_counted_in_the_log(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def gone(*_: object) -> None:
+        raise AutoReconnect("gone")
+
+    monkeypatch.setattr(lane, "take", gone)
+    store.audit_soon(TENANT, ROW)
+    await store.close()
+    assert "1 audit rows are lost" in caplog.text
+
+
 async def test_who_comes_waits_for_a_lost_server_only_as_long_as_it_is_not_lost_for_long(url: str) -> None:
     now = [100.0]
     lost = connect("mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=300")

@@ -197,6 +197,21 @@ async def test_audit_rows_that_the_disk_refused_are_kept_and_no_more_are_taken(t
     await store.close()
 
 
+async def test_audit_rows_that_can_never_be_written_are_counted_in_the_log(
+    tmp_path: Path, vfs: FaultyVfs, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqliteStore(str(tmp_path / "hub.db"), index=lambda _: INDEXED, vfs="faulty")
+    await store.open()
+    vfs.left, vfs.error, vfs.lasting = 1, apsw.IOError, True
+    store.audit_soon("t", ROW)
+    store.audit_soon("t", ROW)
+    await store.close()
+    vfs.left = None
+    assert [record.getMessage() for record in caplog.records if "lost" in record.getMessage()] == [
+        "2 audit rows are lost: the store cannot be written to"
+    ]
+
+
 async def test_a_checkpoint_that_the_disk_fails_leaves_the_wal_and_the_hub_not_ready(
     tmp_path: Path, vfs: FaultyVfs
 ) -> None:

@@ -127,6 +127,8 @@ class Lane:
         self._wake()
         while self._task is not None:
             await asyncio.wait([self._task])
+        if self._audits:
+            _log.error("%d audit rows are lost: the server is not there at the end", len(self._audits))
 
     # --- batches -------------------------------------------------------------------------------------------
 

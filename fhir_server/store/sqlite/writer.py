@@ -150,6 +150,7 @@ class Writer:
             await asyncio.wait([self._task])
         if self._timer is not None:
             self._timer.cancel()
+        self._give_up()
         self._thread.shutdown()
         self._connection.close()
 
@@ -219,7 +220,7 @@ class Writer:
     async def _batch(self, units: list[Unit]) -> None:
         """Run units and waiting audit rows in one transaction; each unit has its result or error then."""
         if not self.healthy:
-            self._audits.clear()
+            self._give_up()
             for unit in units:
                 unit.error = Unavailable(BROKEN)
             return
@@ -355,6 +356,12 @@ class Writer:
         self._audits.extendleft(reversed(rows))
         for unit in units:
             unit.error = Unavailable(reason)
+
+    def _give_up(self) -> None:
+        """Say how many rows wait that can never be written."""
+        if self._audits:
+            _log.error("%d audit rows are lost: the store cannot be written to", len(self._audits))
+            self._audits.clear()
 
     def _undo(self) -> None:
         self._known.forget()
