@@ -114,3 +114,27 @@ async def test_a_change_of_class_without_another_number_is_one_of_class_alone(be
         await take(core, message(header("ADT^A06", "C2", later), f"EVN||{later}", pid(), mrg, pv1("V2", f2="I")))
         (made,) = await find(core, "Encounter")
     assert [one["value"] for one in made["identifier"]] == ["V2"] and made["class"]["code"] == "IMP"
+
+
+PARTS = {
+    "PID": (pid(f6="GRAND^MARIE"), ""), "PD1": (pid(), "PD1||||||Y^Yes^L"), "ZFD": (pid(), "ZFD||32"),
+    "ZFA": (pid(), "ZFA||20260101"), "ZFP": (pid(), "ZFP|1|37"),
+}  # fmt: skip
+"""Segments that tell extensions of a Patient, some by a field of the same number."""
+
+
+@pytest.mark.parametrize("late", PARTS)
+async def test_what_one_segment_tells_late_is_not_older_than_what_another_one_told(late: str) -> None:
+    texts = {}
+    for name, (about, row) in PARTS.items():
+        when = "20261120083000" if name == late else "20261120093000"
+        rows = [row] if row else []
+        texts[name] = message(header("ADT^A31", name, when), f"EVN||{when}", about, *rows)
+    async with hub() as core:
+        await take(core, *(text for name, text in texts.items() if name != late), texts[late])
+        found = {
+            one["url"].rpartition(":")[2].rpartition("/")[2] for one in (await find(core, "Patient"))[0]["extension"]
+        }
+    assert found >= {
+        "patient-mothersMaidenName", "patient-disability", "gestation-weeks", "dmp-status-date", "occupation-category",
+    }  # fmt: skip

@@ -6,13 +6,22 @@ the null value (`""`) says: delete; any other value replaces what this row's fie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from adapters.hl7.context import Context
 from adapters.hl7.tokens import NULL, Segment
 
 Owns: TypeAlias = Callable[[dict[str, Any]], bool]
+
+
+@cache
+def segment_of(guide: str) -> str:
+    """Return the segment that a row is about: `PID` of `ours: PID-11.7 BDL`; "" where it names none."""
+    found = re.search(r"\b([A-Z][A-Z0-9]{2})-\d", guide)
+    return found[1] if found else ""
 
 
 class Row(NamedTuple):
@@ -27,8 +36,14 @@ class Row(NamedTuple):
 
     @property
     def clock(self) -> str:
-        """What is newer or older as a whole: the element, or what one field says of a list."""
-        return self.element if self.owns is None else f"{self.element}#{self.with_field or self.field}"
+        """What is newer or older as a whole: the element, or what one field says of a list.
+
+        Extensions are of fields of several segments (PID-6, PD1-6): they are told apart by the segment too.
+        """
+        if self.owns is None:
+            return self.element
+        place = f"{self.element}#{self.with_field or self.field}"
+        return f"{place}@{segment_of(self.guide)}" if self.element == "extension" else place
 
 
 def whole(field: int, element: str, guide: str, owns: Owns | None = None, with_field: int = 0) -> Row:
