@@ -30,13 +30,13 @@ class Store:
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.url, self._capsys = f"sqlite:///{folder / 'hub.db'}", capsys
 
-    def send(self, *texts: str, channel: Channel = CHANNEL) -> None:
+    def send(self, *texts: str, channel: Channel = CHANNEL, codec: str = "utf-8") -> None:
         """Store messages and let them have their effect."""
 
         async def work(core: Core) -> None:
             box = Inbox(core)
             for text in texts:
-                await box.receive(channel, text.encode())
+                await box.receive(channel, text.encode(codec))
                 await box.drained()
             await box.stop()
 
@@ -301,6 +301,30 @@ def test_a_copy_is_edited(store: Store, tmp_path: Path) -> None:
     assert done["state"] == "applied"
     original, copy = store.rows("log", "--control-id", "C2")
     assert (original["replays"], copy["replay_of"]) == ([copy["key"]], original["key"])
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec", "saved"),
+    [
+        pytest.param("8859/2", "iso8859-2", "utf-8", id="8859/2, saved as it is printed"),
+        pytest.param("8859/2", "iso8859-2", "iso8859-2", id="8859/2, saved as it came"),
+        pytest.param("UNICODE UTF-16", "utf-16", "utf-8", id="UTF-16, saved as it is printed"),
+        pytest.param("UNICODE UTF-16", "utf-16", "utf-16", id="UTF-16, saved as it came"),
+    ],
+)
+def test_an_edited_copy_is_read_in_the_set_that_it_declares(
+    store: Store, tmp_path: Path, declared: str, codec: str, saved: str
+) -> None:
+    text = message(msh(control="C2", f18=declared), "EVN||1", pid("", name="ŁUKASZ^Š"), pv1())
+    store.send(text, codec=codec)
+    shown = store.run("show", "C2", "--part", "raw")
+    assert "ŁUKASZ^Š" in shown
+    file = tmp_path / "copy.hl7"
+    file.write_bytes(shown.replace(pid("", name="ŁUKASZ^Š"), pid(name="ŁUKASZ^Š")).encode(saved))
+    assert "applied" in store.run("replay", "C2", "--edited", str(file))
+    (copy,) = [row for row in store.rows("log", "--state", "applied")]
+    (patient, _) = store.rows("show", copy["key"])[0]["fhir"]
+    assert patient["name"][0]["family"] == "ŁUKASZ"
 
 
 def test_coverage_is_by_sender(store: Store) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from adapters.hl7 import replay
+from adapters.hl7.log import detail
 from adapters.hl7.log.channel import channels
 from adapters.hl7.log.search import moment
 from adapters.hl7.log.session import Session, add_action, content, emit, known_state
@@ -85,7 +86,7 @@ async def _replay_one(session: Session, args: argparse.Namespace, mode: Mode, kn
     core, tenant = session.core, session.tenant
     session.saw(entry, "R" if mode is Mode.DRY_RUN else "U")
     if args.edited:
-        raw = content(args.edited)
+        raw = _as_declared(args.edited)
         by = "predmp hl7 replay"
         report = await replay.edited(core, entry.key, raw, channels=known, tenant=tenant, mode=mode, by=by)
     elif mode is Mode.DRY_RUN:
@@ -99,6 +100,21 @@ async def _replay_one(session: Session, args: argparse.Namespace, mode: Mode, kn
         print(f"{args.id}  {answer}  {report.state}{'  (dry run)' if mode is Mode.DRY_RUN else ''}")
         print("\n".join(report_lines(report)))
     return 1 if report.state == QUARANTINED else 0
+
+
+def _as_declared(file: Path) -> bytes:
+    """Return an edited copy in the set that its MSH-18 declares: what `show` prints, and editors save, is UTF-8."""
+    raw = content(file)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw  # in a set of its own
+    if text.startswith("\ufeff") or "\x00" in text or "\x1b" in text:
+        return raw  # so is one with a mark, one of two bytes a character, and one of ISO 2022
+    try:
+        return detail.bytes_of(text)
+    except UnicodeEncodeError:
+        raise BadRequest(f"{file}: a character is not in the character set that the copy declares.") from None
 
 
 async def _count(session: Session, selection: Selection) -> int:
