@@ -89,6 +89,64 @@ async def test_200_conditional_updates_of_one_key_make_one_with_as_many_versions
     assert entry["resource"]["birthDate"] == last.json()["birthDate"]
 
 
+async def test_200_conditional_patches_of_one_key_lose_none(hubs: list[RunningHub]) -> None:
+    id = hubs[0].create(patient("patch"))["id"]
+    kind = {"Content-Type": "application/json-patch+json"}
+
+    async def patch(client: httpx.AsyncClient, n: int) -> httpx.Response:
+        change = {"op": "add", "path": "/identifier/-", "value": {"system": "urn:patch", "value": str(n)}}
+        url = "/fhir/Patient?identifier=urn:race|patch"
+        return await client.patch(url, content=json.dumps([change]), headers=kind)
+
+    answers = await race(hubs, patch)
+    assert {answer.status_code for answer in answers} == {200}
+    read = hubs[1].request("GET", f"/fhir/Patient/{id}").json()
+    assert {one["value"] for one in read["identifier"][1:]} == {str(n) for n in range(REQUESTS)}
+    assert read["meta"]["versionId"] == str(REQUESTS + 1)
+
+
+async def test_of_updates_patches_and_deletes_of_one_version_one_is_done(hubs: list[RunningHub]) -> None:
+    id = hubs[0].create(patient("version"))["id"]
+
+    async def change(client: httpx.AsyncClient, n: int) -> httpx.Response:
+        match, url = {"If-Match": 'W/"1"'}, f"/fhir/Patient/{id}"
+        if n % 3 == 0:
+            return await client.delete(url, headers=match)
+        if n % 3 == 1:
+            return await client.put(url, json=patient("version", id=id, active=True), headers=match)
+        merge = {**match, "Content-Type": "application/merge-patch+json"}
+        return await client.patch(url, content=b'{"active":false}', headers=merge)
+
+    answers = await race(hubs, change, 60)
+    assert sum(answer.status_code in (200, 204) for answer in answers) == 1
+    refused = {answer.status_code for answer in answers if answer.status_code not in (200, 204)}
+    assert refused <= {404, 412}, "404: a patch of what the deletion that was done has left nothing of"
+    assert hubs[1].search(f"Patient/{id}/_history")["total"] == 2
+
+
+async def test_transactions_that_meet_on_the_same_conditions_crosswise_are_all_done(hubs: list[RunningHub]) -> None:
+    """Each names two Patients by conditions, in either order, and links each to the other."""
+    urls = ("urn:uuid:00000000-0000-4000-8000-00000000000a", "urn:uuid:00000000-0000-4000-8000-00000000000b")
+
+    async def both(client: httpx.AsyncClient, n: int) -> httpx.Response:
+        entries: list[dict[str, Any]] = []
+        for place, key in enumerate(("left", "right") if n % 2 else ("right", "left")):
+            link = [{"other": {"reference": urls[1 - place]}, "type": "seealso"}]
+            resource = patient(key, link=link, birthDate=f"{1800 + n}-01-01")
+            request = {"method": "PUT", "url": f"Patient?identifier=urn:race|{key}"}
+            entries.append({"fullUrl": urls[place], "resource": resource, "request": request})
+        return await client.post("/fhir", json={"resourceType": "Bundle", "type": "transaction", "entry": entries})
+
+    answers = await race(hubs, both, 80)
+    assert {answer.status_code for answer in answers} == {200}
+    (left,), (right,) = (hubs[1].search(f"Patient?identifier=urn:race|{key}")["entry"] for key in ("left", "right"))
+    for one, other in ((left["resource"], right["resource"]), (right["resource"], left["resource"])):
+        assert one["link"][0]["other"]["reference"] == f"Patient/{other['id']}"
+        assert one["meta"]["versionId"] == "80" and one["birthDate"] == other["birthDate"]
+        versions = hubs[2].search(f"Patient/{one['id']}/_history?_count=100")["entry"]
+        assert [entry["resource"]["meta"]["versionId"] for entry in versions] == [str(n) for n in range(80, 0, -1)]
+
+
 async def test_counts_by_version_aware_updates_lose_none(hubs: list[RunningHub]) -> None:
     id = hubs[0].create(patient("count", multipleBirthInteger=0))["id"]
 
