@@ -124,7 +124,9 @@ def test_a_message_in_an_unknown_character_set_is_answered_by_its_control_id(cod
     [
         pytest.param("MSH|^^\\&|DPI|CHU|HUB|X|2026||ADT^A01|C9|P|2.5", "C9", id="two delimiters that are the same"),
         pytest.param("MSH|^~\\&#!|DPI|CHU|HUB|X|2026||ADT^A01|C9|P|2.5", "C9", id="six delimiters"),
-        pytest.param("MSH|^^\\&|DPI|CHU|HUB|X|2026||ADT^A01|C^9\\|P|2.5", "", id="a control id with marks in it is not echoed"),
+        pytest.param(
+            "MSH|^^\\&|DPI|CHU|HUB|X|2026||ADT^A01|C^9\\|P|2.5", "", id="a control id with marks in it is not echoed"
+        ),
         pytest.param("MSHx^~\\&xDPIxCHUxHUBxXx2026xxADT^A01xC9", "", id="a letter parts no fields"),
         pytest.param("MSH|^^\\&|DPI", "", id="a header that ends early"),
     ],
