@@ -96,18 +96,28 @@ def _is_known(request: Request, version: Version) -> bool:
         return False
 
 
+def condition(request: Request, name: str) -> str:
+    """Return a header that a write depends on, "" without one; raise BadRequest where it is there and says nothing."""
+    value = request.headers.get(name.lower())
+    if value is None:
+        return ""
+    if not value.strip():
+        raise BadRequest(f"The header {name} is empty: what the write depends on is not said.")
+    return value
+
+
 async def create(hub: Hub, request: Request) -> Response:
     """Serve create, also conditional (https://hl7.org/fhir/R4/http.html#create).
 
     A condition in the url counts as one in If-None-Exist, as some clients send it: ignored, it would make doubles.
     """
-    condition = request.headers.get("if-none-exist", "")
+    given = condition(request, "If-None-Exist")
     asked = ""
     if request.query:
         asked = "&".join(part for part in request.query.split("&") if part.partition("=")[0] not in _OF_ANY)
-    if asked and condition:
+    if asked and given:
         raise BadRequest("A create has its condition in If-None-Exist or in its url, not in both.")
-    entry = Entry("POST", request.segments[0], request.resource(), if_none_exist=condition or asked)
+    entry = Entry("POST", request.segments[0], request.resource(), if_none_exist=given or asked)
     return await _write(hub, request, entry, "create")
 
 
@@ -130,8 +140,8 @@ def _update_entry(hub: Hub, request: Request, url: str) -> Entry:
         "PUT",
         url,
         request.resource(),
-        if_match=request.headers.get("if-match", ""),
-        if_none_match=request.headers.get("if-none-match", ""),
+        if_match=condition(request, "If-Match"),
+        if_none_match=condition(request, "If-None-Match"),
         must_exist=not hub.update_create,
     )
 
@@ -152,14 +162,14 @@ async def conditional_patch(hub: Hub, request: Request) -> Response:
 
 def _patch_entry(request: Request, url: str) -> Entry:
     kind = request.headers.get("content-type", "")
-    return Entry("PATCH", url, if_match=request.headers.get("if-match", ""), body=request.body, media_type=kind)
+    return Entry("PATCH", url, if_match=condition(request, "If-Match"), body=request.body, media_type=kind)
 
 
 async def delete(hub: Hub, request: Request) -> Response:
     """Serve delete (https://hl7.org/fhir/R4/http.html#delete)."""
     type, id = request.segments
     _check(request, _OF_ANY)
-    entry = Entry("DELETE", f"{type}/{id}", if_match=request.headers.get("if-match", ""))
+    entry = Entry("DELETE", f"{type}/{id}", if_match=condition(request, "If-Match"))
     return await _write(hub, request, entry, "delete")
 
 
@@ -167,7 +177,7 @@ async def conditional_delete(hub: Hub, request: Request) -> Response:
     """Serve conditional delete, of several where `_count` or a setting allows (https://hl7.org/fhir/R4/http.html#3.1.0.7.1)."""
     if not request.query:
         raise BadRequest("A delete names an id in its url, or a condition.")
-    if_match = request.headers.get("if-match", "")
+    if_match = condition(request, "If-Match")
     entry = Entry("DELETE", f"{request.segments[0]}?{request.query}", if_match=if_match)
     return await _write(hub, request, entry, "delete")
 

@@ -350,3 +350,15 @@ def test_a_header_in_several_lines_is_one_list(
     headers = [("Authorization", f"Bearer {hub.operator}"), *lines]
     for sent in (headers, headers[::-1]):
         assert hub.http.request("GET", f"/fhir/Patient{path}", headers=sent).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("method", "header"),
+    [("POST", "If-None-Exist"), ("PUT", "If-Match"), ("PUT", "If-None-Match"), ("DELETE", "If-Match")],
+)
+def test_a_condition_that_says_nothing_is_not_passed_over(hub: RunningHub, method: str, header: str) -> None:
+    id = hub.create(PATIENT)["id"]
+    path = "/fhir/Patient" if method == "POST" else f"/fhir/Patient/{id}"
+    body = None if method == "DELETE" else {**PATIENT, "id": id, "gender": "other"}
+    assert hub.request(method, path, json=body, **{header: ""}).status_code == 400
+    assert hub.search(f"Patient/{id}/_history")["total"] == 1
