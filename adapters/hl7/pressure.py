@@ -6,8 +6,9 @@ Source: https://hl7.org/fhir/R4/bp.html, which asks for it; which OBX belong tog
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from adapters.hl7 import values
 from adapters.hl7.datatypes import Json
 from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.tokens import Segment
@@ -18,6 +19,11 @@ PRESSURE_CODE: Json = {
         {"system": obx_map.LOINC, "code": PRESSURE, "display": "Blood pressure panel with all children optional"}
     ]
 }
+
+
+INNER: Final = ("code", "interpretation", "referenceRange", "dataAbsentReason")
+SETTLED: Final = frozenset({"final", "amended", "corrected"})
+GONE: Final = frozenset({"cancelled", "entered-in-error"})
 
 
 class Result(NamedTuple):
@@ -62,16 +68,39 @@ def _pressures(results: list[Result]) -> Iterator[tuple[Result, Result]]:
             yield pair[0], pair[1]
 
 
+def _status(systolic: str, diastolic: str) -> str:
+    """Return how far a pressure is whose values are not equally far.
+
+    Settled values are settled together: a correction of one of them is one of the pressure. One that was taken back,
+    or was not obtained, leaves it to the other.
+    """
+    both = {systolic, diastolic}
+    if both <= SETTLED:
+        return "corrected" if "corrected" in both else "amended"
+    standing = both - GONE
+    return standing.pop() if len(standing) == 1 else "preliminary"
+
+
+def _component(one: Json, *, is_alone: bool) -> Json:
+    """Return a value as a component; without the value where it was taken back alone."""
+    made = {key: value for key, value in one.items() if key in INNER or key.startswith(("value", "_value"))}
+    if is_alone or one["status"] not in GONE:
+        return made
+    made = {key: value for key, value in made.items() if not key.startswith(("value", "_value"))}
+    return {"dataAbsentReason": {"coding": [{"system": values.ABSENT, "code": "error"}]}, **made}
+
+
 def _pressure(systolic: Json, diastolic: Json) -> Json:
-    inner = ("code", "interpretation", "referenceRange", "dataAbsentReason")
-    components = [
-        {key: value for key, value in one.items() if key in inner or key.startswith("value")}
-        for one in (systolic, diastolic)
-    ]
-    shared = {key: value for key, value in systolic.items() if key not in inner and not key.startswith("value")}
-    notes = systolic.get("note", []) + diastolic.get("note", [])
     same = systolic["status"] == diastolic["status"]
+    components = [_component(one, is_alone=same) for one in (systolic, diastolic)]
+    shared = {
+        key: value for key, value in systolic.items() if key not in INNER and not key.startswith(("value", "_value"))
+    }
+    notes = systolic.get("note", []) + diastolic.get("note", [])
     made = {**shared, "code": PRESSURE_CODE, "component": components}
     if notes:
         made["note"] = notes
-    return made if same else {**made, "status": "preliminary"}
+    if same:
+        return made
+    made.pop("_status", None)  # it is of one of them
+    return {**made, "status": _status(systolic["status"], diastolic["status"])}
