@@ -5,7 +5,7 @@ Source: https://hl7.org/fhir/R4/bp.html, which asks for it; which OBX belong tog
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Final, NamedTuple
 
 from adapters.hl7 import values
@@ -68,17 +68,20 @@ def _pressures(results: list[Result]) -> Iterator[tuple[Result, Result]]:
             yield pair[0], pair[1]
 
 
-def _status(systolic: str, diastolic: str) -> str:
-    """Return how far a pressure is whose values are not equally far.
+def combined(statuses: Set[str]) -> str:
+    """Return how far a pressure is, by the statuses of its values.
 
     Settled values are settled together: a correction of one of them is one of the pressure. One that was taken back,
-    or was not obtained, leaves it to the other.
+    or was not obtained, leaves it to the others.
     """
-    both = {systolic, diastolic}
-    if both <= SETTLED:
-        return "corrected" if "corrected" in both else "amended"
-    standing = both - GONE
-    return standing.pop() if len(standing) == 1 else "preliminary"
+    standing = statuses - GONE
+    if len(standing) == 1 or len(statuses) == 1:
+        return next(iter(standing or statuses))
+    if not standing:
+        return "entered-in-error"
+    if standing <= SETTLED:
+        return "corrected" if "corrected" in standing else "amended"
+    return "preliminary"
 
 
 def _component(one: Json, *, is_alone: bool) -> Json:
@@ -103,4 +106,4 @@ def _pressure(systolic: Json, diastolic: Json) -> Json:
     if same:
         return made
     made.pop("_status", None)  # it is of one of them
-    return {**made, "status": _status(systolic["status"], diastolic["status"])}
+    return {**made, "status": combined({systolic["status"], diastolic["status"]})}

@@ -20,7 +20,7 @@ from adapters.hl7.maps import mdc, taking_part
 from adapters.hl7.maps import obr as obr_map
 from adapters.hl7.maps import obx as obx_map
 from adapters.hl7.position import Told, arrange
-from adapters.hl7.pressure import PRESSURE_CODE
+from adapters.hl7.pressure import PRESSURE_CODE, combined
 from adapters.hl7.results import Report
 from adapters.hl7.tokens import Segment, part
 from adapters.hl7.wanted import Wanted
@@ -286,13 +286,12 @@ def _component(observation: Json) -> Json:
 
 
 def _panel(found: Sequence[Json]) -> Json:
-    """Return a blood pressure as one Observation; its status is the least of its parts."""
+    """Return a blood pressure as one Observation; its status is that of its parts together."""
     shared = {n: item for n, item in found[0].items() if n not in INNER and n != "note" and not n.startswith("value")}
     statuses = {one["status"] for one in found}
     code = {"coding": [*PRESSURE_CODE["coding"], {"system": mdc.SYSTEM, "code": mdc.PRESSURE}]}
     made = {**shared, "code": code, "component": [_component(one) for one in found]}
-    if len(statuses) > 1:
-        made["status"] = "preliminary"
+    made["status"] = combined(statuses)
     for name in MANNER.values():
         told = [one[name] for one in found if name in one]
         made |= {name: told[0]} if told else {}
