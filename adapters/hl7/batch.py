@@ -41,6 +41,13 @@ def is_batch(raw: bytes) -> bool:
     return start[:3] in (b"BHS", b"FHS") or (start[:3] == b"MSH" and _is_wide_batch(raw))
 
 
+def begins(raw: bytes) -> bool:
+    """Whether the bytes begin as a message or a batch does, in whatever character set; they may end in a character."""
+    head = raw[:256]
+    starts = [narrow(part)[0].lstrip(b" \t\r\n\x00")[:3] for part in (head, head[: len(head) & ~3])]
+    return any(start in (b"MSH", b"BHS", b"FHS") for start in starts)
+
+
 def _is_wide_batch(raw: bytes) -> bool:
     data = narrow(raw)[0]
     return _pattern(data).search(data, data.find(b"MSH") + 3) is not None

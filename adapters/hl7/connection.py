@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from adapters.hl7.batch import begins
 from adapters.hl7.channels import Peer
 from adapters.hl7.faults import Fault
 from adapters.hl7.framing import END, TOO_LONG, VT, Deframer, Frame, TooLong, whole
@@ -158,7 +159,7 @@ class Connection(asyncio.Protocol):
         if self not in self._listener.open:
             return
         last = self._deframer.close()
-        if last is not None and not self._is_ending and last.data.startswith(b"MSH"):
+        if last is not None and not self._is_ending and begins(last.data):
             asyncio.ensure_future(self._take(last.data, last.fault)).add_done_callback(_looked_at)
         self._is_ending = True
         for timer in filter(None, (self._timer, self._ender)):
@@ -242,7 +243,7 @@ class Connection(asyncio.Protocol):
         if frame.fault is not None and frame.fault is not TOO_LONG:
             self._counts["cut"] += 1
             log.warning("frame from %s has no end", self.peer.address)
-            if not frame.data.startswith(b"MSH"):
+            if not begins(frame.data):
                 return
         try:
             taken = self._take(frame.data, frame.fault)

@@ -309,6 +309,31 @@ async def test_certificates_are_renewed_without_closing_a_connection(
         await hang_up(writer)
 
 
+@pytest.mark.parametrize(
+    ("begun", "is_kept"),
+    [
+        pytest.param(b"MSH|cut", True, id="a message"),
+        pytest.param(b"BHS|cut\rMSH|cut", True, id="a batch"),
+        pytest.param(b"FHS|cut", True, id="a file"),
+        pytest.param("MSH|cut\rPID|1".encode("utf-16") + b"x", True, id="a message in units of two bytes, cut in one"),
+        pytest.param(b"cut", False, id="anything else"),
+    ],
+)
+@pytest.mark.parametrize("after", [b"", frame(b"MSH|next")], ids=["the connection ends", "another frame begins"])
+async def test_what_begins_like_messages_and_has_no_end_is_kept(begun: bytes, is_kept: bool, after: bytes) -> None:
+    taken: list[tuple[bytes, bool]] = []
+
+    async def take(raw: bytes, fault: Fault | None) -> Answer:
+        taken.append((raw, fault is not None))
+        return Answer(raw)
+
+    async with Listening(take) as listener, connected(listener) as sender:
+        sender.writer.write(VT + begun + after)
+        sender.writer.write_eof()
+        await sender.closed()
+    assert taken == [(begun, True)] * is_kept + [(b"MSH|next", False)] * bool(after)
+
+
 @pytest.mark.parametrize("turns", range(4))
 async def test_who_connects_while_certificates_are_renewed_is_served(turns: int) -> None:
     with socket.socket() as sender:
