@@ -83,8 +83,10 @@ class Plan:
         return None if at is None else self.entries[at].resource
 
 
-async def is_outdated(writing: Writing, draft: Draft, sender: str, type: str, key: tuple[str, str]) -> bool:
-    """Whether the sender already reported a newer event on this resource; else keep this one's time."""
+async def is_outdated(
+    writing: Writing, draft: Draft, sender: str, type: str, key: tuple[str, str], *, keep: bool = True
+) -> bool:
+    """Whether the sender already reported a newer event on this resource; else this one's time is kept (`keep`)."""
     if draft.at is None:
         return False
     name = "|".join((type, *key, sender))
@@ -92,7 +94,7 @@ async def is_outdated(writing: Writing, draft: Draft, sender: str, type: str, ke
     at = micros(draft.at)
     if before is not None and int(before.body) > at + draft.doubt:
         return True
-    if before is None or int(before.body) < at:
+    if keep and (before is None or int(before.body) < at):
         await writing.put_record(CLOCK, name, "", str(at).encode())
     return False
 

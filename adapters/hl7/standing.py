@@ -76,8 +76,10 @@ async def _of_report(
     if stored is None:
         await is_outdated(writing, draft, sender, "DiagnosticReport", (own["id"], ""))
         return [*report.observations, own]
-    outdated = falls_back(stored, own) or await is_outdated(writing, draft, sender, "DiagnosticReport", (own["id"], ""))
-    found = await _results(writing, person, report.observations, outdated, made)
+    behind = falls_back(stored, own)  # of a later message too: its results are still told, each by its own status
+    late = await is_outdated(writing, draft, sender, "DiagnosticReport", (own["id"], ""), keep=not behind)
+    found = await _results(writing, person, report.observations, late, made)
+    outdated = behind or late
     known = {each["reference"] for each in stored.get("result", ())}
     taken = {f"Observation/{one['id']}" for one in found}
     new = [each for each in own.get("result", ()) if each["reference"] not in known]

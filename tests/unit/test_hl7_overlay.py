@@ -208,3 +208,20 @@ async def test_a_document_keeps_its_order_and_its_stay_when_it_is_edited() -> No
         made = await only(core, "DocumentReference")
     assert made["context"].keys() >= {"related", "period", "encounter"}
     assert made["context"]["period"]["start"].startswith("2026-11-20T09:30")
+
+
+async def test_a_correction_that_comes_while_another_test_of_the_report_is_still_out_is_taken() -> None:
+    about = segment("OBR", f3="L1^LAB", f4="X^X^L", f7=WHEN)
+    glucose, other = obx("2345-7^Glucose^LN", "5.0", "mmol/L"), obx("2823-3^Potassium^LN", "", "", f11="I")
+    corrected = obx("2345-7^Glucose^LN", "5.5", "mmol/L", f11="C")
+    first = message(header("ORU^R01^ORU_R01"), pid(), about + "|" * 18 + "F", glucose)
+    second = message(header("ORU^R01^ORU_R01"), pid(), about + "|" * 18 + "P", corrected, other)
+    async with hub() as core:
+        await take(core, at(first, WHEN), at(second, LATER))
+        found = {one["code"]["coding"][0]["code"]: one for one in await find(core, "Observation")}
+        report = await only(core, "DiagnosticReport")
+        assert (found["2345-7"]["status"], str(found["2345-7"]["valueQuantity"]["value"])) == ("corrected", "5.5")
+        assert (report["status"], len(report["result"])) == ("final", 2)
+        await take(core, at(second.replace("|5.5|", "|5.1|"), EARLIER))
+        again = {one["code"]["coding"][0]["code"]: one for one in await find(core, "Observation")}
+    assert str(again["2345-7"]["valueQuantity"]["value"]) == "5.5"
