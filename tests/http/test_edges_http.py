@@ -360,5 +360,5 @@ def test_a_condition_that_says_nothing_is_not_passed_over(hub: RunningHub, metho
     id = hub.create(PATIENT)["id"]
     path = "/fhir/Patient" if method == "POST" else f"/fhir/Patient/{id}"
     body = None if method == "DELETE" else {**PATIENT, "id": id, "gender": "other"}
-    assert hub.request(method, path, json=body, **{header: ""}).status_code == 400
+    assert hub.request(method, path, json=body, content=None, **{header: ""}).status_code == 400
     assert hub.search(f"Patient/{id}/_history")["total"] == 1
