@@ -50,12 +50,12 @@ class Signal:
 class Cycle(RequestResponseCycle):
     """One request and its answer."""
 
-    async def run(self, app: Any, tasks: set[asyncio.Task[None]]) -> None:
-        """Serve it, as one of some tasks until that is done."""
+    async def run(self, app: Any, tasks: set[asyncio.Task[None]], loop: asyncio.AbstractEventLoop) -> None:
+        """Serve it, as one of some tasks of an event loop until that is done."""
         try:
             await self.run_asgi(app)
         finally:
-            task = asyncio.current_task()
+            task = asyncio.current_task(loop)  # which need not be looked for
             assert task is not None, "it is run by one"
             tasks.discard(task)
 

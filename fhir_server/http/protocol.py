@@ -128,7 +128,7 @@ class Protocol(HttpToolsProtocol):
             self.pipeline.appendleft((cycle, self.app))
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self.tasks.add(self.loop.create_task(cycle.run(app, self.tasks)))
+        self.tasks.add(self.loop.create_task(cycle.run(app, self.tasks, self.loop)))
 
     def on_response_complete(self) -> None:
         """Serve the next of those that wait, or wait for another."""

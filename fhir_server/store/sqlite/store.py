@@ -80,10 +80,10 @@ class SqliteStore:
         check_engine()
         session, key, audit_key = await asyncio.get_running_loop().run_in_executor(None, self._open)
         hash_text, self._drafting = hasher(key), Drafting(f"{draft.__name__}:SqliteDrafter", key)
-        self._readers = Readers(self._path, self._vfs, hash_text, self._index, self._timer, self._seconds)
+        readers = self._readers = Readers(self._path, self._vfs, hash_text, self._index, self._timer, self._seconds)
         self._keeper = Keeper(lambda: connect(self._path, vfs=self._vfs, writer=True))
         self._writer = Writer(
-            session, Known(hash_text), self._index, self._clock, audit_key, self._keeper, self._seconds
+            session, Known(hash_text), self._index, self._clock, audit_key, self._keeper, self._seconds, readers.renew
         )
 
     @property

@@ -1,4 +1,9 @@
-"""Views: snapshots of readers' connections, used on the event loop, in a thread where that takes too long."""
+"""Views: snapshots of readers' connections, used on the event loop, in a thread where that takes too long.
+
+A state is kept for the views that follow in the same turn of the event loop, unless this process commits meanwhile:
+to begin one takes as long as to read a resource. What a turn serves was sent before it began, so nobody is shown a
+state from before the request.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +60,10 @@ class Readers:
         self.terms = Terms()
         self._tenants: dict[str, int] = {}
         self._idle: list[Session] = []
+        self._begun: list[Session] = []  # idle too, and in the state of this turn of the event loop
+        self._loop = asyncio.get_running_loop()
+        self.turn = 0  # grows when what is begun shows an older state than is to be seen
+        self._ends_turn = False  # whether the end of the turn is waited for
         self._closed = False
         self.slow = 0  # searches that went to a thread
         self.threads = ThreadPoolExecutor(_THREADS, "sqlite-reader")
@@ -72,6 +81,48 @@ class Readers:
             session.connection.close()
         else:
             self._idle.append(session)
+
+    def begin(self) -> Session:
+        """Return a connection that is in a transaction; on the event loop."""
+        if self._begun:
+            return self._begun.pop()
+        session = self.take()
+        try:
+            session.connection.execute("BEGIN")
+        except BaseException:
+            self.give(session)
+            raise
+        if not self._ends_turn:
+            self._ends_turn = True
+            self._loop.call_soon(self._end_turn)
+        return session
+
+    def keep(self, session: Session, turn: int) -> None:
+        """Take a connection back that is in a transaction since a turn; on the event loop."""
+        if turn == self.turn and not self._closed:
+            self._begun.append(session)
+        else:
+            self.end(session)
+
+    def end(self, session: Session) -> None:
+        """Take a connection back and let go of its state."""
+        try:
+            if session.connection.in_transaction:
+                session.connection.execute("COMMIT")
+        except apsw.Error:
+            session.connection.close()  # nobody knows in what state it is
+        else:
+            self.give(session)
+
+    def renew(self) -> None:
+        """Let views that begin from now on see what is committed now."""
+        self.turn += 1
+        while self._begun:
+            self.end(self._begun.pop())
+
+    def _end_turn(self) -> None:
+        self._ends_turn = False
+        self.renew()
 
     def tenant(self, connection: apsw.Connection, name: str) -> int:
         """Return a tenant's number, 0 where it has none."""
@@ -104,6 +155,7 @@ class Readers:
     async def close(self) -> None:
         """Close what is idle; what is in use closes when it is given back."""
         self._closed = True
+        self.renew()
         await asyncio.get_running_loop().run_in_executor(None, self.threads.shutdown)
         while self._idle:
             self._idle.pop().connection.close()
@@ -115,13 +167,15 @@ class Snap:
     def __init__(self, readers: Readers, tenant: str) -> None:
         self._readers, self._tenant = readers, tenant
         self._session: Session | None = None
+        self._turn = 0
 
     async def __aenter__(self) -> View:
         """Take a connection and begin; raise Unavailable where the engine does not."""
-        session = self._session = self._readers.take()
+        readers = self._readers
         try:
-            session.connection.execute("BEGIN")
-            return SqliteView(self._readers, session, self._tenant)
+            session = self._session = readers.begin()
+            self._turn = readers.turn
+            return SqliteView(readers, session, self._tenant)
         except BaseException as error:
             self._end(error)
             raise
@@ -134,12 +188,11 @@ class Snap:
 
     def _end(self, error: BaseException | None) -> None:
         session, self._session = self._session, None
-        assert session is not None, "it was begun"
-        try:
-            if session.connection.in_transaction:
-                session.connection.execute("COMMIT")
-        finally:
-            self._readers.give(session)
+        if session is not None:
+            if error is None:
+                self._readers.keep(session, self._turn)
+            else:
+                self._readers.end(session)
         if isinstance(error, apsw.Error):
             raise Unavailable("The store cannot be read.") from error
 

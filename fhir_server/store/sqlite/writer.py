@@ -70,6 +70,7 @@ class Writer:
         audit_key: Signs the head of the audit chain.
         keeper: Called as the WAL grows.
         seconds: What one search in a unit may take.
+        committed: Called after commits, before anybody is told of them.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class Writer:
         audit_key: bytes,
         keeper: Keeper,
         seconds: float,
+        committed: Callable[[], None],
     ) -> None:
+        self._committed = committed
         self._session, self._connection, self._known = session, session.connection, known
         self._index, self._clock, self._audit_key, self._seconds = index, clock, audit_key, seconds
         self._keeper, self._pages = keeper, 0
@@ -165,6 +168,7 @@ class Writer:
             while self._units or self._audits:
                 units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
                 await self._batch(units)
+                self._committed()
                 await self._empty()
                 for unit in units:
                     unit.answer()
