@@ -27,6 +27,7 @@ _SIZES: Final = 2_000  # counts kept
 _SLICE_S: Final = 0.005  # how long units of work run before others do
 _SMALL: Final = 64  # patients that a statement carries along itself
 _TABLES: Final = 4  # sets of patients kept on one connection
+_MANY: Final = 1_000  # patients of a set that is put into such a table on the event loop, in about 0.5 ms
 
 TOO_COSTLY: Final = "The search takes too long."
 
@@ -51,7 +52,8 @@ class Session:
         self.checks: list[Check] = []
         self.advise: Callable[[], str] = str  # says what would make the question cheaper that is asked now
         self._sizes: dict[tuple[str, tuple[Any, ...]], tuple[float, int]] = {}
-        self._seen: dict[int, tuple[frozenset[str], str]] = {}
+        self._seen: dict[frozenset[str], str] = {}  # the table of each set, the one asked for last at the end
+        self._is_filling = False
         self._left: int | None = None
         self._rested = timer()
         self._end: float | None = None
@@ -93,6 +95,8 @@ class Session:
 
         def is_spent() -> bool:
             nonlocal calls
+            if self._is_filling:  # an interrupted write takes the state that the view shows with it
+                return False
             if end is not None:
                 return self._timer() > end
             calls -= 1
@@ -126,21 +130,30 @@ class Session:
         if len(ids) <= _SMALL or not self._keeps_tables:
             hashes = ",".join(str(self._hash(id)) for id in ids)
             return "(SELECT value FROM json_each(?))", (f"[{hashes}]",)
-        kept = self._seen.get(id(ids))
-        if kept is not None and kept[0] is ids:
-            return kept[1], ()
-        return self._fill(ids), ()
+        name = self._seen[ids] = self._seen.pop(ids, "") or self._fill(ids)
+        return name, ()
 
     def _fill(self, ids: frozenset[str]) -> str:
-        name = f"temp.seen{len(self._seen) % _TABLES}"
+        if self._left is not None and len(ids) > _MANY:
+            raise Interrupted
         if len(self._seen) >= _TABLES:
-            oldest = next(iter(self._seen))
-            name = self._seen.pop(oldest)[1]
-        self.connection.execute(f"DROP TABLE IF EXISTS {name}; CREATE TABLE {name} (c INTEGER PRIMARY KEY)").fetchall()
+            self._seen.pop(next(iter(self._seen)))
+        used = self._seen.values()
+        name = next(name for name in map("temp.seen{}".format, range(_TABLES)) if name not in used)
         hashes = ",".join(str(self._hash(id)) for id in ids)
-        self.connection.execute(
-            f"INSERT OR IGNORE INTO {name} SELECT value FROM json_each(?)",  # noqa: S608 - a name of ours
-            (f"[{hashes}]",),
-        )
-        self._seen[id(ids)] = (ids, name)
+        self._is_filling = True
+        try:
+            self.connection.execute(
+                f"DROP TABLE IF EXISTS {name}; CREATE TABLE {name} (c INTEGER PRIMARY KEY)"
+            ).fetchall()
+            self.connection.execute(
+                f"INSERT OR IGNORE INTO {name} SELECT value FROM json_each(?)",  # noqa: S608 - a name of ours
+                (f"[{hashes}]",),
+            )
+        finally:
+            self._is_filling = False
         return name
+
+    def forget_tables(self) -> None:
+        """Note that a transaction was undone, and the tables that were made in it with it."""
+        self._seen.clear()

@@ -109,6 +109,8 @@ class Readers:
         try:
             if session.connection.in_transaction:
                 session.connection.execute("COMMIT")
+            else:
+                session.forget_tables()
         except apsw.Error:
             session.connection.close()  # nobody knows in what state it is
         else:
