@@ -22,7 +22,7 @@ async def told(writing: Writing, filing: Filing, references: Sequence[str], susp
     """Return what joins a reading's transaction; nothing for a test or what was entered in error."""
     if filing.is_of_test or any(status.status == "entered-in-error" for status in filing.statuses):
         return []
-    if filing.measured.alert:
+    if filing.measured.alert and not any(status.absent for status in filing.statuses):
         return await alarmed(writing, event(filing, references[0], writing.now))
     if suspicion is None:
         return []

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from adapters.devices.instant import written
+from adapters.devices.instant import exact, written
 from fhir_server.interface import Asking, Writing
 from fhir_server.model import Entry, Resource
 
@@ -105,7 +105,7 @@ def build_task(alarm: Alarm, flag: str, now: int) -> Resource:
     rank = RANKS[alarm.rank]
     made: Resource = {
         "resourceType": "Task",
-        "extension": [{"url": RANK, "valueInteger": rank.place}, {"url": TRACK, "valueCode": "acute"}],
+        "extension": _extensions(rank),
         "identifier": [{"system": EPISODE, "value": episode(alarm, now)}],
         "status": "requested",
         "intent": "order",
@@ -136,10 +136,40 @@ def episode(alarm: Alarm, now: int = 0) -> str:
 
 
 def added(held: Resource, alarm: Alarm, now: int) -> Resource:
-    """Return an open Task with what came since."""
+    """Return an open Task with what came since: the gravest says what it is about and how soon it is to be taken."""
     inputs = (held.get("input", []) + _inputs(alarm))[-MAX_INPUTS:]
-    made = {**held, "description": alarm.line, "lastModified": written(now)}
-    return {**made, "input": inputs} if inputs else made
+    made = {**held, "lastModified": written(now), **({"input": inputs} if inputs else {})}
+    rank, place = RANKS[alarm.rank], _place(held)
+    if rank.place > place:
+        return made
+    made["description"] = alarm.line
+    return {**made, **_sooner(held, alarm, rank, now)} if rank.place < place else made
+
+
+def _sooner(held: Resource, alarm: Alarm, rank: Rank, now: int) -> Resource:
+    """Return the elements of an open Task that a graver alarm changes; it is never due later than it was."""
+    restriction = held.get("restriction", {})
+    period, due = restriction.get("period", {}), now + rank.sla_min * _MINUTE
+    told = [item for item in held.get("extension", ()) if item.get("url") not in (RANK, TRACK)]
+    made = {
+        "extension": [*_extensions(rank), *told],
+        "priority": rank.priority,
+        "restriction": {
+            **restriction,
+            "period": {**period, "end": written(min(due, exact(period.get("end", "")) or due))},
+        },
+    }
+    return {**made, "focus": {"reference": alarm.focus}} if alarm.focus else made
+
+
+def _extensions(rank: Rank) -> list[Resource]:
+    return [{"url": RANK, "valueInteger": rank.place}, {"url": TRACK, "valueCode": "acute"}]
+
+
+def _place(task: Resource) -> int:
+    """Return the place of a Task in the worklist; one that lost it is behind all."""
+    found = [item.get("valueInteger") for item in task.get("extension", ()) if item.get("url") == RANK]
+    return found[0] if found and isinstance(found[0], int) else len(RANKS) + 1
 
 
 async def settled(writing: Writing, task: Resource, why: str) -> list[Entry]:

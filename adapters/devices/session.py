@@ -26,6 +26,7 @@ from fhir_server.model import Actor, Entry, Resource
 
 CLASS: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 MAX_MESSAGES: Final = 50  # devices of one cart
+_SECOND: Final = 1_000_000  # microseconds
 _FIELDS: Final = frozenset({"id", "patient", "start", "end", "location", "reason", "open", "messages"})
 
 
@@ -228,11 +229,14 @@ async def _free(asking: Asking, name: DeviceName, patient: str, at: str, zone: t
 
 
 def _start(opening: Opening, now: int) -> str:
-    """Return when a session begins: as told, or with its first reading; raise BadRequest where that cannot be."""
+    """Return when a session begins: as told, with its first reading, or in this second; raise BadRequest.
+
+    Devices tell times to the second: what one measures right after the session was opened is not before it.
+    """
     for text in (opening.start, opening.end):
         if text and (exact(text) or 0) > now + AHEAD:
             raise BadRequest("A session does not begin or end in the future: look at the clock that it is told by.")
-    start = opening.start or _earliest(opening.messages, now) or written(now)
+    start = opening.start or _earliest(opening.messages, now) or written(now // _SECOND * _SECOND)
     return opening.end if opening.end and _is_before(opening.end, start) else start
 
 

@@ -82,7 +82,7 @@ def test_a_session_takes_the_patients_own_device_too(hub: RunningHub) -> None:
 def test_a_session_opened_with_its_devices_takes_what_they_send_later(hub: RunningHub) -> None:
     cart, id = Cart(hub), uuid.uuid4().hex
     assert cart.session(cart.bed.patient, id=id, open=True)["results"] == []
-    body = {"device": cart.name, "session": id, "readings": [pulse(at=ago(-1))]}
+    body = {"device": cart.name, "session": id, "readings": [pulse(at=ago())]}
     (result,) = hub.request("POST", "/devices", json=body).json()["results"]
     assert result["status"] == "stored", result
     made = cart.bed.get(result["reference"])
