@@ -59,7 +59,12 @@ COUNTED: Final = MappingProxyType(
 )
 """What SenML's `count`, its only unit for such, counts of each code."""
 
-_SYSTOLIC, _DIASTOLIC, _MEAN, _PANEL = "8480-6", "8462-4", "8478-0", "85354-9"
+_SYSTOLIC, _DIASTOLIC, _MEAN = "8480-6", "8462-4", "8478-0"
+_PRESSURES: Final = MappingProxyType(
+    {("loinc", code): code for code in (_SYSTOLIC, _DIASTOLIC, _MEAN)}
+    | {("mdc", "150021"): _SYSTOLIC, ("mdc", "150022"): _DIASTOLIC, ("mdc", "150023"): _MEAN}
+)
+_PANELS: Final = MappingProxyType({"loinc": "85354-9", "mdc": "150020"})
 _BASE: Final = frozenset({"bn", "bt", "bu", "bv", "bs", "bver"})
 _VALUES: Final = ("v", "vs", "vb", "vd")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]{0,254}", re.ASCII)
@@ -211,21 +216,32 @@ def _parted(name: str) -> tuple[str, str, str]:
 
 
 def _received(rows: Sequence[tuple[str, str, Resolved]]) -> list[Received]:
-    """Return the readings of one device; pressures of one instant are one."""
-    pressures: dict[Decimal, dict[str, Resolved]] = {}
-    for _, code, record in rows:
-        if code in (_SYSTOLIC, _DIASTOLIC, _MEAN) and isinstance(record.value, Decimal):
-            pressures.setdefault(record.seconds, {}).setdefault(code, record)
+    """Return the readings of one device; pressures of one instant are one, the second pair of them another one."""
+    panels = _panels(rows)
+    parts = {id(record) for panel in panels.values() for _, record in panel}
     made: list[Received] = []
     for system, code, record in rows:
-        panel = pressures.get(record.seconds, {})
-        if panel.get(code) is record and {_SYSTOLIC, _DIASTOLIC} <= panel.keys():
-            if code == _SYSTOLIC:
-                made.append(_panel(panel))
-        else:
+        if id(record) in panels:
+            made.append(_panel(system, panels[id(record)]))
+        elif id(record) not in parts:
             made.append(_single(system, code, record))
         if record.total is not None and _is_number(system, code, record):
             made.append(_sum(system, code, record))
+    return made
+
+
+def _panels(rows: Sequence[tuple[str, str, Resolved]]) -> dict[int, list[tuple[str, Resolved]]]:
+    """Return the (code, record) pairs of each blood pressure by the id of its systolic record."""
+    found: dict[tuple[str, Decimal], dict[str, list[tuple[str, Resolved]]]] = {}
+    for system, code, record in rows:
+        part = _PRESSURES.get((system, code))
+        if part and isinstance(record.value, Decimal):
+            found.setdefault((system, record.seconds), {}).setdefault(part, []).append((code, record))
+    made: dict[int, list[tuple[str, Resolved]]] = {}
+    for parts in found.values():
+        means = parts.get(_MEAN, [])
+        for number, pair in enumerate(zip(parts.get(_SYSTOLIC, []), parts.get(_DIASTOLIC, []), strict=False)):
+            made[id(pair[0][1])] = [*pair, *means[number : number + 1]]
     return made
 
 
@@ -244,11 +260,10 @@ def _sum(system: str, code: str, record: Resolved) -> Received:
     return Received({**raw, "unit": record.unit} if record.unit else raw, reason.VALUE_UNREADABLE)
 
 
-def _panel(parts: Mapping[str, Resolved]) -> Received:
-    components = [
-        {"code": code, "value": record.value, "unit": _unit("loinc", code, record)} for code, record in parts.items()
-    ]
-    raw = {"code": _PANEL, "components": components, **_at(parts[_SYSTOLIC])}
+def _panel(system: str, parts: Sequence[tuple[str, Resolved]]) -> Received:
+    components = [{"code": code, "value": record.value, "unit": _unit(system, code, record)} for code, record in parts]
+    raw = {"code": _PANELS[system], "components": components, **_at(parts[0][1])}
+    raw = raw if system == "loinc" else {"system": system, **raw}
     return Received(raw, read_reading(raw))
 
 

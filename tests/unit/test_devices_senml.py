@@ -158,6 +158,23 @@ def test_pressures_of_one_device_and_instant_are_one_reading() -> None:
     assert not pack.is_relative
 
 
+@pytest.mark.parametrize(
+    ("names", "codes"),
+    [
+        pytest.param(("8480-6", "8462-4"), ["85354-9", "85354-9", "8480-6"], id="by LOINC"),
+        pytest.param(("150021", "150022"), ["150020", "150020", "150021"], id="by MDC"),
+        pytest.param(("8480-6", "150022"), ["8480-6", "150022", "8480-6", "150022", "8480-6"], id="by both: none"),
+    ],
+)
+def test_pairs_of_pressures_that_are_told_twice_are_two_readings(names: tuple[str, str], codes: list[str]) -> None:
+    values = zip((*names, *names, names[0]), (128, 79, 128, 79, 130), strict=True)
+    base = {"bn": "urn:dev:mac:a1:", "bt": 1_795_000_000, "bu": "mmHg"}
+    records = [{**base, "n": name, "v": value} for name, value in values]
+    (message,) = read_pack(json.dumps(records).encode(), now=NOW).messages
+    assert [received.raw["code"] for received in message.readings] == codes
+    assert all(isinstance(received.reading, Reading) for received in message.readings)
+
+
 def test_digits_are_kept_and_units_are_ucum() -> None:
     (message,) = read_pack(b'[{"n":"urn:dev:mac:a1:8867-4","u":"beat/min","v":72.0}]', now=NOW).messages
     raw = message.readings[0].raw
