@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.running import free_port
+from tests.running import PATIENCE_S, free_port
 
 PROGRAM = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 _asked: list[bool] = []
@@ -66,7 +66,7 @@ class Mosquitto:
             self._process = subprocess.Popen(
                 [str(PROGRAM), "-c", str(self.folder / "mosquitto.conf")], stdout=out, stderr=out
             )
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             assert self._process.poll() is None, (self.folder / "log").read_text()
             with socket.socket() as probe:
@@ -79,7 +79,7 @@ class Mosquitto:
         """Stop it; it writes down what it keeps."""
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(PATIENCE_S)
 
     def __enter__(self) -> Mosquitto:
         return self.start()
@@ -116,7 +116,7 @@ class Gateway:
     def __enter__(self) -> Gateway:
         self.client.connect("localhost", self._broker.port)
         self.client.loop_start()
-        assert self._connected.wait(30)
+        assert self._connected.wait(PATIENCE_S)
         return self
 
     def __exit__(
@@ -138,7 +138,7 @@ class Gateway:
         if media_type:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.ContentType = media_type
-        self.client.publish(topic, payload, qos=qos, retain=retain, properties=properties).wait_for_publish(30)
+        self.client.publish(topic, payload, qos=qos, retain=retain, properties=properties).wait_for_publish(PATIENCE_S)
 
     def _close(self) -> None:
         """Close the sockets that the library leaves to the collector."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
@@ -21,12 +22,20 @@ import httpx
 from tests import mongo
 
 PREDMP = Path(sys.executable).parent / "predmp"
+PATIENCE_S = 120  # seconds that a machine may take for what only success ends earlier
+_WORKERS, _PORTS = 64, 312  # processes that run tests at once; ports of each
+_turn = itertools.count(secrets.randbelow(_PORTS))
 
 
 def free_port() -> int:
-    """Return a port that is free now, below those that the system gives to connections: none of them takes it."""
+    """Return a port that is free now.
+
+    It is below those that the system gives to connections, and in a row that is this process's own: what is chosen is
+    bound seconds later, and neither a connection nor another process of the same run takes it until then.
+    """
+    row = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").lstrip("gw")) % _WORKERS
     while True:
-        port = 10_000 + secrets.randbelow(20_000)
+        port = 10_000 + row * _PORTS + next(_turn) % _PORTS
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
@@ -58,7 +67,7 @@ class RunningHub:
         }
         self.log = self.folder / "hub.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE_S, trust_env=False)
         self._operator = ""
 
     def start(self) -> RunningHub:
@@ -71,7 +80,7 @@ class RunningHub:
                 ],
                 stdout=out, stderr=out, env=self.env, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             assert self.process.poll() is None, self.log.read_text(errors="replace")[-2000:]
             with contextlib.suppress(httpx.TransportError):
@@ -85,7 +94,7 @@ class RunningHub:
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
-        code = self.process.wait(30)
+        code = self.process.wait(PATIENCE_S)
         self.process = None
         return code
 
@@ -102,7 +111,9 @@ class RunningHub:
             mongo.drop(self._database)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, *args: str, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *args: str, stdin: str | None = None, timeout: float = 2 * PATIENCE_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run a `predmp` command beside the hub."""
         return subprocess.run(
             [str(PREDMP), *args],

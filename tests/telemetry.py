@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 SYSTEM = "urn:example:device"
 AT = "2026-11-20T08:00:00+01:00"
@@ -59,7 +59,7 @@ def metric(hub: RunningHub, name: str) -> float:
     return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
 
 
-def eventually(claim: Callable[[], Any], *, within_s: float = 60) -> Any:
+def eventually(claim: Callable[[], Any], *, within_s: float = PATIENCE_S) -> Any:
     """Wait until a claim holds and return what it gave; fail where it never does."""
     end = time.monotonic() + within_s
     while not (found := claim()):

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from tests.running import free_port
+from tests.running import PATIENCE_S, free_port
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key under which the protocol names an element
 
@@ -49,7 +49,7 @@ class Browser:
         self._process = subprocess.Popen(
             [driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S, trust_env=False)
         narrow = {"deviceMetrics": {"width": width, "height": 800, "pixelRatio": 1.0}}
         self._options: dict[str, Any] = {
             **({"mobileEmulation": narrow} if width < 500 else {}),  # a window is never narrower than 500
@@ -67,7 +67,7 @@ class Browser:
         self._session = ""
 
     def __enter__(self) -> Browser:
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             with contextlib.suppress(httpx.TransportError):
                 if self._http.get("/status").json()["value"]["ready"]:
@@ -91,7 +91,7 @@ class Browser:
                 self._http.delete(self._session)
         self._http.close()
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(PATIENCE_S)
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         answer = self._http.request(method, self._session + path, json=body if method == "POST" else None)
@@ -114,7 +114,7 @@ class Browser:
 
     def wait(self, condition: Callable[[], object]) -> None:
         """Wait until a page is loaded on which this holds."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         while not (condition() and self.script("return document.readyState") == "complete"):
             assert time.monotonic() < end, f"at {self.url}"
             time.sleep(0.02)
@@ -159,7 +159,7 @@ class Browser:
             return ""
         if id := self._call("GET", f"{element}/attribute/id"):
             return str(id)
-        end = time.monotonic() + 2
+        end = time.monotonic() + PATIENCE_S
         while not (text := self._call("GET", f"{element}/text")) and time.monotonic() < end:
             time.sleep(0.02)  # what is shown for having the focus comes with the next frame
         return str(text)

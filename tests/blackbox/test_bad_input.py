@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 OBSERVATION = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
 
@@ -57,7 +57,7 @@ def test_a_bad_body_is_refused_with_an_outcome(hub: RunningHub, body: bytes) -> 
 
 def _answer(connection: socket.socket) -> bytes:
     """Read what the hub says until it closes or the head is whole."""
-    connection.settimeout(10)
+    connection.settimeout(PATIENCE_S)
     got = b""
     while b"\r\n\r\n" not in got and (part := connection.recv(65_536)):
         got += part
@@ -112,7 +112,7 @@ def test_a_body_without_end_is_cut_at_the_limit(hub: RunningHub) -> None:
 def test_what_is_no_http_is_refused_with_an_outcome(hub: RunningHub, head: bytes) -> None:
     with socket.create_connection(("127.0.0.1", hub.port)) as connection:
         connection.sendall(head)
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_S)
         got = b""
         while part := connection.recv(65_536):
             got += part
@@ -124,8 +124,8 @@ def test_a_head_that_never_ends_is_hung_up_on(hub: RunningHub) -> None:
         socket.create_connection(("127.0.0.1", hub.port)) as silent,
         socket.create_connection(("127.0.0.1", hub.port)) as slow,
     ):
-        slow.settimeout(30)
-        silent.settimeout(30)
+        slow.settimeout(PATIENCE_S)
+        silent.settimeout(PATIENCE_S)
         slow.sendall(b"GET /fhir/metadata HTTP/1.1\r\nX-a: ")
         assert slow.recv(1) == b"" and silent.recv(1) == b""
 
@@ -142,7 +142,7 @@ def test_a_head_that_never_ends_is_hung_up_on(hub: RunningHub) -> None:
 )
 def test_a_bad_message_is_answered_with_an_error(hub: RunningHub, message: bytes) -> None:
     with socket.create_connection(("127.0.0.1", hub.mllp_port)) as connection:
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_S)
         connection.sendall(b"\x0b" + message + b"\x1c\r")
         got = b""
         while b"\x1c\r" not in got and (part := connection.recv(65_536)):

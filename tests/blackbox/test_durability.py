@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 LINK = "urn:uuid:0b6f9a5e-6f0b-4a6d-9c1e-000000000001"
 
@@ -36,7 +36,7 @@ def test_kill_9_amid_64_writers_loses_nothing_acknowledged(own_hub: RunningHub) 
     headers = {"Authorization": f"Bearer {hub.operator}"}
 
     def write(number: int) -> None:
-        with httpx.Client(base_url=hub.http.base_url, headers=headers, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=hub.http.base_url, headers=headers, timeout=PATIENCE_S, trust_env=False) as client:
             turn = 0
             while not ending.is_set():
                 turn += 1
@@ -80,7 +80,9 @@ def test_100_parallel_conditional_creates_make_one(hub: RunningHub) -> None:
     headers = {"Authorization": f"Bearer {hub.operator}", "If-None-Exist": f"identifier=urn:race|{value}"}
     limits = httpx.Limits(max_connections=50)
     with (
-        httpx.Client(base_url=hub.http.base_url, headers=headers, limits=limits, timeout=60, trust_env=False) as client,
+        httpx.Client(
+            base_url=hub.http.base_url, headers=headers, limits=limits, timeout=PATIENCE_S, trust_env=False
+        ) as client,
         concurrent.futures.ThreadPoolExecutor(50) as pool,
     ):
         statuses = list(pool.map(lambda _: client.post("/fhir/Patient", json=body).status_code, range(100)))
@@ -94,7 +96,7 @@ def test_parallel_updates_from_one_version_have_one_winner(hub: RunningHub) -> N
 
     def update(number: int) -> int:
         body = {**made, "identifier": [{"system": "urn:n", "value": str(number)}]}
-        with httpx.Client(base_url=hub.http.base_url, headers=headers, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=hub.http.base_url, headers=headers, timeout=PATIENCE_S, trust_env=False) as client:
             return client.put(f"/fhir/Patient/{made['id']}", json=body).status_code
 
     with concurrent.futures.ThreadPoolExecutor(20) as pool:

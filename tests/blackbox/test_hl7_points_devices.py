@@ -16,7 +16,7 @@ import pytest
 from tests.bedside import SYSTEM, Bedside, ago, seconds_ago
 from tests.blackbox.test_mllp import END, VT, Line, code, resources
 from tests.hl7_messages import header, message, pid, segment
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 REFERENCE = "http://hl7.org/fhir/uv/phd/StructureDefinition/CoincidentTimeStampReference"
 SPO2 = {"system": "mdc", "code": "150456", "unit": "262688"}
@@ -163,7 +163,7 @@ def test_point_45(hub: RunningHub, point: str) -> None:
         "timingPeriod": {"start": ago(3_600)},
     }
     hub.create(use)
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE_S
     while not (found := bed.found(f"Observation?patient={bed.patient}&code=59408-5")) and time.monotonic() < end:
         time.sleep(0.05)
     assert [observation["effectiveDateTime"] for observation in found] == [inside["at"]]
@@ -222,7 +222,7 @@ def test_point_46(hub: RunningHub, subscriber: Subscriber, point: str) -> None:
     fall = {"system": "mdc", "code": "8519681", "at": ago(5)}
     results = bed.send(*flood, fall)
     assert results[-1]["status"] == "stored"
-    assert b"alert-review" in subscriber.got.get(timeout=20)
+    assert b"alert-review" in subscriber.got.get(timeout=PATIENCE_S)
     (task,) = bed.found(f"Task?patient={bed.patient}&code=urn:predmp:triage:family|fall")
     (flag,) = bed.found(f"Flag?patient={bed.patient}&status=active")
     assert (task["status"], task["priority"]) == ("requested", "stat")

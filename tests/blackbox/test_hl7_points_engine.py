@@ -13,7 +13,7 @@ import pytest
 from tests.blackbox.test_mllp import END, VT, Line, certificates, code, person
 from tests.hl7_messages import adt, header, message, pid, pv1
 from tests.hl7_points import Configured, OtherLine, admitted, batch, configured, family, one
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 __all__ = ["certificates", "configured", "one"]
 
@@ -254,7 +254,7 @@ def test_files_of_the_watched_folder_are_answered_and_moved(configured: Configur
     (folder / f"{one}-good.hl7.part").rename(folder / f"{one}-good.hl7")
     (folder / f"{one}-bad.hl7").write_text(adt(control=one, person=pid(id="")), newline="")
     good, bad = folder / "done" / f"{one}-good.hl7", folder / "failed" / f"{one}-bad.hl7"
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while not (good.exists() and bad.exists()):
         assert time.monotonic() < end
         time.sleep(0.05)

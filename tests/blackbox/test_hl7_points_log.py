@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from tests.blackbox.test_chromium import FAINT, SMALL, UNNAMED, is_fine, sign_in
 from tests.blackbox.test_mllp import Line
 from tests.hl7_messages import header, message, obx, pid, pv1, segment
 from tests.running import PREDMP, RunningHub
+from tests.telemetry import eventually
 
 LOINC = "http://loinc.org"
 
@@ -116,13 +116,13 @@ def test_a_profile_that_a_command_learned_tells_drift_of_the_running_hub(lab: Se
         lab.admit()
     lab.hub.search("Patient?_summary=count")
     assert "learned from 6 messages" in lab.run("profile", "learn", "--sender", f"LIS|{lab.name}", "--last", "50")
-    for _ in range(100):  # the hub takes it over within seconds
+
+    def is_told() -> bool:
         lab.admit("ZBE|1")
         page = lab.hub.request("GET", f"/admin/messages?sender={lab.name}&rule=profile-segment-new").text
-        if "ADT^A01" in page:
-            return
-        time.sleep(0.2)
-    raise AssertionError(page)
+        return "ADT^A01" in page
+
+    eventually(is_told)  # the hub takes it over within seconds
 
 
 @pytest.mark.skipif(programs() is None, reason="NOT TESTED: no Chromium with chromedriver here")

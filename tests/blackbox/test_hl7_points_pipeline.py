@@ -17,7 +17,7 @@ import pytest
 from tests.blackbox.test_mllp import END, VT, Line, code, person, resources
 from tests.dying import POINTS
 from tests.hl7_messages import adt, header, message, obx, oru, pid, pv1, segment
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,14 +52,14 @@ def send_and_see_it_end(hub: RunningHub, *texts: str) -> list[str]:
             answers.append(line.send(text))
         line.receive()
     assert hub.process is not None
-    assert hub.process.wait(30) == -9
+    assert hub.process.wait(PATIENCE_S) == -9
     hub.process = None
     return answers
 
 
 def wait_until_applied(hub: RunningHub, controls: set[str]) -> None:
     """Return once these messages are applied; on MongoDB a dead hub's lease must run out before."""
-    end, seen = time.monotonic() + 60, set[str]()
+    end, seen = time.monotonic() + PATIENCE_S, set[str]()
     while not seen >= controls and time.monotonic() < end:
         seen = {row["control_id"] for row in logged(hub, "--state", "applied")}
     assert seen >= controls

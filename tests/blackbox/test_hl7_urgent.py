@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.blackbox.test_mllp import END, VT, Line, admission, code, person, resources
 from tests.hl7_messages import obx, oru
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 CALM = 400
 WAITING = re.compile(r"^predmp_hl7_waiting (\S+)$", re.M)
@@ -52,7 +52,7 @@ def waiting(hub: RunningHub) -> int:
 
 def log_of(hub: RunningHub) -> dict[str, dict[str, Any]]:
     """Return the message log by control id, once all is applied."""
-    end = time.monotonic() + 90
+    end = time.monotonic() + PATIENCE_S
     while waiting(hub) and time.monotonic() < end:
         time.sleep(0.1)
     done = hub.run("hl7", "log", "--store", hub.store, "--json")

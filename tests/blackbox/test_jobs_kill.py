@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.http.test_jobs_http import ended, where
-from tests.running import PREDMP, RunningHub, free_port
+from tests.running import PATIENCE_S, PREDMP, RunningHub, free_port
 
 pytestmark = pytest.mark.durable_stores
 
@@ -46,7 +46,7 @@ def progress(hub: RunningHub, url: str) -> int:
 
 def wait_for(hub: RunningHub, url: str, more_than: int) -> int:
     """Wait until more lines are done, or the job has ended."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         done = progress(hub, url)
         if done < 0 or done > more_than:
@@ -112,14 +112,14 @@ def test_of_two_servers_on_one_store_one_runs_a_job_and_the_other_takes_it_over(
             url = where(hub.http.post("/fhir/$import", content=body, headers=headers, timeout=300))
         wait_for(hub, url, 0)
         os.killpg(other.pid, signal.SIGKILL)
-        assert other.wait(30) != 0
+        assert other.wait(PATIENCE_S) != 0
         answer = ended(hub, url, seconds=900)
         assert answer.status_code == 200, answer.text
         assert hub.search("Basic/_history?_count=1")["total"] == LINES - LINES // 1_000
     finally:
         if other.poll() is None:
             os.killpg(other.pid, signal.SIGKILL)
-            other.wait(30)
+            other.wait(PATIENCE_S)
 
 
 def test_loading_a_file_again_after_a_kill_ends_with_the_same_store(own_hub: RunningHub, tmp_path: Path) -> None:
@@ -130,11 +130,11 @@ def test_loading_a_file_again_after_a_kill_ends_with_the_same_store(own_hub: Run
     command = [str(PREDMP), "load", "--store", hub.store, str(source)]
     with hub.log.open("ab") as out:
         loading = subprocess.Popen(command, stdout=out, stderr=out, env=hub.env, cwd=hub.folder, start_new_session=True)
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while not hub.search("Basic?_summary=count")["total"] and time.monotonic() < end:
         time.sleep(0.02)
     os.killpg(loading.pid, signal.SIGKILL)
-    loading.wait(30)
+    loading.wait(PATIENCE_S)
     done = hub.run("load", "--json", "--store", hub.store, str(source), timeout=900)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

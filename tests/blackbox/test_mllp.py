@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.hl7_messages import adt, obx, oru, pid, pv1
-from tests.running import RunningHub, free_port
+from tests.running import PATIENCE_S, RunningHub, free_port
 
 VT, END = b"\x0b", b"\x1c\r"
 
@@ -29,7 +29,7 @@ class Line:
     """One connection to the listener; a context manager."""
 
     def __init__(self, hub: RunningHub, tls: ssl.SSLContext | None = None) -> None:
-        self.sock: socket.socket = socket.create_connection(("127.0.0.1", hub.mllp_port), 20)
+        self.sock: socket.socket = socket.create_connection(("127.0.0.1", hub.mllp_port), PATIENCE_S)
         if tls is not None:
             self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         self.buffer = b""
@@ -131,6 +131,7 @@ def test_the_log_tells_what_was_not_used_and_no_value_is_in_the_server_s_log(own
     with Line(own_hub) as line:
         assert line.send(adt(control="C1", person=marked) + "ZZZ|1|MARKEDSECRET\r") == "AA"
         assert line.send(oru(obx(value="MARKEDVALUE"), control="C2", person=pid(id="", name="MARKEDNAME"))) == "AE"
+    own_hub.search("Patient?_summary=count")  # what was acknowledged is applied first
     done = own_hub.run("hl7", "log", "--store", own_hub.store, "--json")
     assert done.returncode == 0, done.stderr
     first, second = (json.loads(line) for line in done.stdout.splitlines())
@@ -151,6 +152,7 @@ def test_the_log_tells_what_was_not_used_and_no_value_is_in_the_server_s_log(own
 def test_a_stored_message_is_replayed_by_command_and_changes_nothing(own_hub: RunningHub) -> None:
     with Line(own_hub) as line:
         assert line.send(oru(control="C1")) == "AA"
+    own_hub.search("Patient?_summary=count")  # what was acknowledged is applied first
     done = own_hub.run("hl7", "replay", "C1", "--store", own_hub.store)
     words = done.stdout.split()
     assert (done.returncode, words[:3], set(words[3::2])) == (0, ["C1", "AA", "applied"], {"unchanged"})
@@ -229,10 +231,10 @@ def test_every_acknowledged_message_has_its_effect_once_after_kill_9(own_hub: Ru
     threads = [threading.Thread(target=send, args=(number,), daemon=True) for number in range(4)]
     for thread in threads:
         thread.start()
-    assert enough.wait(60)
+    assert enough.wait(PATIENCE_S)
     own_hub.stop(signal.SIGKILL)
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
     own_hub.start()
     with Line(own_hub) as line:
         for control in acknowledged[-20:]:
@@ -250,7 +252,8 @@ def test_every_acknowledged_message_has_its_effect_once_after_kill_9(own_hub: Ru
 
 
 def hub_controls(hub: RunningHub) -> set[str]:
-    """Return the control ids of all applied messages."""
+    """Return the control ids of all applied messages, once what was acknowledged is applied: a request waits for that."""
+    hub.search("Patient?_summary=count")
     done = hub.run("hl7", "log", "--store", hub.store, "--json", "--state", "applied")
     return {json.loads(line)["control_id"] for line in done.stdout.splitlines()}
 

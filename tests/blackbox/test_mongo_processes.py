@@ -17,6 +17,7 @@ from fhir_server.store.protocol import HistoryQuery
 from tests import mongo
 from tests.blackbox.store_writers import INDEXED, work_of
 from tests.blackbox.test_store_kill import killed_after, said_by
+from tests.running import PATIENCE_S
 from tools.mongo_wire import CannotStart, WireServer
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +107,7 @@ async def test_a_server_that_goes_and_comes_back_loses_nothing_that_was_acknowle
         await store.open()
         await store.transact("t", work_of("one"))
         server.stop()
-        for _ in range(100):
+        for _ in range(10 * PATIENCE_S):
             if not store.healthy:
                 break
             await asyncio.sleep(0.1)
@@ -118,7 +119,7 @@ async def test_a_server_that_goes_and_comes_back_loses_nothing_that_was_acknowle
                 await view.read("Observation", "one-a")
         assert not store.healthy
         again.start()
-        for _ in range(100):
+        for _ in range(10 * PATIENCE_S):
             if store.healthy:
                 break
             await asyncio.sleep(0.1)

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 PROCESSES, REQUESTS = 4, 200
 
@@ -41,7 +41,8 @@ async def race(hubs: list[RunningHub], ask: Ask, count: int = REQUESTS) -> list[
     """Send requests at once, spread over the processes; none may fail on our side."""
     headers = {"Authorization": f"Bearer {hubs[0].operator}", "Content-Type": "application/fhir+json"}
     clients = [
-        httpx.AsyncClient(base_url=hub.http.base_url, headers=headers, timeout=60, trust_env=False) for hub in hubs
+        httpx.AsyncClient(base_url=hub.http.base_url, headers=headers, timeout=PATIENCE_S, trust_env=False)
+        for hub in hubs
     ]
     try:
         answers = await asyncio.gather(*(ask(clients[n % len(clients)], n) for n in range(count)))
@@ -278,7 +279,7 @@ class Receiver:
 
 async def settled(receiver: Receiver, count: int) -> None:
     """Wait until so many events came, and a little longer for those that should not come."""
-    for _ in range(600):
+    for _ in range(20 * PATIENCE_S):
         if len(receiver.told) >= count:
             break
         await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running import PREDMP, free_port
+from tests.running import PATIENCE_S, PREDMP, free_port
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 STORY = re.search(r"```\n(  08:00 .*?)```", README, re.DOTALL)
@@ -30,12 +30,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
             [str(PREDMP), "demo", "--http", f"127.0.0.1:{port}", "--mllp", f"127.0.0.1:{free_port()}"],
             stdout=sink, stderr=subprocess.STDOUT, cwd=folder,
         )  # fmt: skip
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while "Ctrl-C" not in out.read_text("utf-8") and time.monotonic() < end and process.poll() is None:
         time.sleep(0.1)
     yield f"http://127.0.0.1:{port}", out.read_text("utf-8")
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE_S) == 0
 
 
 def test_the_day_is_the_one_of_the_readme(demo: tuple[str, str]) -> None:
@@ -64,12 +64,14 @@ def test_a_command_of_the_tour_prints_what_is_shown(demo: tuple[str, str], numbe
     command, shown = commands()[number]
     token = printed.split("sees and does everything):\n")[1].split()[0]
     script = f"FHIR={root}/fhir; TOKEN={token}; {command}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout.strip() == shown
 
 
 def test_the_doctor_finds_the_alert_on_the_worklist(demo: tuple[str, str]) -> None:
     root, printed = demo
     token = printed.split("in the care team of all):\n")[1].split()[0]
-    page = httpx.get(f"{root}/worklist", headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    page = httpx.get(
+        f"{root}/worklist", headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_S, trust_env=False
+    )
     assert page.status_code == 200 and "EXEMPLE-DUPOND" in page.text

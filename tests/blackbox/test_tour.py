@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 TOUR = (Path(__file__).resolve().parents[2] / "docs/howto/tour.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```$", TOUR, re.DOTALL | re.MULTILINE)
@@ -25,7 +25,7 @@ def test_the_tour(own_hub: RunningHub) -> None:
     for step in steps:
         command, *expected = step.rstrip("\n").split("\n")
         done = subprocess.run(
-            ["bash", "-c", f"{function}\n{command}"], env=env, capture_output=True, text=True, timeout=60
+            ["bash", "-c", f"{function}\n{command}"], env=env, capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert done.returncode == 0, (command, done.stderr)
         for line in expected:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from conformance.examples import read_lines, run
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples.jsonl.xz"
 COUNT = 702
@@ -26,7 +26,7 @@ BREAK_R4 = {
 def test_examples_come_back_equal(own_hub: RunningHub) -> None:
     headers = {"Authorization": f"Bearer {own_hub.operator}"}
     with httpx.Client(
-        base_url=f"{own_hub.http.base_url}/fhir/", headers=headers, timeout=60, trust_env=False
+        base_url=f"{own_hub.http.base_url}/fhir/", headers=headers, timeout=PATIENCE_S, trust_env=False
     ) as client:
         report = run(client, read_lines(EXAMPLES))
     assert report.different == {}

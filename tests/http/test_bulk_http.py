@@ -16,7 +16,7 @@ import pytest
 from fhir_server import gate
 from tests.http.test_jobs_http import ended, where
 from tests.http.test_triage_http import CALM, GRAVE, new_patient, observation
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 NDJSON = "application/fhir+ndjson"
 pytestmark = pytest.mark.durable_stores
@@ -187,7 +187,7 @@ def test_an_export_while_others_write_has_each_resource_once_as_it_was(own_hub: 
     headers = {"Authorization": f"Bearer {hub.operator}"}
 
     def write(own: list[str]) -> None:
-        with httpx.Client(base_url=hub.http.base_url, headers=headers, trust_env=False) as http:
+        with httpx.Client(base_url=hub.http.base_url, headers=headers, timeout=PATIENCE_S, trust_env=False) as http:
             for n in range(1, 10_000):
                 if stop.is_set():
                     return

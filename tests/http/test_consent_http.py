@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 from tests.unit.consent_cases import actor, care_team, coding, consent, observation
 
 pytestmark = pytest.mark.every_store
@@ -78,7 +78,7 @@ def scene(hub: RunningHub) -> Scene:
 
 @pytest.fixture
 def client(hub: RunningHub) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=hub.http.base_url, timeout=30, trust_env=False) as made:
+    with httpx.Client(base_url=hub.http.base_url, timeout=PATIENCE_S, trust_env=False) as made:
         yield made
 
 
@@ -222,7 +222,7 @@ def test_a_receipt_carries_the_hash_of_what_is_stored(hub: RunningHub, scene: Sc
 def test_the_page_says_who_looked(hub: RunningHub, scene: Scene, client: httpx.Client) -> None:
     assert sees(hub, scene, "doctor")
     sign_in(client, scene.tokens["patient"])
-    end, journal = time.monotonic() + 20, ""
+    end, journal = time.monotonic() + PATIENCE_S, ""
     while "Dr Martin" not in journal:  # reads reach the audit with the next commit, not at once
         assert time.monotonic() < end, journal
         journal = client.get("/consent").text.partition("Qui a regardé le dossier")[2]
@@ -233,7 +233,7 @@ def test_older_accesses_are_on_the_pages_that_follow(hub: RunningHub, scene: Sce
     for _ in range(60):
         assert sees(hub, scene, "doctor")
     sign_in(client, scene.tokens["patient"])
-    end, first = time.monotonic() + 20, ""
+    end, first = time.monotonic() + PATIENCE_S, ""
     while "Accès plus anciens" not in first:  # reads reach the audit with the next commit, not at once
         assert time.monotonic() < end
         first = client.get("/consent").text

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.bedside import SYSTEM, Bedside, ago
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 MDC = "urn:iso:std:iso:11073:10101"
 GATEWAY = {"system": "urn:example:gateway", "value": "G-1"}
@@ -384,7 +384,7 @@ def test_what_is_expected_and_does_not_come_opens_an_alert_that_ends_when_it_com
 
 def wait_for(look: Any, count: int) -> list[dict[str, Any]]:
     """Look until so many are there."""
-    end = time.monotonic() + 40
+    end = time.monotonic() + PATIENCE_S
     while len(found := look()) < count and time.monotonic() < end:
         time.sleep(0.1)
     assert len(found) >= count, found

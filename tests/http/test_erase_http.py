@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.hl7_messages import adt, pid
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 pytestmark = pytest.mark.durable_stores
 
@@ -62,7 +62,7 @@ def test_no_byte_of_an_erased_name_is_left(own_hub: RunningHub) -> None:
     export = hub.request("GET", "/fhir/$export?_type=Patient,Observation", Prefer="respond-async").headers[
         "content-location"
     ]
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while (status := hub.request("GET", export).status_code) == 202 and time.monotonic() < end:
         time.sleep(0.05)
     assert status == 200

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 pytestmark = pytest.mark.durable_stores
 
@@ -21,7 +21,7 @@ def where(answer: Any) -> str:
     return str(answer.headers["content-location"])
 
 
-def ended(hub: RunningHub, url: str, *, token: str = "", seconds: float = 30) -> Any:
+def ended(hub: RunningHub, url: str, *, token: str = "", seconds: float = PATIENCE_S) -> Any:
     """Wait until a job has ended and return its last answer."""
     end = time.monotonic() + seconds
     while (answer := hub.request("GET", url, token=token)).status_code == 202 and time.monotonic() < end:

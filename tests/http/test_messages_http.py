@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +12,8 @@ import httpx
 import pytest
 
 from tests.hl7_messages import header, message, obx, pid, pv1, segment
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
+from tests.telemetry import eventually
 
 POLICY = "default-src 'none'; style-src 'self'; script-src 'self'"
 ER7 = {"Content_Type": "application/hl7-v2"}
@@ -25,7 +25,7 @@ class Console:
     def __init__(self, hub: RunningHub, token: str) -> None:
         self.hub, self.token = hub, token
         self.name = uuid.uuid4().hex[:10].upper()
-        self.http = httpx.Client(base_url=hub.http.base_url, timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=hub.http.base_url, timeout=PATIENCE_S, trust_env=False)
         self.http.headers["Accept-Language"] = "en"
         page = self.http.get("/login").text
         self.http.post("/login", data={"csrf": csrf(page), "token": token})
@@ -55,14 +55,23 @@ class Console:
 
     def place(self, control: str) -> str:
         """The address of a message, once it is settled."""
-        for _ in range(200):
-            page = self.listed(f"&control_id={control}")
-            if (
-                found := re.search(r'<a href="(/admin/messages/\d+)"><bdi>', page)
-            ) and "received, waiting</span>" not in page:
-                return found[1]
-            time.sleep(0.05)
-        raise AssertionError(control)
+        return str(eventually(lambda: self._settled(control)))
+
+    def _settled(self, control: str) -> str:
+        page = self.listed(f"&control_id={control}")
+        found = re.search(r'<a href="(/admin/messages/\d+)"><bdi>', page)
+        return found[1] if found and "received, waiting</span>" not in page else ""
+
+    def replayed(self, where: str) -> str:
+        """The page of a replay, once it has ended."""
+        eventually(lambda: "Refresh" not in self.http.get(where).headers)
+        return self.http.get(where).text
+
+    def coverage(self, words: str) -> str:
+        """The page of what was used of this sender's messages, once it says these words."""
+        where = f"/admin/messages/coverage?sender={self.name}"
+        eventually(lambda: words in html.unescape(self.http.get(where).text))
+        return html.unescape(self.http.get(where).text)
 
 
 def csrf(page: str) -> str:
@@ -89,7 +98,7 @@ PATHS = ["/admin/messages", "/admin/messages/coverage", "/admin/messages/1", "/a
 
 @pytest.mark.parametrize("path", PATHS)
 def test_nobody_sees_the_log_without_signing_in(hub: RunningHub, path: str) -> None:
-    with httpx.Client(base_url=hub.http.base_url, trust_env=False) as client:
+    with httpx.Client(base_url=hub.http.base_url, timeout=PATIENCE_S, trust_env=False) as client:
         answer = client.get(path)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/login?next={path}")
 
@@ -198,11 +207,7 @@ def test_a_look_at_a_message_is_in_the_patient_s_journal(hub: RunningHub, consol
 
     assert "looked at a message of the hospital" not in journal()
     console.http.get(where)
-    for _ in range(100):  # it is kept with the next commit
-        if "looked at a message of the hospital" in journal():
-            return
-        time.sleep(0.05)
-    raise AssertionError(where)
+    eventually(lambda: "looked at a message of the hospital" in journal())  # it is kept with the next commit
 
 
 @pytest.mark.parametrize("seq", ["0", "999999999", "x", "-1", "1e3"])
@@ -349,12 +354,8 @@ def test_all_messages_of_a_problem_are_replayed_after_a_report(hub: RunningHub, 
     for mode, words in (("dry-run", "Nothing was written"), ("apply", "Done.")):
         begun = console.post("/admin/messages/replays", rule=rule, mode=mode)
         assert begun.status_code == 303
-        for _ in range(200):
-            answer = console.http.get(begun.headers["location"])
-            if "Refresh" not in answer.headers:
-                break
-            time.sleep(0.05)
-        assert words in answer.text and "Observation.valueQuantity.code" in answer.text
+        page = console.replayed(begun.headers["location"])
+        assert words in page and "Observation.valueQuantity.code" in page
         found = hub.search(
             f"Observation?patient.identifier={console.name}&value-quantity=88|http://unitsofmeasure.org|mmol/L"
         )
@@ -367,30 +368,18 @@ def test_all_messages_of_a_problem_are_replayed_after_a_report(hub: RunningHub, 
 def test_a_code_that_was_mapped_meanwhile_is_replayed_from_its_account(hub: RunningHub, console: Console) -> None:
     console.admit()
     console.place(console.results(obx("FC^x^L", "88", "bpm")))
-    for _ in range(200):
-        page = html.unescape(console.http.get(f"/admin/messages/coverage?sender={console.name}").text)
-        if 'name="code" value="OBX-3 FC"' in page:
-            break
-        time.sleep(0.1)
+    console.coverage('name="code" value="OBX-3 FC"')
     hub.create(heart("FC", "8867-4", console.name))
     begun = console.post("/admin/messages/replays", code="OBX-3 FC", sender=f"LAB|{console.name}", mode="apply")
-    for _ in range(200):
-        answer = console.http.get(begun.headers["location"])
-        if "Refresh" not in answer.headers:
-            break
-        time.sleep(0.05)
-    assert "1 / 1" in answer.text and "<code>OBX-3 FC</code>" in answer.text
+    page = console.replayed(begun.headers["location"])
+    assert "1 / 1" in page and "<code>OBX-3 FC</code>" in page
     assert hub.search(f"Observation?code=8867-4&patient.identifier={console.name}")["total"] == 1
 
 
 # --- accounts and tables -------------------------------------------------------------------------------------
 def test_coverage_shows_accounts_by_sender(console: Console) -> None:
     console.place(console.admit("ZZZ|1|secret-of-the-house", f8="Q"))
-    for _ in range(200):
-        page = html.unescape(console.http.get(f"/admin/messages/coverage?sender={console.name}").text)
-        if "ADT^A01" in page:
-            break
-        time.sleep(0.1)
+    page = console.coverage("ADT^A01")
     assert "1 unused" in page and "<code>ZZZ</code>" in page and "secret-of-the-house" not in page
     assert "HL70001" in page, "the code of PID-8 has no map"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.http.record import concept, vital
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 pytestmark = pytest.mark.every_store
 
@@ -37,7 +37,7 @@ def test_each_line_answers(hub: RunningHub) -> None:
             capture_output=True,
             text=True,
             env={**os.environ, **variables},
-            timeout=30,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, (line, done.stderr)
         assert "errors" not in done.stdout, (line, done.stdout)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 pytestmark = pytest.mark.every_store
 
@@ -22,7 +22,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 @pytest.fixture
 def client(hub: RunningHub) -> Iterator[httpx.Client]:
     """A browser's cookies, nobody signed in, redirects not followed."""
-    with httpx.Client(base_url=hub.http.base_url, timeout=30, trust_env=False) as made:
+    with httpx.Client(base_url=hub.http.base_url, timeout=PATIENCE_S, trust_env=False) as made:
         yield made
 
 
@@ -46,6 +46,14 @@ def test_every_page_has_the_headers(client: httpx.Client, path: str) -> None:
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["cache-control"] == "no-store"
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon[a-z]+=", answer.text)
+
+
+def test_the_documentation_says_of_each_route_what_it_does(client: httpx.Client) -> None:
+    text = client.get("/docs", headers={"Accept": "text/html"}).text
+    effects = re.findall(r'<td lang="en">(.*?)</td>', text)
+    assert "Take one HL7 v2 message or batch; answers its acknowledgement, AA once it is stored" in effects
+    assert all(" " in one or one in ("Read", "Patch", "Delete", "Vread") for one in effects)
+    assert not [one for one in effects if "`" in one or "Source:" in one or (one == one.title() and " " in one)]
 
 
 @pytest.mark.parametrize("path", ["/admin", "/consent", "/worklist", "/records"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -13,7 +14,8 @@ import httpx
 import pytest
 
 from tests.http.test_subscriptions_http import Receiver, receiver, subscription
-from tests.running import PREDMP, RunningHub, free_port
+from tests.running import PATIENCE_S, PREDMP, RunningHub, free_port
+from tests.telemetry import eventually
 
 __all__ = ["receiver"]
 
@@ -46,7 +48,8 @@ def patient(url: str, value: str) -> dict[str, Any]:
 
 def wait_for(hub: RunningHub, query: str) -> list[str]:
     """Ask until the parameter answers, and return the ids."""
-    for _ in range(300):
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
         answer = hub.request("GET", f"/fhir/{query}")
         if answer.status_code == 200:
             return [entry["resource"]["id"] for entry in answer.json().get("entry", [])]
@@ -57,7 +60,8 @@ def wait_for(hub: RunningHub, query: str) -> list[str]:
 
 def wait_for_job(hub: RunningHub, url: str) -> httpx.Response:
     """Ask for a job until it has ended."""
-    for _ in range(300):
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
         answer = hub.request("GET", httpx.URL(url).path)
         if answer.status_code != 202:
             return answer
@@ -194,23 +198,21 @@ def test_reindexing_is_a_job_with_progress_and_a_result(hub: RunningHub, mark: s
     assert hub.request("GET", "/fhir/$reindex").status_code == 405
 
 
+def is_there(server: httpx.Client) -> bool:
+    """Say whether a server answers."""
+    with contextlib.suppress(httpx.TransportError):
+        return server.get("/metadata").status_code == 200
+    return False
+
+
 def _check_that_both_agree(hub: RunningHub, beside: httpx.Client, mark: str) -> None:
     url = f"http://x.org/{mark}"
-    for _ in range(200):
-        try:
-            if beside.get("/metadata").status_code == 200:
-                break
-        except httpx.TransportError:
-            time.sleep(0.1)
+    eventually(lambda: is_there(beside))
     hub.create(definition(mark, by_extension(url)))
     written = beside.post("/Patient", json=patient(url, "blue")).json()["id"]
     assert written in wait_for(hub, f"Patient?{mark}=blue")
-    for _ in range(100):
-        answer = beside.get(f"/Patient?{mark}=blue")
-        if answer.status_code == 200:
-            break
-        time.sleep(0.1)
-    assert len(answer.json()["entry"]) == 2
+    eventually(lambda: beside.get(f"/Patient?{mark}=blue").status_code == 200)
+    assert len(beside.get(f"/Patient?{mark}=blue").json()["entry"]) == 2
 
 
 def test_two_servers_on_one_store_agree_on_what_is_defined(own_hub: RunningHub, mark: str) -> None:
@@ -224,6 +226,7 @@ def test_two_servers_on_one_store_agree_on_what_is_defined(own_hub: RunningHub, 
             with httpx.Client(
                 base_url=f"http://127.0.0.1:{port}/fhir",
                 headers={"Authorization": f"Bearer {own_hub.operator}"},
+                timeout=PATIENCE_S,
                 trust_env=False,
             ) as beside:
                 _check_that_both_agree(own_hub, beside, mark)

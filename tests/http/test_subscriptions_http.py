@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 pytestmark = pytest.mark.every_store
 
@@ -49,7 +49,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def take(self, count: int, timeout: float = 30) -> list[tuple[str, str, dict[str, str], bytes]]:
+    def take(self, count: int, timeout: float = PATIENCE_S) -> list[tuple[str, str, dict[str, str], bytes]]:
         """Return the next deliveries."""
         return [self.got.get(timeout=timeout) for _ in range(count)]
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.running import RunningHub
+from tests.running import PATIENCE_S, RunningHub
 
 pytestmark = pytest.mark.every_store
 
@@ -39,7 +39,7 @@ def writing(hub: RunningHub, patient: str) -> Iterator[list[int]]:
 
     def write(number: int) -> None:
         random = Random(number)
-        with httpx.Client(base_url=hub.http.base_url, headers=headers, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=hub.http.base_url, headers=headers, timeout=PATIENCE_S, trust_env=False) as client:
             while not ending.is_set():
                 made = client.post("/fhir/Observation", json=observation(random, "other", patient))
                 id = made.json()["id"]
