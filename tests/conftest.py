@@ -6,11 +6,16 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import mongo, mosquitto
 from tests.running import RunningHub
 
 ENGINES = ("sqlite", "mongo", "memory")
+
+# How long an example takes, or is made, says how busy the machine is, and nothing of what is tested.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
