@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from fhir_server import gate
 from fhir_server.definitions import properties
 from fhir_server.errors import BadRequest, FhirError, Malformed, TooCostly
-from fhir_server.http.handlers import written
+from fhir_server.http.handlers import wanted_of, written
 from fhir_server.http.message import JSON, Request, Response
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.instant import http_date, write_instant
@@ -131,12 +131,12 @@ async def _transaction(hub: Hub, request: Request, entries: list[dict[str, Any]]
     if writes:
         if reads:
             await _check_reads(hub, request, entries, reads, serve)
-        wanted = request.preferences.get("return", "minimal")
         steps = [_step(hub, entries[n], f"Bundle.entry[{n}]") for n in writes]
         outcomes = await hub.write(
             steps, actor=request.actor, interaction="transaction", bundled=True, request_id=request.id
         )
-        made = {n: _outcome(hub, wanted, outcome) for n, outcome in zip(writes, outcomes, strict=True)}
+        for number, step, outcome in zip(writes, steps, outcomes, strict=True):
+            made[number] = _outcome(hub, wanted_of(request, step, outcome, "minimal"), outcome)
     for number in reads:
         try:
             made[number] = await _served(hub, request, entries[number], serve)

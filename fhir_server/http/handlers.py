@@ -63,7 +63,8 @@ async def vread(hub: Hub, request: Request) -> Response:
     """Serve vread (https://hl7.org/fhir/R4/http.html#vread)."""
     type, id, _, number = request.segments
     _check(request, _OF_READS)
-    asked = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
+    is_number = number.isascii() and number.isdigit() and len(number) < 10 and number[0] != "0"
+    asked = int(number) if is_number else 0
     version = await hub.read_one(type, id, actor=request.actor, version=asked, request_id=request.id)
     return _versioned(request, version)
 
@@ -184,7 +185,15 @@ async def conditional_delete(hub: Hub, request: Request) -> Response:
 
 async def _write(hub: Hub, request: Request, entry: Entry, interaction: str) -> Response:
     made = await hub.write([entry], actor=request.actor, interaction=interaction, request_id=request.id)
-    return written(hub, request.preferences.get("return", "representation"), made[0])
+    return written(hub, wanted_of(request, entry, made[0]), made[0])
+
+
+def wanted_of(request: Request, entry: Entry, made: Outcome, otherwise: str = "representation") -> str:
+    """Return what a write is answered with, as Prefer asks; a patch shows nothing that the scopes do not let read."""
+    wanted = request.preferences.get("return", otherwise)
+    version = made.version
+    is_new = entry.method != "PATCH" or version is None or request.actor.may("r", version.type)
+    return wanted if is_new or wanted != "representation" else "minimal"
 
 
 def written(hub: Hub, wanted: str, made: Outcome) -> Response:
@@ -193,7 +202,8 @@ def written(hub: Hub, wanted: str, made: Outcome) -> Response:
     if version is None or version.is_deleted:
         if wanted == "OperationOutcome":
             text = f"Deleted: {made.written if made.changed else 0}."
-            return Response(200, gate.write(outcome([Issue("informational", text, severity="information")])))
+            body = gate.write(outcome([Issue("informational", text, severity="information")]))
+            return Response(200, body, () if version is None else (("etag", version.etag),))
         if version is None:
             return Response(204)
         return Response(204, headers=(("etag", version.etag),), at=version.at)
@@ -236,7 +246,7 @@ async def history_system(hub: Hub, request: Request) -> Response:
 async def _history(hub: Hub, request: Request, type: str, id: str) -> Response:
     query = _history_query(hub, request, type, id)
     part = read_part(request, (type,) if type else hub.types, counts=True)
-    of_list = list_id("_list", dict(request.pairs).get("_list", ""))
+    of_list = "".join(list_id(name, value) for name, value in request.pairs if name == "_list")
     versions, total, has_more = await hub.history(query, actor=request.actor, request_id=request.id, of_list=of_list)
     is_whole = not of_list and query.since is None and query.at is None and query.before_seq is None
     if id and not versions and not total and is_whole:

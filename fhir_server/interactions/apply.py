@@ -18,11 +18,10 @@ from fhir_server.errors import (
     Forbidden,
     Issue,
     MethodNotAllowed,
-    MultipleMatches,
     NotFound,
     Unprocessable,
 )
-from fhir_server.interactions import links
+from fhir_server.interactions import conditions, links
 from fhir_server.interactions.asking import Ask, RoomTransaction, RoomView, split_query
 from fhir_server.interactions.body import is_same, stamped
 from fhir_server.interactions.links import Links
@@ -40,6 +39,7 @@ from fhir_server.interactions.steps import (
 from fhir_server.interface import Check, Enricher
 from fhir_server.model import EVERYTHING, Actor, Change, Entry, Outcome, Resource, Version, Visibility
 from fhir_server.patch import settled
+from fhir_server.search.query import Query
 from fhir_server.search.values import NOTHING, Indexed
 from fhir_server.security.scopes import ALL
 from fhir_server.store.protocol import AuditRow, Transaction, Write
@@ -83,6 +83,7 @@ class Applied:
 
 
 _ROUNDS: Final = 3  # in which what waits for others of its transaction is tried again
+_LOOKED_AT: Final = 20  # matches of a create's condition among which one is looked for that is hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Done:
 
 
 class _Unmet(Unprocessable):
-    """A conditional reference of a type matches nothing, yet."""
+    """A conditional reference matches nothing, or what a create on the same condition found is not stored, yet."""
 
     def __init__(self, type: str) -> None:
         super().__init__("A conditional reference matches nothing.")
@@ -193,6 +194,8 @@ class Applier:
     ) -> list[int]:
         """Write steps; return those that refer, by condition, to what another of them may have stored after them.
 
+        So does a create whose condition another entry makes true.
+
         R4 resolves conditional references after all writes (https://hl7.org/fhir/R4/http.html#trules).
         """
         waiting = []
@@ -218,13 +221,15 @@ class Applier:
                 done.gone.setdefault(step.type, set()).add(step.id)
             return
         if step.method == "DELETE":
-            step.id, *others = await self._deletable(tx, step, done.see) or [""]
+            most = max(step.most, self._parts.most_deleted)
+            asked = self._ask(step.type, step.condition, most + 1)
+            step.id, *others = await conditions.all_matches(tx, asked, done.see, most=most) or [""]
             step.others, step.absent = tuple(others), not step.id
             done.gone.setdefault(step.type, set()).update((step.id, *others))
             return
         condition = (step.type, *sorted(step.condition))
         gone = done.gone.get(step.type, ()) if step.method == "POST" else ()
-        found = done.met.get(condition) or await self._matches(tx, step.type, step.condition, done.see, gone)
+        found = done.met.get(condition) or await self._match(tx, step.type, step.condition, done.see, gone)
         given = str((step.entry.resource or {}).get("id", ""))
         if found:
             step.id = found
@@ -234,40 +239,36 @@ class Applier:
         elif step.method == "PATCH":
             raise NotFound("There is no such resource.")
         else:
+            if not done.see.is_total:
+                asked = self._ask(step.type, step.condition, _LOOKED_AT + len(gone))
+                await conditions.check_free(tx, asked, done.see, gone)
             step.unmatched = step.method == "PUT" and bool(given)
             step.id = done.met[condition] = given if step.unmatched else self._parts.new_id()
 
-    async def _matches(
-        self, tx: Transaction, type: str, pairs: list[tuple[str, str]], see: Visibility, gone: Collection[str] = ()
-    ) -> str:
-        """Return the id of a condition's one match beside `gone`, "" for none; the actor must be able to see it."""
-        found = await tx.search(self._parts.ask(type, [*pairs, ("_count", str(2 + len(gone)))]))
-        versions = [version for version in found.versions if version.id not in gone] if gone else found.versions
-        if len(versions) > 1:
-            raise MultipleMatches("The condition matches more than one resource.")
-        if not versions:
-            return ""
-        if not is_visible(versions[0], see):
-            raise Unprocessable("The condition cannot be met.")
-        return versions[0].id
+    def _ask(self, type: str, condition: list[tuple[str, str]], count: int) -> Query:
+        return self._parts.ask(type, [*condition, ("_count", str(count))])
 
-    async def _deletable(self, tx: Transaction, step: Step, see: Visibility) -> list[str]:
-        """Return the ids that a conditional delete is about; the actor must be able to see each of them."""
-        most = max(step.most, self._parts.most_deleted)
-        found = await tx.search(self._parts.ask(step.type, [*(step.condition or ()), ("_count", str(most + 1))]))
-        if len(found.versions) > most:
-            number = "one resource" if most == 1 else f"{most} resources"
-            raise MultipleMatches(f"The condition matches more than {number}; _count says how many may be deleted.")
-        if not all(is_visible(version, see) for version in found.versions):
-            raise Unprocessable("The condition cannot be met.")
-        return [version.id for version in found.versions]
+    async def _match(
+        self,
+        tx: Transaction,
+        type: str,
+        condition: list[tuple[str, str]],
+        see: Visibility,
+        gone: Collection[str] = (),
+    ) -> str:
+        return await conditions.one_match(tx, self._ask(type, condition, 2 + len(gone)), see, gone)
 
     async def _put(self, tx: Transaction, step: Step, done: Applied) -> Outcome:
         current = None if step.method == "POST" and not step.exists else await tx.read(step.type, step.id)
         if step.exists:
+            if current is None:
+                raise _Unmet(step.type)
             return Outcome(200, current, changed=False)
-        if current is not None and not current.is_deleted and not is_visible(current, done.see):
-            raise NotFound("There is no such resource.")
+        if current is not None and not current.is_deleted and _is_hidden(current, done.see):
+            if step.method == "DELETE" or step.entry.if_match:
+                current = None  # answered as if it were not there
+            else:
+                raise NotFound("There is no such resource.")
         if step.method == "PATCH" and (current is None or current.is_deleted):
             raise NotFound("There is no such resource.")
         if step.unmatched and current is not None and not current.is_deleted:  # which R5 says, and R4 leaves open
@@ -340,7 +341,7 @@ class Applier:
             type, pairs = split_query(reference)
             if type not in self._parts.types:
                 raise BadRequest("A conditional reference names no resource type.")
-            id = await self._matches(tx, type, criteria(pairs), done.see)
+            id = await self._match(tx, type, criteria(pairs), done.see)
             if not id:
                 raise _Unmet(type)
             return f"{type}/{id}"
@@ -367,6 +368,11 @@ class Applier:
             for change in changes:
                 if change.version.type in check.types:
                     await check.run(view, change, actor)
+
+
+def _is_hidden(version: Version, see: Visibility) -> bool:
+    """Whether consent hides what is to be written by its id; scopes that let it be written need not let it be read."""
+    return not is_visible(version, see) and (see.types is None or not is_visible(version, replace(see, types=None)))
 
 
 def _audit_row(

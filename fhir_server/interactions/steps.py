@@ -128,7 +128,7 @@ def _read_most(step: Step, pairs: list[tuple[str, str]]) -> None:
     """Read `_count` beside the condition of a delete: how many resources it may delete."""
     counts = [value for name, value in pairs if name == "_count"]
     if counts:
-        if len(counts) > 1 or not counts[0].isdigit() or not 1 <= int(counts[0][:9]) <= MOST_DELETED:
+        if len(counts) > 1 or not counts[0].isdecimal() or not 1 <= int(counts[0][:9]) <= MOST_DELETED:
             raise BadRequest(f"_count of a conditional delete is a number from 1 to {MOST_DELETED:,}.")
         step.most = int(counts[0])
 
@@ -161,6 +161,9 @@ def check_scopes(steps: Sequence[Step], actor: Actor) -> None:
     for step in steps:
         if not actor.may(ACTIONS[step.method], step.type):
             raise forbidden()
+        finds = step.condition is not None and step.method in ("PATCH", "DELETE")
+        if finds and not (actor.may("r", step.type) or actor.may("s", step.type)):
+            raise forbidden()  # it would find nothing, and say that all is done
 
 
 def forbidden() -> Forbidden:
