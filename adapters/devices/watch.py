@@ -17,7 +17,7 @@ from urllib.parse import quote
 from adapters.devices.alert import EPISODE, Alarm, alarmed, build_issue, episode, open_task, settled
 from adapters.devices.instant import end, exact, spoken, start, written
 from adapters.devices.measure import measures_of, panel_of
-from adapters.devices.observation import LOINC
+from adapters.devices.observation import LOINC, REASON
 from adapters.devices.ownership import local_of, patient_of
 from fhir_server import gate
 from fhir_server.interface import Asking, Core, Erasure, Writing
@@ -33,6 +33,8 @@ RANK: Final = "4"
 GRACE: Final = Decimal("1.5")  # intervals that may go by (own)
 HEAR_EVERY: Final = 30_000_000  # microseconds between two notes of the same device
 TYPES: Final = frozenset({"ServiceRequest", "DeviceUseStatement"})
+MEASURED: Final = f"status:not=entered-in-error,cancelled&data-absent-reason:missing=true&_security:not={REASON}|HTEST"
+"""Search parameters of what came indeed: a test, a withdrawn measurement or one without a value is still missing."""
 _SECOND: Final = 1_000_000
 _UNITS: Final = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "wk": 604_800, "mo": 2_629_746, "a": 31_556_952}
 
@@ -111,7 +113,7 @@ class Watch:
         """Return when what is expected came last, or since when it is expected."""
         heard = await asking.record(HEARD, body["device"]) if body["device"] else None
         since = max(int(gate.load(heard.body)["at"]) if heard is not None else 0, int(body["since"]))
-        what = f"device={body['device']}" if body["device"] else f"code={quote(','.join(body['codes']))}"
+        what = f"device={body['device']}" if body["device"] else f"code={quote(','.join(body['codes']))}&{MEASURED}"
         query = f"Observation?patient={body['patient']}&{what}&_sort=-date&_count=1&_total=none"
         found = await asking.find(query)
         at = measured_at(found[0], self._zone) if found else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from adapters.devices.watch import MEASURED
 from tests.bedside import Bedside, ago
 from tests.running import RunningHub
 
@@ -48,3 +51,20 @@ def test_a_fall_that_its_device_takes_back_is_no_alert(hub: RunningHub, status: 
     bed = Bedside(hub)
     assert "dataAbsentReason" in bed.stored({**FALL, "at": ago(10), "status": [status]})
     assert bed.found(f"Task?patient={bed.patient}") == []
+
+
+@pytest.mark.parametrize(
+    ("reading", "more", "count"),
+    [
+        pytest.param({"value": 71}, {}, 1, id="a weight has come"),
+        pytest.param({"value": 71}, {"test": True}, 0, id="a test is no patient's"),
+        pytest.param({"value": 71, "status": ["invalid"]}, {}, 0, id="a weight that its device takes back"),
+        pytest.param({"absent": "not-performed"}, {}, 0, id="a weight that was not taken"),
+    ],
+)
+def test_what_ends_the_wait_for_a_measurement(
+    hub: RunningHub, reading: dict[str, Any], more: dict[str, Any], count: int
+) -> None:
+    bed, unit = Bedside(hub), {} if "absent" in reading else {"unit": "kg"}
+    bed.stored({"code": "29463-7", **reading, **unit, "at": ago(10)}, **more)
+    assert len(bed.found(f"Observation?patient={bed.patient}&code=29463-7&{MEASURED}")) == count
