@@ -36,6 +36,16 @@ TYPES: Final = {
     "RiskAssessment": ("évaluations du risque", "risk assessments"),
     "Communication": ("messages", "messages"),
     "Device": ("appareils", "devices"),
+    "Composition": ("synthèse du dossier", "summary of the record"),
+    "ServiceRequest": ("examens et actes demandés", "examinations and procedures ordered"),
+    "CarePlan": ("plans de soins", "care plans"),
+    "Appointment": ("rendez-vous", "appointments"),
+    "Media": ("images et sons", "pictures and sounds"),
+    "QuestionnaireResponse": ("questionnaires", "questionnaires"),
+    "RelatedPerson": ("proches", "relatives"),
+    "FamilyMemberHistory": ("antécédents familiaux", "family history"),
+    "Coverage": ("assurances", "insurances"),
+    "DeviceUseStatement": ("usage d’appareils", "use of devices"),
     "AuditEvent": ("journal des accès", "access journal"),
 }
 LABELS: Final = {

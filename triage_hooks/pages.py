@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fhir_server import gate
-from fhir_server.errors import BadRequest, Conflict, NotFound, VersionConflict
+from fhir_server.errors import BadRequest, Conflict, Forbidden, NotFound, VersionConflict
 from fhir_server.interface import Core
 from fhir_server.model import Actor, Entry, Resource
 from triage_hooks import state, worklist
@@ -89,6 +89,8 @@ class Worklist:
     async def act(self, request: Request, id: str) -> Response:
         """Do what a button says, unless somebody else was faster."""
         actor = await self._core.pages.actor(request)
+        if actor.patient:
+            raise Forbidden("Who is looked after sees the alert, and does not answer it.")
         form = await self._core.pages.form(request)
         action, outcome = form.get("action", ""), form.get("outcome", "")
         comment = form.get("comment", "").strip()
@@ -134,7 +136,7 @@ class Worklist:
             "filter": asked,
             "actions": worklist.ACTIONS,
             "statuses": worklist.STATUSES,
-            "may_act": actor.may("u", "Task"),
+            "may_act": _may_act(actor),
             "state": _state(shown, self._core.pages.language(request)),
         }
 
@@ -191,9 +193,14 @@ class Worklist:
             actions=worklist.ACTIONS,
             statuses=worklist.STATUSES,
             outcomes=worklist.OUTCOMES,
-            may_act=actor.may("u", "Task"),
+            may_act=_may_act(actor),
         )
         return answer
+
+
+def _may_act(actor: Actor) -> bool:
+    """Return whether the pages offer what to do; a patient sees the alerts of their record and answers none."""
+    return actor.may("u", "Task") and not actor.patient
 
 
 def _escaped(text: str) -> str:

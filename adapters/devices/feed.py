@@ -40,7 +40,7 @@ NDJSON: Final = ("application/x-ndjson", "application/ndjson")
 
 def make_router(core: Core, intake: Intake) -> APIRouter:
     """Return the routes of the device feed."""
-    router = APIRouter(tags=["devices"])
+    router = APIRouter(tags=["Devices"])
     feed = Feed(core, intake)
     json: dict[str, Any] = {JSON: {"schema": schema.BODY}, NDJSON[0]: {"schema": schema.MESSAGE}}
     json |= {name: {"schema": {}} for name in SOURCES if name != JSON}

@@ -26,7 +26,7 @@ _LONGEST = 4_096  # bytes of a body
 
 def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
     """Return the operator's routes."""
-    router = APIRouter(tags=["devices"])
+    router = APIRouter(tags=["Devices"])
 
     async def get_accounts(request: Request) -> Response:
         """List accounts at vendors, 100 at a time; for the operator. `after` is the `seq` of the last one.

@@ -174,7 +174,7 @@ class Webhooks:
 
 def make_router(core: Core, webhooks: Webhooks) -> APIRouter:
     """Return the routes of webhooks."""
-    router = APIRouter(tags=["devices"])
+    router = APIRouter(tags=["Devices"])
 
     async def notify(request: Request) -> Response:
         """Take a vendor's notification: 200 once it is stored; 401 where its signature does not hold."""

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from adapters.dmp.moment import shown
-from adapters.dmp.words import LOINC_WORDS, word
+from adapters.dmp.words import LOINC_WORDS, UNIT_WORDS, word
 from fhir_server.model import Resource
 
 
@@ -39,12 +39,13 @@ def concept(value: Any, language: str) -> str:
 
 
 def quantity(value: Any) -> str:
-    """Return a Quantity as written: comparator, digits, unit."""
+    """Return a Quantity as written: comparator, digits, unit; a UCUM code that nobody reads in its usual form."""
     if not isinstance(value, dict) or "value" not in value:
         return ""
     number = value["value"]
     digits = getattr(number, "text", None) or str(number)
-    return " ".join(f"{value.get('comparator', '')}{digits} {value.get('unit') or value.get('code') or ''}".split())
+    unit = str(value.get("unit") or value.get("code") or "")
+    return " ".join(f"{value.get('comparator', '')}{digits} {UNIT_WORDS.get(unit, unit)}".split())
 
 
 def measured(element: Mapping[str, Any], language: str) -> str:
@@ -173,7 +174,8 @@ def _observation(resource: Resource, language: str, _: Mapping[str, str]) -> tup
     own = measured(resource, language)
     # A score's components say how it came about; those of a panel are its values.
     parts = () if own and not own.startswith("(") else resource.get("component", ())
-    values = (f"{concept(part.get('code'), language)} : {measured(part, language)}" for part in parts)
+    colon = (" :", ":")[language == "en"]
+    values = (f"{concept(part.get('code'), language)}{colon} {measured(part, language)}" for part in parts)
     state = "" if resource.get("status") == "final" else _status(resource, language)
     return _what(resource, language), _joined(own, *values, state)
 

@@ -48,7 +48,7 @@ def notes_of(section: Section, language: str, *, is_final: bool) -> list[str]:
         (section.mistaken, "Éléments saisis par erreur, non repris", "Entered in error, not shown"),
     ):
         if count:
-            made.append(f"{say(language, fr, en)} : {count}.")
+            made.append(f"{say(language, fr, en)}{say(language, ' :', ':')} {count}.")
     if is_final and section.kind.is_live:
         made.append(
             say(

@@ -82,7 +82,7 @@ KINDS: Final = (
          _all("MedicationRequest", "MedicationStatement")),
     Kind("vital-signs", "Constantes et scores", "Vital signs and scores", "8716-3", ("Observation",), _signs),
     Kind("results", "Résultats", "Results", "30954-2", ("Observation",), _results),
-    Kind("reports", "Comptes rendus d'examens", "Reports", "", ("DiagnosticReport",), _all("DiagnosticReport")),
+    Kind("reports", "Comptes rendus d’examens", "Reports", "", ("DiagnosticReport",), _all("DiagnosticReport")),
     Kind("encounters", "Venues et hospitalisations", "Encounters", "46240-8", ("Encounter",), _all("Encounter")),
     Kind("care-team", "Équipe de soins", "Care team", "85847-2", ("CareTeam",), _with_status("CareTeam", "active")),
     Kind("consent", "Consentements en vigueur", "Consent in force", "", ("Consent",),

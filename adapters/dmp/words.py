@@ -23,6 +23,10 @@ LOINC_WORDS: Final = MappingProxyType(
     }
 )
 
+UNIT_WORDS: Final = MappingProxyType(
+    {"Cel": "°C", "[degF]": "°F", "mm[Hg]": "mmHg", "[lb_av]": "lb", "[in_i]": "in", "10*9/L": "10⁹/L"}
+)
+
 STATUS_WORDS: Final = MappingProxyType(
     {
         "active": ("actif", "active"),

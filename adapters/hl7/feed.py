@@ -37,7 +37,7 @@ LATER_S = 30.0  # seconds that a second part of an answer is waited for
 
 def make_router(core: Core, ways: Ways, *, max_message: int) -> APIRouter:
     """Return the route of HL7 v2 over HTTP."""
-    router = APIRouter(tags=["hl7v2"])
+    router = APIRouter(tags=["HL7 v2"])
 
     async def post_message(request: Request) -> Response:
         """Take one HL7 v2 message or batch; answers its acknowledgement, AA once it is stored."""

@@ -95,8 +95,8 @@ def _describe(route: FhirRoute, types: list[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _summary(route: FhirRoute) -> str:
-    words = (route.handler.__doc__ or route.interaction).partition("(")[0].strip(" .").removeprefix("Serve ")
-    return words[0].upper() + words[1:]
+    words = (route.handler.__doc__ or route.interaction).partition("\n")[0].partition("(")[0].removeprefix("Serve ")
+    return _sentence(words)
 
 
 def _metadata() -> dict[str, Any]:
@@ -109,10 +109,20 @@ def _metadata() -> dict[str, Any]:
 
 
 def by_tag(document: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """Return, for each tag of an OpenAPI document, its (method, path, summary) rows."""
+    """Return, for each tag of an OpenAPI document, its (method, path, what it does) rows."""
     found: dict[str, list[tuple[str, str, str]]] = {}
     for path, methods in document["paths"].items():
         for method, item in methods.items():
             tag = item.get("tags", ["Hub"])[0]
-            found.setdefault(tag, []).append((method.upper(), path, item.get("summary", "")))
+            found.setdefault(tag, []).append((method.upper(), path, _effect(item)))
     return sorted(found.items())
+
+
+def _effect(item: dict[str, Any]) -> str:
+    """Return the first sentence of an operation's docstring, else its summary."""
+    return _sentence(str(item.get("description") or item.get("summary", "")).partition("\n")[0].partition(". ")[0])
+
+
+def _sentence(words: str) -> str:
+    bare = words.strip(" .").replace("`", "")
+    return bare[:1].upper() + bare[1:]

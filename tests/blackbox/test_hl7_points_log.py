@@ -22,6 +22,12 @@ from tests.telemetry import eventually
 
 LOINC = "http://loinc.org"
 
+# Tables that have to be pushed aside to be read.
+PUSHED = """
+return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)
+  .map(e => e.textContent.trim().slice(0, 40));
+"""
+
 
 class Sender:
     """A laboratory of its own on one connection, and the commands of the hub that it sends to."""
@@ -162,6 +168,7 @@ def test_a_fault_is_found_fixed_and_replayed_in_a_browser(lab: Sender) -> None:
             sign_in(browser, lab.hub, lab.hub.operator, path)
             assert browser.script("return document.documentElement.scrollWidth") <= 320, path
             assert browser.script(FAINT) + browser.script(SMALL) + browser.script(UNNAMED) == [], path
+            assert browser.script(PUSHED) == [], path
         browser.click("table.log tbody tr:last-child th a")
         browser.wait(lambda: browser.count(".parts"))
         assert browser.script("return document.documentElement.scrollWidth") <= 320

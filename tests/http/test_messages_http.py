@@ -220,8 +220,8 @@ def test_messages_with_the_same_number_lead_to_each_other(console: Console) -> N
     first = console.place(number)
     console.send("EVN||20261120083000", console.person(f8="M"), pv1("V2"), control=number)
     page = html.unescape(console.http.get(first).text)
-    (other,) = re.findall(r'same control id : <a href="(/admin/messages/\d+)">', page)
-    assert f'same control id : <a href="{first}">' in html.unescape(console.http.get(other).text)
+    (other,) = re.findall(r'same control id: <a href="(/admin/messages/\d+)">', page)
+    assert f'same control id: <a href="{first}">' in html.unescape(console.http.get(other).text)
     assert "the same control id with other content" in html.unescape(console.http.get(other).text)
 
 

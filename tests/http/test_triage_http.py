@@ -366,6 +366,20 @@ def test_an_alert_is_taken_and_closed_by_buttons_and_the_slower_one_is_told(hub:
     assert "Aucune alerte ouverte." in page(hub, filtered(hub, patient), token)
 
 
+def test_a_patient_sees_their_alert_and_answers_none(hub: RunningHub) -> None:
+    patient = new_patient(hub)
+    measure(hub, patient, GRAVE)
+    (task,) = found(hub, f"Task?patient={patient}")
+    token, path = hub.token("patient/*.cruds", patient=patient), f"/worklist/{task['id']}"
+    listed, one = page(hub, filtered(hub, patient), token), page(hub, path, token)
+    assert task["id"] in listed and "Appelez le 15" in one
+    assert 'name="action"' not in listed + one
+    headers = {"Authorization": f"Bearer {token}"}
+    pressed = hub.http.post(path, data={"action": "take", "version": "1"}, headers=headers, follow_redirects=False)
+    assert pressed.status_code == 403
+    assert hub.request("GET", f"/fhir/Task/{task['id']}").json()["status"] == "requested"
+
+
 def test_who_may_not_see_the_patient_sees_no_alert(hub: RunningHub) -> None:
     stranger = hub.token(actor=f"Practitioner/{hub.create({'resourceType': 'Practitioner'})['id']}")
     patient = new_patient(hub)

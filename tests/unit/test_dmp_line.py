@@ -54,6 +54,11 @@ NAMES = {"Practitioner/1": "Dr Martin", "Organization/2": "Clinique"}
             id="a panel shows its components, and why one is missing",
         ),
         pytest.param(
+            {**WEIGHT, "valueQuantity": {"value": Decimal("37.9"), "unit": "Cel"}},
+            Line("Poids", "20/11/2026 08:00 (+01:00)", "37.9 °C"),
+            id="a code of UCUM that nobody reads is written as people write the unit",
+        ),
+        pytest.param(
             {
                 "resourceType": "Condition",
                 "code": {"text": "Insuffisance cardiaque"},

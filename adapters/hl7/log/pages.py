@@ -78,6 +78,7 @@ class Pages:
             status=status,
             say=lambda known, key: words.in_words(getattr(words, known), key, language),
             detailed=lambda text: detail_in(text, language),
+            who=lambda sender: "–" if sender == "|" else sender,  # a message without MSH names none
             tone=lambda state: words.TONES.get(state, ""),
             clock=lambda text: local_time(text, self.zone),
             **context,

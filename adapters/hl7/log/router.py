@@ -35,8 +35,8 @@ def _add_maps(router: APIRouter, core: Core) -> None:
         await core.authenticate(request.headers.get("authorization", ""))
         return _json(shipped.concept_map(request.path_params["name"]), "application/fhir+json")
 
-    router.add_api_route("/hl7v2/maps", list_maps, methods=["GET"], response_class=Response, tags=["hl7v2"])
-    router.add_api_route("/hl7v2/maps/{name}", read_map, methods=["GET"], response_class=Response, tags=["hl7v2"])
+    router.add_api_route("/hl7v2/maps", list_maps, methods=["GET"], response_class=Response, tags=["HL7 v2"])
+    router.add_api_route("/hl7v2/maps/{name}", read_map, methods=["GET"], response_class=Response, tags=["HL7 v2"])
 
 
 def _json(value: object, media_type: str) -> Response:
