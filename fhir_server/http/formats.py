@@ -24,7 +24,8 @@ def speaks_json(query: bytes, headers: Mapping[str, str]) -> bool:
 
 def wants_xml(query: bytes, headers: Mapping[str, str]) -> bool:
     """Whether the answer, be it a failure, goes out as XML."""
-    asked = "xml" in headers.get("accept", "").lower() or "xml" in headers.get("content-type", "").lower()
+    accept = headers.get("accept", "").lower()
+    asked = "xml" in accept or "q=0" in accept or "xml" in headers.get("content-type", "").lower()
     if not asked and b"xml" not in query.lower():
         return False
     try:

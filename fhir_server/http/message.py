@@ -180,11 +180,15 @@ def _format(kind: str) -> str:
 def _best(accept: str) -> str:
     """Return the format of the best quality; among equals one that is named, and of those the first."""
     best, found = (0.0, False), ""
-    for part in accept.split(","):
+    parts = accept.split(",")
+    refused = {_format(media_kind(part)) for part in parts if _quality(part) <= 0} if "q=0" in accept.lower() else ()
+    for part in parts:
         kind = media_kind(part)
-        rank = (_quality(part), "*" not in kind)
-        if rank[0] > 0 and rank > best and _format(kind) and _is_version(part):
-            best, found = rank, _format(kind)
+        rank, format = (_quality(part), "*" not in kind), _format(kind)
+        if "*" in kind and format in refused:
+            format = "" if XML in refused else XML
+        if rank[0] > 0 and rank > best and format and _is_version(part):
+            best, found = rank, format
     return found
 
 

@@ -84,7 +84,7 @@ def find(request: Request, types: frozenset[str]) -> FhirRoute:
     route = found.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         error = MethodNotAllowed("This path does not take this method.")
-        error.headers["Allow"] = ", ".join(sorted(found))
+        error.headers["Allow"] = ", ".join(sorted([*found, "HEAD"] if "GET" in found else found))
         raise error
     return route
 

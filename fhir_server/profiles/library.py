@@ -173,7 +173,7 @@ def newest(versions: Sequence[Version], wanted: str) -> Source | None:
 
 def _rank(source: Source) -> tuple[bool, list[tuple[bool, int, str]], int]:
     parts = str(source.definition.get("version", "")).replace("-", ".").split(".")
-    numbers = [(part.isdigit(), int(part[:9]) if part.isdigit() else 0, part) for part in parts]
+    numbers = [(part.isdecimal(), int(part[:9]) if part.isdecimal() else 0, part) for part in parts]
     return source.definition.get("status") == "active", numbers, source.key[2]
 
 

@@ -207,7 +207,7 @@ def _lay(part: Part, element: Mapping[str, Any], base: Element | None, type: str
         part.min = max(part.min, low)
     if (
         high.__class__ is str
-        and high.isdigit()
+        and high.isdecimal()
         and (is_slice or base is None or base.max is None or int(high) < base.max)
     ):
         part.max = int(high) if part.max is None else min(part.max, int(high))

@@ -198,7 +198,7 @@ class Clauses:
 
 
 def list_id(name: str, text: str) -> str:
-    """Return the id of the List that a parameter names; "" of nothing.
+    """Return the id of the List that a parameter names.
 
     Raises:
         UnknownParameter: It is one of the lists that servers may keep by themselves; this one keeps none.
@@ -209,7 +209,7 @@ def list_id(name: str, text: str) -> str:
             f"The parameter '{name}' takes the id of a List; lists such as $current-problems are not kept here: "
             "search by patient and status instead."
         )
-    if text and not _LIST.fullmatch(text):
+    if not _LIST.fullmatch(text):
         raise BadParameter(f"The parameter '{name}' takes the id of a List.")
     return text.removeprefix("List/")
 
