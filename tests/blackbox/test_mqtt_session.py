@@ -27,7 +27,7 @@ def session(broker: Mosquitto, client: str, take: object) -> Session:
 
 
 async def connected(running: Session) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not running.is_connected:
             await asyncio.sleep(0.01)
 
@@ -60,7 +60,7 @@ async def test_what_the_store_did_not_take_is_not_acknowledged_and_comes_again_a
     task = asyncio.create_task(running.run())
     await connected(running)
     await publish(broker, b"1")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not running.counts["acknowledged"]:
             await asyncio.sleep(0.02)
     await ended(task)
@@ -81,7 +81,7 @@ async def test_what_comes_while_the_hub_is_away_waits_for_it(broker: Mosquitto) 
     await publish(broker, b"2")
     second = session(broker, "away", take)
     task = asyncio.create_task(second.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not got:
             await asyncio.sleep(0.01)
     await ended(task)
@@ -106,12 +106,12 @@ async def test_one_device_in_order_others_beside_it_and_no_more_under_way_than_r
     await connected(running)
     await publish(broker, b"0", b"1", device="slow")
     await publish(broker, *(b"f%d" % n for n in range(RECEIVE_MAXIMUM + 20)), device="fast")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while len(got) < RECEIVE_MAXIMUM - 2:
             await asyncio.sleep(0.01)
     acknowledged = running.counts["acknowledged"]
     gate.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while running.counts["acknowledged"] < RECEIVE_MAXIMUM + 22:
             await asyncio.sleep(0.01)
     await ended(task)
@@ -126,7 +126,7 @@ async def test_without_a_broker_the_session_goes_on_trying_and_says_so(caplog: p
 
     lonely = Session(Broker("mqtt://127.0.0.1:9", "lonely"), "", (FILTER,), take, jitter=lambda: 0.0)
     task = asyncio.create_task(lonely.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while lonely.counts["losses"] < 2:
             await asyncio.sleep(0.01)
     await ended(task)
@@ -143,12 +143,12 @@ async def test_a_broker_that_was_restarted_is_found_again(broker: Mosquitto) -> 
     task = asyncio.create_task(running.run())
     await connected(running)
     await asyncio.to_thread(broker.stop)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not running.counts["losses"]:
             await asyncio.sleep(0.01)
     await asyncio.to_thread(broker.start)
     await publish(broker, b"3")  # maybe before the hub is back: the broker kept the session
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not got or running.counts["connects"] < 2:
             await asyncio.sleep(0.01)
     await ended(task)
@@ -165,7 +165,7 @@ async def test_a_broker_that_forgot_the_session_is_told_of(broker: Mosquitto, ca
     await asyncio.to_thread(broker.stop)
     (broker.folder / "mosquitto.db").unlink(missing_ok=True)
     await asyncio.to_thread(broker.start)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while running.counts["connects"] < 2:
             await asyncio.sleep(0.01)
     await ended(task)
@@ -188,7 +188,7 @@ async def test_hubs_that_share_a_group_get_each_publication_once(broker: Mosquit
         await connected(hub)
     sent = [b"%d" % number for number in range(20)]
     await publish(broker, *sent)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while sum(map(len, got.values())) < len(sent):
             await asyncio.sleep(0.01)
     for task in tasks:

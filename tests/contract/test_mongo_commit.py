@@ -108,7 +108,7 @@ async def test_a_process_that_ends_at_any_write_leaves_all_or_nothing(
     first._lanes.clear()
     outcome = "acknowledged"
     try:
-        await asyncio.wait_for(first.transact(TENANT, lambda tx: work(tx, maker)), 20)
+        await asyncio.wait_for(first.transact(TENANT, lambda tx: work(tx, maker)), 120)
     except (Crash, Unavailable):
         outcome = "crashed"
     raw.head.update_one({"_id": TENANT}, {"$set": {"until": 0}})  # as after the time of its lease

@@ -332,7 +332,7 @@ async def test_what_comes_while_a_lost_server_is_looked_for_is_answered(
     written = asyncio.create_task(put(store, maker.write("Patient/3")))
     await asyncio.sleep(0)
     there.set()
-    await asyncio.wait_for(written, 20)
+    await asyncio.wait_for(written, 120)
     assert await ids(store, asked("Patient", "_sort=_id")) == ["1", "3"]
 
 

@@ -106,7 +106,7 @@ async def test_a_full_hub_takes_in_an_urgent_message_with_its_patients_own_alone
     assert not any(one.done() for one in (*others, own)), "there is no room for what can wait"
     critical = inbox.receive(CHANNEL, result("critical", "P", f8="HH"))
     after = inbox.receive(CHANNEL, result("after", "P"))
-    answers = await asyncio.wait_for(asyncio.gather(own, critical), 10)
+    answers = await asyncio.wait_for(asyncio.gather(own, critical), 120)
     assert {answer.code for answer in answers} == {"AA"}
     assert not any(one.done() for one in (*others, after))
     rows: list[Record] = await core.ask("default", lambda asking: asking.records(KIND, limit=100))

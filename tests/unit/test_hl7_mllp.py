@@ -66,13 +66,13 @@ class Sender:
         self.reader, self.writer = reader, writer
 
     async def receive(self) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             frame = await self.reader.readuntil(END)
         assert frame.startswith(VT)
         return frame[1:-2]
 
     async def closed(self) -> bool:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             return await self.reader.read() == b""
 
 

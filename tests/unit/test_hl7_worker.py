@@ -59,7 +59,7 @@ async def states(core: Core) -> dict[str, str]:
 
 
 async def until_all_are_applied(core: Core) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while set((await states(core)).values()) != {"applied"}:
             await asyncio.sleep(0.01)
 
@@ -340,7 +340,7 @@ async def test_while_the_store_does_not_answer_messages_wait_and_none_is_lost(
 
     monkeypatch.setattr(core, "transact", failing_transact)
     real()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await inbox.drained()
     assert (down[0], set((await states(core)).values())) == (0, {"applied"})
 

@@ -52,7 +52,7 @@ async def run_all(jobs: Jobs, until: Callable[[], Awaitable[bool]]) -> None:
     """Run the runner until something holds."""
     task = asyncio.create_task(jobs.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while not await until():
                 await asyncio.sleep(0.005)
     finally:

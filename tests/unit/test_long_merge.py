@@ -53,7 +53,7 @@ async def run(
     id = answer.headers["Content-Location"].rpartition("/")[2]
     running = asyncio.create_task(hub.jobs.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while (job := await hub.jobs.find(id, actor)) is None or job.is_open:
                 await asyncio.sleep(0.01)
     finally:
