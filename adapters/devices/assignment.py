@@ -14,7 +14,9 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from adapters.devices import reason
+from adapters.devices.identity import EUI_64
 from adapters.devices.instant import end, start
+from adapters.devices.message import REFERENCE
 from adapters.devices.ownership import Use, owned, patient_of
 from adapters.devices.reading import DeviceName
 from adapters.devices.reason import Reason
@@ -69,6 +71,14 @@ async def find_assigned(asking: Asking, name: DeviceName, zone: tzinfo, base: st
     return Assigned(
         reference, owner if owner in names else "", held, names, past, len(found[0].get("identifier", ())) > 1
     )
+
+
+async def identified(asking: Asking, name: DeviceName) -> DeviceName:
+    """Return the identifier of a device that is named by `Device/ID`, a system id first; any other name as it is."""
+    if name.system != REFERENCE or not name.value.startswith("Device/"):
+        return name
+    found = _names(await asking.resource(name.value) or {})
+    return next(iter(sorted((one for one in found if one.system), key=lambda one: one.system != EUI_64)), name)
 
 
 async def find_device(asking: Asking, name: DeviceName) -> str:

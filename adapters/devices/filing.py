@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from adapters.devices import measures
 from adapters.devices.administration import build_administration
-from adapters.devices.identity import CONTENT, PHD, READING, content_of, key_of, moment_of, phd_identifier
+from adapters.devices.identity import CONTENT, EUI_64, PHD, READING, content_of, key_of, moment_of, phd_identifier
 from adapters.devices.media import build_media
 from adapters.devices.message import REFERENCE
 from adapters.devices.observation import Filing, build_observation
@@ -25,7 +25,7 @@ class Name(NamedTuple):
 
     key: str  # of the sender's id, or of the moment where it gave none
     moment: str  # of device, type and time; "" where the device has no clock
-    phd: str  # the guide's identifier; "" where the device has no clock
+    phd: tuple[str, ...]  # the guide's identifier, and that of base-offset time; none where the device has no clock
     content: str
     sender: str  # who gave the id: the gateway, or the caller
     alias: str = ""  # as `moment`, of a device that another gateway may name differently; "" of any other
@@ -46,8 +46,7 @@ class Name(NamedTuple):
         made: list[dict[str, Any]] = [{"system": READING, "value": self.key, "assigner": {"display": self.sender}}]
         if self.moment and self.has_id:
             made.append({"system": READING, "value": self.moment})
-        if self.phd:
-            made.append({"system": PHD, "value": self.phd})
+        made += [{"system": PHD, "value": value} for value in self.phd]
         return [*made, {"system": CONTENT, "value": self.content}]
 
 
@@ -64,10 +63,13 @@ def name_of(
         sender: Who gave the id.
         shared: `Device/ID` of a device that has several identifiers, "" of any other.
     """
+    # Which of the two times a personal health device counts only its gateway knows.
+    ways = (False, True) if device.system == EUI_64 else (False,)
+    phd = (phd_identifier(device, patient, measured, has_offset=has_offset) for has_offset in ways)
     return Name(
         key_of(device, reading, measured),
         moment_of(device, measured),
-        phd_identifier(device, patient, measured),
+        tuple(filter(None, phd)),
         content_of(measured),
         sender,
         moment_of(DeviceName(REFERENCE, shared), measured) if shared else "",

@@ -54,7 +54,7 @@ def content_of(measured: Measured) -> str:
     return _digest(_type(measured), str(measured.instant), *(text for part in parts for text in part), *more)
 
 
-def phd_identifier(device: DeviceName, patient: str, measured: Measured) -> str:
+def phd_identifier(device: DeviceName, patient: str, measured: Measured, *, has_offset: bool = False) -> str:
     """Return `device-patient-type-timestamp[..duration][-types]`; "" for a reading without the device's own time.
 
     The guide knows no pictures and sounds, of which there may be several at one time: they have none either.
@@ -63,26 +63,37 @@ def phd_identifier(device: DeviceName, patient: str, measured: Measured) -> str:
         device: As it is named: a system id without dashes, or whatever else names it.
         patient: `value-system` of the Patient's identifier, or its id.
         measured: With the device's own time, never the corrected one.
+        has_offset: Whether the device counts base-offset time: then its offset stands after the seconds.
     """
     if measured.instant is None or measured.media is not None:
+        return ""
+    offset = _quarters(measured.at) if has_offset else ""
+    if has_offset and not offset:
         return ""
     name = device.value
     if device.system == EUI_64 or "eui-" in device.system:
         name = re.sub(r"[-:]", "", name).upper() if _HEXADECIMAL.fullmatch(name) else name
-    return "-".join((name, patient, measured.code, _timestamp(measured), *measured.types))
+    return "-".join((name, patient, measured.code, _timestamp(measured, offset), *measured.types))
 
 
-def _timestamp(measured: Measured) -> str:
-    """Return seconds since 2000 at the device's resolution, its offset in quarters of an hour, and the duration.
+def _timestamp(measured: Measured, offset: str) -> str:
+    """Return seconds since 2000 at the device's resolution, its offset where it is wanted, and the duration.
 
-    The seconds are those of UTC, so that two gateways that write one instant in two zones name one reading; the
-    guide's offset is left out for the same reason.
+    The seconds are those of UTC, so that two gateways that write one instant in two zones name one reading.
     """
     assert measured.instant is not None
     fraction = _FRACTION.search(measured.at)
     decimals = min(len(fraction[1].rstrip("0")), 6) if fraction else 0
-    text = _seconds(measured.instant - _START, decimals)
+    text = _seconds(measured.instant - _START, decimals) + offset
     return f"{text}..{_seconds(measured.lasted, decimals)}" if measured.lasted else text
+
+
+def _quarters(at: str) -> str:
+    """Return the offset of an exact dateTime in quarters of an hour (`+4`, `-14`); "" where it is none of those."""
+    if at.endswith("Z"):
+        return "+0"
+    minutes = int(at[-5:-3]) * 60 + int(at[-2:])
+    return f"{at[-6]}{minutes // 15}" if not minutes % 15 else ""
 
 
 def _seconds(microseconds: int, decimals: int) -> str:

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import tzinfo
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from adapters.devices import quarantine, reason
 from adapters.devices.artefact import Memory
 from adapters.devices.assessment import assess
-from adapters.devices.assignment import patient_at
+from adapters.devices.assignment import identified, patient_at
 from adapters.devices.correction import by_a_clock, effective
 from adapters.devices.deposit import Deposit
 from adapters.devices.filing import Name, name_of, type_of
@@ -80,6 +81,9 @@ class Intake:
             return await self._take(message, actor, source)
 
     async def _take(self, message: Message, actor: Actor, source: str) -> list[Result]:
+        if message.device.system == REFERENCE:
+            device: DeviceName = await self._core.ask(actor.tenant, partial(identified, name=message.device))
+            message = message._replace(device=device)
         known: Known = await self._core.ask(
             actor.tenant, lambda asking: look(asking, message, self.zone, self._core.now(), self._core.base_url)
         )

@@ -32,9 +32,9 @@ _VALUES: Final = ("valueQuantity", "valueCodeableConcept", "valueSampledData", "
 # What the canonical record holds, or the hub works out by itself.
 _HELD: Final = frozenset(
     {
-        "resourceType", "id", "meta", "text", "contained", "identifier", "status", "category", "code", "subject",
-        "effectiveDateTime", "effectiveInstant", "effectivePeriod", "issued", "performer", "device", "component",
-        "extension", "interpretation", "derivedFrom", "bodySite", "method", "note", *_VALUES,
+        "resourceType", "id", "meta", "language", "text", "contained", "identifier", "status", "category", "code",
+        "subject", "effectiveDateTime", "effectiveInstant", "effectivePeriod", "issued", "performer", "device",
+        "component", "extension", "interpretation", "derivedFrom", "bodySite", "method", "note", *_VALUES,
     }
 )  # fmt: skip
 _INTERPRETED: Final = MappingProxyType(
@@ -68,7 +68,7 @@ def read_resource(resource: Any, *, device: DeviceName | None = None, base: str 
         base: Of this hub's own references, where they are absolute.
 
     Raises:
-        BadRequest: It is neither, holds no Observation, or one names no device by an identifier.
+        BadRequest: It is neither, holds no Observation, or one names no device.
         TooLarge: It has more than 1,000 entries.
     """
     held = _resources(resource)
@@ -83,9 +83,9 @@ def read_resource(resource: Any, *, device: DeviceName | None = None, base: str 
         if any(observation is clock for clock in clocks) and read_coincident(observation):
             continue  # it stands in the messages of those that point to it
         near = {f"#{item.get('id')}": item for item in _dicts(observation.get("contained"))} | known
-        name = _named(observation.get("device"), near) or device
+        name = _named_or_ours(observation.get("device"), near, "Device", base) or device
         if name is None:
-            raise BadRequest("An Observation names no device by an identifier.")
+            raise BadRequest("An Observation names no device by an identifier, nor one of this hub.")
         gateway = _named_or_ours(_beside(observation, GATEWAY), near, "Device", base)
         told_by = {read_coincident(near.get(_target(reference), {})) for reference in _told(observation)}
         clock = told_by.pop() if len(told_by) == 1 else None

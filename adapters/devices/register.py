@@ -84,7 +84,7 @@ async def note(writing: Writing, name: Name, reference: str) -> None:
 
 async def find_written(asking: Asking, name: Name, type: str) -> str:
     """Return the reference of what a gateway wrote itself under the guide's identifier; "" where there is none."""
-    token = quote(f"{PHD}|{_escaped(name.phd)}", safe="")
+    token = quote(",".join(f"{PHD}|{_escaped(value)}" for value in name.phd), safe="")
     for resource in await asking.find(f"{type}?identifier={token}&_count=1&_total=none"):
         return f"{type}/{resource['id']}"
     return ""

@@ -186,6 +186,20 @@ def test_the_guides_identifier(raw: dict[str, Any], identifier: str) -> None:
     assert phd_identifier(PHD, "sisansarahId-urn:oid:1.2.3", fit(raw)[1]) == identifier
 
 
+@pytest.mark.parametrize(
+    ("at", "timestamp"),
+    [
+        pytest.param("2021-11-22T12:56:00+01:00", "690897360+4", id="an hour east"),
+        pytest.param("2021-11-22T08:26:00.50-03:30", "690897360.5-14", id="half hours west"),
+        pytest.param("2021-11-22T11:56:00Z", "690897360+0", id="UTC"),
+        pytest.param("2021-11-22T12:03:00+00:07", "", id="no quarters"),
+    ],
+)
+def test_the_guides_identifier_of_base_offset_time(at: str, timestamp: str) -> None:
+    expected = f"74E8FFFEFF051C00-p-150456-{timestamp}" if timestamp else ""
+    assert phd_identifier(PHD, "p", fit(spo2(at=at))[1], has_offset=True) == expected
+
+
 def stored(raw: dict[str, Any], sender: str) -> Filed:
     name = name_of(PHD, *fit(raw), patient="p", sender=sender)
     return Filed("Observation/1", name.key, name.content, sender)

@@ -365,4 +365,4 @@ def test_in_a_bundle_the_device_is_found_by_its_reference() -> None:
     (message,) = read_resource({"resourceType": "Bundle", "type": "transaction", "entry": entries})
     assert message.device == DeviceName("urn:example", "SN-1")
     with pytest.raises(FhirError):
-        read_resource(observation(device={"reference": "Device/unknown"}))
+        read_resource(observation(device={"reference": "urn:uuid:unknown"}))
