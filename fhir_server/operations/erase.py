@@ -110,7 +110,7 @@ def _report(report: dict[str, Any], signature: str) -> Resource:
         {"name": "resources", "valueInteger": report["resources"]},
         {"name": "shared", "valueInteger": report["shared"]},
         {"name": "after", "valueInteger": report["after"]},
-        {"name": "audit", "valueString": "Audit rows stay: they name ids only, and the law asks for them."},
+        {"name": "audit", "valueString": "Audit rows stay, for the law asks for them: they hold ids, and the text of searches."},
         {"name": "sha256", "valueString": report["sha256"]},
         {"name": "signature", "valueString": signature},
     ]

@@ -21,6 +21,7 @@ from fhir_server.operations.terminology_inputs import (
     instance,
     needed,
     of_coding,
+    only_one,
     opened,
     parameter,
     read_call,
@@ -155,12 +156,13 @@ class Subsuming:
             url = str(resource.get("url", ""))
         elif not url:
             raise needed("Name the code system: system, or a coding's; or call the operation on one by its id.")
-        if {one.system, other.system} - {"", url}:
+        if {bounded(inputs, "system"), one.system, other.system} - {"", url}:
             raise BadParameter("Both codes are of the code system that is asked about.")
+        versions = {bounded(inputs, "version"), one.version, other.version} - {""}
+        if len(versions) > 1 or (resource is not None and versions - {resource.get("version")}):
+            raise BadParameter("Both codes are of the version that is asked about.")
         async with opened(self._hub, call, [resource]) as library:
-            system = await _system(
-                library, url, bounded(inputs, "version") or one.version, resource is not None, resource
-            )
+            system = await _system(library, url, "".join(versions), resource is not None, resource)
         return Answer(200, answered([parameter("outcome", "valueCode", subsumption(system, one, other))]))
 
 
@@ -172,6 +174,7 @@ async def _system(library: Library, url: str, version: str, is_given: bool, reso
 
 
 def _pair(inputs: Inputs, letter: str) -> Code:
+    only_one(inputs, f"coding{letter}", f"code{letter}")
     given = element(inputs, f"coding{letter}")
     if given is not None:
         return of_coding(given)

@@ -23,6 +23,7 @@ from fhir_server.operations.terminology_inputs import (
     given_resource,
     instance,
     needed,
+    only_one,
     opened,
     read_call,
     read_pins,
@@ -35,7 +36,7 @@ from fhir_server.terminology.codesystem import CodeSystem, Designation
 from fhir_server.terminology.expansion import Expansion, expand
 from fhir_server.terminology.grammar import LANGUAGES
 from fhir_server.terminology.library import Library
-from fhir_server.terminology.valueset import Member, ValueSet
+from fhir_server.terminology.valueset import Member, ValueSet, split
 
 MOST: Final = 10_000
 """Codes of one answer."""
@@ -111,10 +112,12 @@ class Expanding:
 
 async def named(library: Library, inputs: Inputs) -> ValueSet:
     """Return the value set that a call names by url, or by the element that is bound to it."""
+    only_one(inputs, "url", "context")
     url = canonical(inputs, "url", "valueSetVersion")
-    if not url and (context := bounded(inputs, "context")):
-        url = bound(context)
-    if not url:
+    if context := bounded(inputs, "context"):
+        by_name = bound(context)
+        url = split(by_name)[0] + url if url else by_name  # of the version that is asked for
+    if not split(url)[0]:
         raise needed("Name the value set: url, valueSet or context; or call the operation on one by its id.")
     found = await library.value_set(url)
     if found is None:

@@ -48,6 +48,8 @@ def read_call(call: OperationCall, known: Collection[str], resource: str = "") -
 
 _NAMING: Final = frozenset({"url", "valueSet", "codeSystem", "conceptMap", "context"})
 """Parameters that name what an operation is about, on type level."""
+_VERSIONS: Final = {"ValueSet": "valueSetVersion", "ConceptMap": "conceptMapVersion", "CodeSystem": "version"}
+"""Parameters that say the version of what an operation is about."""
 
 
 @asynccontextmanager
@@ -73,9 +75,9 @@ async def instance(hub: Hub, call: OperationCall, inputs: Inputs) -> Resource | 
     if not call.id:
         return None
     found = await _called_on(hub, call)
-    for name in _NAMING.intersection(inputs):
-        if name != "url" or [str(value).partition("|")[0] for value in inputs[name]] != [found.get("url")]:
-            raise BadParameter(f"The operation is called on an instance: the parameter '{name}' names another one.")
+    for name in _NAMING.intersection(inputs) - {"url"}:
+        raise BadParameter(f"The operation is called on an instance: the parameter '{name}' names another one.")
+    check_named(inputs, found)
     return found
 
 
@@ -106,7 +108,25 @@ def given_resource(hub: Hub, inputs: Inputs, name: str, type: str) -> Resource |
     found = [i for i in hub.validate(resource) if i.severity in ("error", "fatal") and i.code not in _LET_PASS]
     if found:
         raise Unprocessable("The resource of the request is not of R4's form.", issues=found)
+    only_one(inputs, name, "context")
+    check_named(inputs, resource)
     return resource
+
+
+def only_one(inputs: Inputs, *names: str) -> None:
+    """Raise BadParameter where several of these are given: all but one would be ignored."""
+    if len(given := [name for name in names if name in inputs]) > 1:
+        raise BadParameter(f"The parameters '{given[0]}' and '{given[1]}' say the same thing: send one of them.")
+
+
+def check_named(inputs: Inputs, resource: Resource) -> None:
+    """Raise BadParameter where `url`, or the parameter for its version, names another resource than the one at hand."""
+    url, version = split(text(inputs, "url"))
+    if url and url != resource.get("url"):
+        raise BadParameter("The parameter 'url' names another resource than the one that the operation is about.")
+    for asked in (version, text(inputs, _VERSIONS[resource["resourceType"]])):
+        if asked and asked != resource.get("version"):
+            raise BadParameter("The operation is about a resource of another version than the one that is named.")
 
 
 def canonical(inputs: Inputs, name: str, version_name: str) -> str:
@@ -150,13 +170,20 @@ def read_code(inputs: Inputs, *, coding: str, code: str, version: str) -> Code |
         code: Name of the one that is a code.
         version: Name of the one that is the version of the system.
     """
+    only_one(inputs, coding, code)
     given = element(inputs, coding)
-    if given is not None:
-        return of_coding(given)
-    bare = bounded(inputs, code)
-    if not bare:
-        return None
-    return Code(bounded(inputs, "system"), bounded(inputs, version), bare, bounded(inputs, "display"))
+    made = of_coding(given) if given is not None else Code("", "", bounded(inputs, code), "")
+    said = zip(("system", version, "display"), (made.system, made.version, made.display), strict=True)
+    system, of_version, display = (_agreed(inputs, name, own) for name, own in said)
+    return Code(system, of_version, made.code, display) if made.code else None
+
+
+def _agreed(inputs: Inputs, name: str, own: str) -> str:
+    """Return what a coding says, or the parameter beside it; raise BadParameter where they differ."""
+    beside = bounded(inputs, name)
+    if own and beside and own != beside:
+        raise BadParameter(f"The parameter '{name}' says otherwise than the coding.")
+    return own or beside
 
 
 def of_coding(given: Any) -> Code:
@@ -169,22 +196,28 @@ def of_coding(given: Any) -> Code:
     return Code(*parts)
 
 
-def read_codings(inputs: Inputs, name: str) -> list[Code] | None:
-    """Return the codings of a CodeableConcept; None where it is not given."""
+def read_codings(inputs: Inputs, name: str, version: str) -> list[Code] | None:
+    """Return the codings of a CodeableConcept, which may be said to be of a `version`; None where it is not given."""
     given = element(inputs, name)
     if given is None:
         return None
+    for other in ("code", "coding", "system", "display"):
+        only_one(inputs, name, other)
     codings = given.get("coding", [])
     if not isinstance(codings, list) or not codings or len(codings) > MOST_CODINGS:
         raise BadParameter(f"The parameter '{name}' has 1 to {MOST_CODINGS} codings.")
-    return [of_coding(coding) for coding in codings]
+    codes = [of_coding(coding) for coding in codings]
+    return [code._replace(version=_agreed(inputs, version, code.version)) for code in codes]
 
 
 def read_pins(inputs: Inputs) -> Pins:
-    """Return the versions of code systems that a request wants."""
+    """Return the versions of code systems that a request wants; raise BadParameter for one without a version."""
 
     def pairs(name: str) -> dict[str, str]:
-        return {url: version for url, version in map(split, texts(inputs, name)) if version}
+        given = dict(map(split, texts(inputs, name)))
+        if not all(url and version for url, version in given.items()):
+            raise BadParameter(f"The parameter '{name}' is a code system with its version: system|version.")
+        return given
 
     return Pins(pairs("system-version"), pairs("check-system-version"), pairs("force-system-version"))
 

@@ -31,7 +31,7 @@ from fhir_server.operations.terminology_inputs import (
     unknown,
 )
 from fhir_server.terminology.library import Library
-from fhir_server.terminology.translation import UNMAPPED, Ask, Translation, joins, maps_of, translate
+from fhir_server.terminology.translation import UNMAPPED, Ask, Translation, joins, maps_of, says, translate
 
 KNOWN: Final = (
     "url", "conceptMap", "conceptMapVersion", "code", "system", "version", "source", "coding", "codeableConcept",
@@ -56,7 +56,7 @@ class Translating:
         """
         call, dependencies = take_dependencies(call)
         inputs = read_call(call, KNOWN)
-        codes = read_codings(inputs, "codeableConcept")
+        codes = read_codings(inputs, "codeableConcept", "version")
         if codes is None:
             one = read_code(inputs, coding="coding", code="code", version="version")
             codes = [one] if one else []
@@ -88,13 +88,11 @@ async def _maps(library: Library, inputs: Inputs, resource: Resource | None, ask
         resource = await library.concept_map(url)
         if resource is None:
             raise unknown("ConceptMap")
-    if resource is not None:
-        return [resource]
+    found = await maps_of(library, ask) if resource is None else [resource]
     source, target = ("target", "source") if ask.is_reverse else ("source", "target")
-    found = await maps_of(library, ask)
     for name, side in (("source", source), ("target", target)):
         if value_set := bounded(inputs, name):
-            found = [map for map in found if joins(map, side, value_set)]
+            found = [map for map in found if joins(map, side, value_set) or (resource and not says(map, side))]
     return found
 
 

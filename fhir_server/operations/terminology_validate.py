@@ -95,7 +95,7 @@ class Validating:
 
     @staticmethod
     def _asked(inputs: Inputs, version: str) -> list[Code]:
-        asked = read_codings(inputs, "codeableConcept")
+        asked = read_codings(inputs, "codeableConcept", version)
         if asked is None:
             one = read_code(inputs, coding="coding", code="code", version=version)
             if one is None:

@@ -57,7 +57,7 @@ async def translate(library: Library, map: Resource, ask: Ask, path: tuple[str, 
     for group in map.get("group", ()):
         library.spend(20 + len(group.get("element", ())))
         one, other = ("target", "source") if ask.is_reverse else ("source", "target")
-        if not _is_of(group, one, ask.system) or (ask.target_system and group.get(other) != ask.target_system):
+        if not _is_of(group, one, ask) or (ask.target_system and split(group.get(other, ""))[0] != ask.target_system):
             continue
         if ask.is_reverse:
             found += _backward(group, ask.code, url)
@@ -71,8 +71,10 @@ async def translate(library: Library, map: Resource, ask: Ask, path: tuple[str, 
     return found
 
 
-def _is_of(group: Mapping[str, Any], name: str, system: str) -> bool:
-    return not group.get(name) or split(group[name])[0] == system
+def _is_of(group: Mapping[str, Any], name: str, ask: Ask) -> bool:
+    system, of_url = split(group.get(name, ""))
+    version = group.get(f"{name}Version", "") or of_url
+    return (not system or system == ask.system) and (not version or not ask.version or version == ask.version)
 
 
 def _forward(group: Mapping[str, Any], element: Mapping[str, Any], ask: Ask, url: str) -> Iterator[Translation]:
@@ -152,6 +154,11 @@ async def maps_of(library: Library, ask: Ask) -> list[Resource]:
         if url not in found and (map := await library.concept_map(url)) is not None:
             found[url] = map
     return list(found.values())
+
+
+def says(map: Resource, name: str) -> bool:
+    """Whether a map says which value set its source (or target) is."""
+    return f"{name}Canonical" in map or f"{name}Uri" in map
 
 
 def joins(map: Resource, name: str, value_set: str) -> bool:
