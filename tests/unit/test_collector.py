@@ -19,10 +19,10 @@ class Ring:
 
 
 async def _is_found(alive: weakref.ref[Ring], often_s: float) -> bool:
-    looking = asyncio.create_task(collector.look_briefly(0.001, often_s))
+    looking = asyncio.create_task(collector.look_briefly(0.05, often_s))
     try:
-        for _ in range(500):
-            await asyncio.sleep(0.002)
+        for _ in range(6_000):  # what looks whether it is gone is to need less than an idle process may
+            await asyncio.sleep(0.02)
             if alive() is None:
                 return True
         return False

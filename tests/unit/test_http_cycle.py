@@ -115,7 +115,7 @@ async def test_a_connection_that_is_silent_ends_and_one_that_works_does_not() ->
             await going_on.wait()
         await echo(scope, receive, send)
 
-    protocol, transport, state = connected(slow, keep_alive=1)
+    protocol, transport, state = connected(slow, keep_alive=600)
     protocol.data_received(GET % b"a")
     await done(state)
     protocol.data_received(GET % b"slow")
@@ -125,7 +125,7 @@ async def test_a_connection_that_is_silent_ends_and_one_that_works_does_not() ->
     await done(state)
     protocol.timeout_keep_alive_handler()
     assert not transport.closed, "it was answered just now"
-    protocol._silent_since = asyncio.get_running_loop().time() - 1
+    protocol._silent_since = asyncio.get_running_loop().time() - 600
     protocol.timeout_keep_alive_handler()
     assert transport.closed
 
