@@ -110,7 +110,7 @@ def _report(report: dict[str, Any], signature: str) -> Resource:
         {"name": "resources", "valueInteger": report["resources"]},
         {"name": "shared", "valueInteger": report["shared"]},
         {"name": "after", "valueInteger": report["after"]},
-        {"name": "audit", "valueString": "Audit rows stay, for the law asks for them: they hold ids, and the text of searches."},
+        {"name": "audit", "valueString": "Audit rows stay, as the law asks: they hold ids, and the text of searches."},
         {"name": "sha256", "valueString": report["sha256"]},
         {"name": "signature", "valueString": signature},
     ]
