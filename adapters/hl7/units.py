@@ -31,7 +31,7 @@ SPELLINGS: Mapping[str, str] = {
     "bpm": "/min", "/mn": "/min", "/mn.": "/min", "batt/min": "/min", "bat/min": "/min", "beats/min": "/min",
     "beat/min": "/min", "batt./min": "/min", "cycles/min": "/min", "c/min": "/min", "mvt/min": "/min",
     "resp/min": "/min", "breaths/min": "/min", "br/min": "/min", "puls/min": "/min", "1/min": "/min", "min-1": "/min",
-    "{beats}/min": "/min", "{breaths}/min": "/min",
+    "{beats}/min": "/min", "{beat}/min": "/min", "{breaths}/min": "/min", "{breath}/min": "/min",
     "mmhg": "mm[Hg]", "mm hg": "mm[Hg]", "mm(hg)": "mm[Hg]", "cmh2o": "cm[H2O]", "kpa": "kPa",
     "°c": "Cel", "degc": "Cel", "deg c": "Cel", "cel": "Cel", "celsius": "Cel", "[degc]": "Cel", "c": "Cel",
     "°f": "[degF]", "degf": "[degF]", "deg f": "[degF]", "fahrenheit": "[degF]",

@@ -8,6 +8,7 @@ https://hl7.org/fhir/R4/observation-vitalsigns.html
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
@@ -48,12 +49,18 @@ OWN: Final = {
     "29463-7": _WEIGHT,
     "8302-2": _HEIGHT,
 }
-"""LOINC code -> its unit; rates and percentages have no second one."""
+"""LOINC code -> its unit; percentages have no second one."""
+RATES: Final = frozenset({"8867-4", "9279-1"})
+RATE: Final = "/min"
+_NOTE: Final = re.compile(r"\{[^{}]*\}")
+"""An annotation of UCUM, which changes no unit: `{beat}/min` is `/min`, the code that R4 asks for."""
 
 
 def in_own_unit(loinc: str, found: Json) -> Json:
     """Return a value[x] in the unit of the vital sign, with what was sent as its translation; else as it is."""
     sent, own = found.get("valueQuantity"), OWN.get(loinc)
+    if sent and loinc in RATES and _NOTE.sub("", sent.get("code", "")) in (RATE, "1/min"):
+        return found if sent["code"] == RATE else {**found, "valueQuantity": {**sent, "code": RATE}}
     if not sent or own is None or (scale := own.others.get(sent.get("code", ""))) is None:
         return found
     kept = {name: value for name, value in sent.items() if name != "comparator"}

@@ -277,6 +277,22 @@ def test_a_vital_sign_is_in_the_unit_that_rules_read_with_what_was_sent_beside(
     assert found.get("comparator", "") == ("<" if text.startswith("<") else "")
 
 
+@pytest.mark.parametrize(
+    ("code", "unit", "own"),
+    [
+        pytest.param("8867-4", "{beat}/min", "/min", id="beats"),
+        pytest.param("9279-1", "{breath}/min^^UCUM", "/min", id="breaths, in UCUM"),
+        pytest.param("8867-4", "/min", "/min", id="none"),
+        pytest.param("8867-4", "{beat}/h^^UCUM", "{beat}/h", id="by the hour: another unit"),
+        pytest.param("69000-8", "{beat}/min^^UCUM", "{beat}/min", id="what is no vital sign is left alone"),
+    ],
+)
+def test_an_annotation_of_a_rate_is_no_part_of_its_unit(code: str, unit: str, own: str) -> None:
+    (made,) = observations(oru(obx(f"{code}^x^LN", "72", unit)))
+    found = made["valueQuantity"]
+    assert (found["value"], found["unit"], found["code"]) == (72, unit.partition("^")[0], own)
+
+
 def test_both_pressures_of_a_cuff_in_kilopascal_are_one_measurement_in_millimetres() -> None:
     (made,) = observations(oru(obx("8480-6^S^LN", "16.0", "kPa"), obx("8462-4^D^LN", "10.7", "kPa")))
     values = [one["valueQuantity"] for one in made["component"]]
