@@ -34,7 +34,7 @@ MEDIA: Final = {
     "DICOM": "application/dicom",
     "PLAIN": "text/plain", "TEXT": "text/plain", "CDA": "application/xml", "X-HL7-CDA-LEVEL-ONE": "application/xml",
 }  # fmt: skip
-"""ED.3 (subtype) -> media type. Ours."""
+"""ED.3 (subtype), ED.2 where there is none -> media type. Ours."""
 
 SIGNS: Final = {
     "JVBERi": "application/pdf", "/9j/": "image/jpeg", "iVBORw0KGgo": "image/png", "R0lGOD": "image/gif",
@@ -62,7 +62,7 @@ def attachment(context: Context, obx: Segment) -> Json | None:
     parts = obx.first(5)
     pointer = obx.text(2) == "RP"
     main, subtype = (part(parts, 3), part(parts, 4)) if pointer else (part(parts, 2), part(parts, 3))
-    media = MEDIA.get(subtype.upper()) or (f"{main.lower()}/{subtype.lower()}" if main and subtype else "")
+    media = MEDIA.get((subtype or main).upper()) or (f"{main.lower()}/{subtype.lower()}" if main and subtype else "")
     made: Json = {"contentType": media} if re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", media) else {}
     if pointer:
         url = part(parts, 1)

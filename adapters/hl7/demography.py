@@ -124,6 +124,22 @@ def contact_point(context: Context, segment: Segment, number: int, parts: Parts)
     return made
 
 
+def telecoms(context: Context, segment: Segment, number: int) -> list[Json]:
+    """Convert the repetitions of an XTN; one that has a number and an address of e-mail is both."""
+    each = (one for parts in segment.repetitions(number) for one in _apart(parts))
+    return [found for one in each if (found := contact_point(context, segment, number, one))]
+
+
+def _apart(parts: Parts) -> list[Parts]:
+    """Return a repetition that has a number and, in XTN.4, an address as two: the guide takes one of them."""
+    mail, spoken = part(parts, 4), _number(parts)
+    if not mail.strip() or not any(sign.isdigit() for sign in spoken) or "@" in spoken:
+        return [parts]
+    kind = [""] if part(parts, 3) in _DIGITAL else parts[2]
+    phone = [*parts[:2], kind, [""], *parts[4:]]
+    return [phone, [[""], parts[1], ["Internet"], parts[3], *([[""]] * 8), *parts[12:]]]
+
+
 def person(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
     """Convert XCN to a reference that names a Practitioner without making one. Source: XCN[Practitioner]."""
     made: Json = {}

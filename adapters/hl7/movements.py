@@ -27,6 +27,9 @@ STATUS: Final = {
 EXPECTED: Final = frozenset({"A05", "A14", "A15"})
 """Movements that are still to come: their place is planned, and the stay does not begin with them."""
 
+OPENING: Final = frozenset({"A01", "A04", "A05", "A14"})
+"""Movements that a stay begins with: where one was cancelled and none stands, the stay never was."""
+
 ADMISSIONS: Final = frozenset({"A05", "A14"})
 """Of these, what the next movement fulfils: the plan ends there."""
 
@@ -76,7 +79,7 @@ def course(known: Sequence[Movement]) -> dict[str, Any]:
         known: All movements of the stay, in their order; those that were cancelled count as never been.
     """
     standing = [one for one in known if one.action != CANCEL]
-    if not standing:
+    if not standing or _never_was(known):
         last = next((one.patient_class for one in reversed(known) if one.patient_class), None)
         return {"status": "cancelled"} | ({"class": last} if last else {})
     statuses = _changes((STATUS[one.trigger], one) for one in standing if one.trigger in STATUS)
@@ -98,6 +101,12 @@ def course(known: Sequence[Movement]) -> dict[str, Any]:
     if made["status"] == FINISHED:
         made["end"] = statuses[-1][1].left or statuses[-1][1].start
     return made
+
+
+def _never_was(known: Sequence[Movement]) -> bool:
+    """Whether the admission itself was cancelled: what is left (another doctor, a transfer) is of no stay."""
+    opening = [one for one in known if one.trigger in OPENING]
+    return bool(opening) and all(one.action == CANCEL for one in opening)
 
 
 def _changes(values: Iterable[tuple[Any, Movement]]) -> list[tuple[Any, Movement]]:

@@ -32,6 +32,9 @@ def over(stored: Json, own: Json, dropped: Sequence[Json] | None = None) -> Json
             tells the whole of what is booked.
     """
     made = {**_without_choices(stored, own), **own, "id": stored["id"]}
+    for name in own.keys() & {known[1:] for known in stored if known.startswith("_")}:
+        if f"_{name}" not in own:  # it said more of the value that was
+            del made[f"_{name}"]
     if "identifier" in stored and "identifier" in own and isinstance(own["identifier"], list):
         made["identifier"] = united(stored["identifier"], own["identifier"])
     if "extension" in stored and own.get("extension"):

@@ -38,6 +38,7 @@ NAMESPACE = "a bare namespace is no URI; ours belongs to the sending facility"
 SYSTEM = "theirs is a page of HL7's table of code systems; ours belongs to the sending facility"
 UNORDERED = "a report that names no order makes none; theirs makes a ServiceRequest of every OBR"
 GROUP = "the number of the group (ORC-4) is the order's requisition here"
+PLACED = "the number of the group (ORC-4) is the placer's; theirs is the filler's too"
 QUOTED = "the message's comparator is a stray quote or its separator is no separator: ours stays a text"
 
 DIFFERENCES: dict[str, str] = {
@@ -49,6 +50,7 @@ DIFFERENCES: dict[str, str] = {
     "DiagnosticReport.issued": OFFSET,
     "DiagnosticReport.effectiveDateTime": OFFSET,
     "DiagnosticReport.code.coding.system": URL,
+    "DiagnosticReport.identifier.type.coding.code": PLACED,
     "Observation.code.coding.system": URL,
     "Observation.valueCodeableConcept.coding.system": URL,
     "Observation.effectiveDateTime": OFFSET,

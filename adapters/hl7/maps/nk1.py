@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, code_of, coded, identifier, mapped
-from adapters.hl7.demography import address, contact_point, human_name, organization
+from adapters.hl7.demography import address, human_name, organization, telecoms
 from adapters.hl7.ids import unique
 from adapters.hl7.maps.rows import whole
 from adapters.hl7.maps.tables import table
@@ -36,7 +36,7 @@ def _each(context: Context, segment: Segment, numbers: Sequence[int], convert: A
 def _telecom(context: Context, nk1: Segment, numbers: Sequence[int]) -> list[Json]:
     made = []
     for number in numbers:
-        found = _each(context, nk1, [number], contact_point)
+        found = telecoms(context, nk1, number)
         made += [{**one, "use": "work"} if number == 6 else one for one in found]
     return made
 

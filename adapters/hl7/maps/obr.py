@@ -13,7 +13,7 @@ from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, code_of, coded, entity, mapped, missing_code
 from adapters.hl7.demography import text_name
 from adapters.hl7.maps.rows import Row, repeated, single, state
-from adapters.hl7.maps.spm import pair
+from adapters.hl7.maps.spm import group_number
 from adapters.hl7.tokens import Parts, Segment, part
 
 EXTENSIONS: Final = "http://hl7.org/fhir/StructureDefinition/"
@@ -54,7 +54,7 @@ def _status_reason(context: Context, segment: Segment, number: int) -> Any:
 
 
 def _groups(context: Context, segment: Segment, number: int) -> Any:
-    return pair(context, segment, number, segment.first(number), own="groups") or None
+    return group_number(context, segment, number) or None
 
 
 def _security(context: Context, segment: Segment, number: int) -> Any:
@@ -64,7 +64,7 @@ def _security(context: Context, segment: Segment, number: int) -> Any:
 
 
 ORC_TO_REPORT: Final = (
-    Row(4, "identifier", _groups, "ORC-4"),
+    Row(4, "identifier", _groups, "ORC-4; EI as in the ServiceRequest"),
     Row(16, "extension", _status_reason, "ORC-16"),
     Row(28, "meta", _security, "ORC-28, ConfidentialityCode"),
 )

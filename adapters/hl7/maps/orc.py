@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, code_of, code_text, coded, entity, identifier, mapped
-from adapters.hl7.demography import address, contact_point, organization, person
+from adapters.hl7.demography import address, organization, person, telecoms
 from adapters.hl7.maps import contained
 from adapters.hl7.maps.rows import Row, repeated, single, state
-from adapters.hl7.maps.spm import FILLER, PLACER, pair
+from adapters.hl7.maps.spm import FILLER, group_number, pair
 from adapters.hl7.maps.tables import table
 from adapters.hl7.tokens import Parts, Segment, part
 
@@ -36,8 +36,7 @@ def _status_reason(context: Context, segment: Segment, number: int) -> Any:
 
 def _callback(context: Context, segment: Segment, number: int) -> Any:
     url = EXTENSIONS + "servicerequest-order-callback-phone-number"
-    found = [contact_point(context, segment, number, parts) for parts in segment.repetitions(number)]
-    return [{"url": url, "valueContactPoint": one} for one in found if one] or None
+    return [{"url": url, "valueContactPoint": one} for one in telecoms(context, segment, number)] or None
 
 
 def _event(context: Context, segment: Segment, number: int) -> Any:
@@ -156,7 +155,7 @@ def _intent(context: Context, obr: Segment | None) -> str:
 def _lay_order(context: Context, orc: Segment, made: Json) -> None:
     """Add what takes more than one field of ORC: group, event, status, ordering facility."""
     if orc.is_valued(4):
-        found = _group(context, orc)
+        found = group_number(context, orc, 4)
         if found:
             made["requisition"] = found[0]
         if len(found) > 1 and not orc.is_valued(38):
@@ -173,18 +172,6 @@ def _lay_order(context: Context, orc: Segment, made: Json) -> None:
         made["extension"] = [*made.get("extension", []), {"url": EXTENSIONS + "businessEvent", "extension": event}]
     if any(orc.is_valued(number) for number in (21, 22, 23, 24)):
         _lay_facility(context, orc, made)
-
-
-def _group(context: Context, orc: Segment) -> list[Json]:
-    """Convert ORC-4: EIP from 2.8 on, EI before. Ours: it is EIP where a component has subcomponents, at any version.
-
-    Else the authority of a number would be taken for the filler's number, and be that of every order.
-    """
-    parts = orc.first(4)
-    if any(len(component) > 1 for component in parts[:2]):
-        return pair(context, orc, 4, parts, own="groups")
-    found = entity(context, orc, 4, parts, PLACER, own="groups")
-    return [found] if found else []
 
 
 def stated_status(context: Context, orc: Segment) -> str:
@@ -207,7 +194,7 @@ def _lay_facility(context: Context, orc: Segment, made: Json) -> None:
     """Put the requester in a contained PractitionerRole with the ordering facility (ORC-21 to 24)."""
     named = organization(context, orc, 21, orc.first(21)) if orc.is_valued(21) else None
     places = [found for parts in orc.repetitions(22) if (found := address(context, orc, 22, parts))]
-    phones = [found for parts in orc.repetitions(23) if (found := contact_point(context, orc, 23, parts))]
+    phones = telecoms(context, orc, 23)
     homes = [found for parts in orc.repetitions(24) if (found := address(context, orc, 24, parts))]
     requester = made.pop("requester", {})
     facility = contained.organization("facility", named, places, phones)

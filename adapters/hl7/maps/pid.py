@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from adapters.hl7.context import Context
 from adapters.hl7.datatypes import Json, code_of, coded, identifier, mapped
-from adapters.hl7.demography import address, contact_point, human_name, text_name
+from adapters.hl7.demography import address, human_name, telecoms, text_name
 from adapters.hl7.ids import unique
 from adapters.hl7.maps.extensions import OWN, has_url
 from adapters.hl7.maps.french import insee
@@ -57,8 +57,7 @@ def _telecom(use: str) -> Any:
     """Return the converter of PID-13 or PID-14, which takes in what PID-40 has of the same sort."""
 
     def convert(context: Context, segment: Segment, number: int) -> Any:
-        found = (contact_point(context, segment, number, parts) for parts in segment.repetitions(number))
-        made = [{**one, "use": one.get("use", use)} for one in found if one]
+        made = [{**one, "use": one.get("use", use)} for one in telecoms(context, segment, number)]
         return [*made, *(one for one in _others(context, segment, use) if one not in made)] or None
 
     return convert
@@ -68,8 +67,7 @@ def _others(context: Context, segment: Segment, use: str) -> list[Json]:
     """Return the telecom of PID-40 that is of the work, or that is not."""
     if segment.raw(40) in ("", NULL):
         return []
-    found = [contact_point(context, segment, 40, parts) for parts in segment.repetitions(40)]
-    return [one for one in found if one and (one.get("use") == "work") is (use == "work")]
+    return [one for one in telecoms(context, segment, 40) if (one.get("use") == "work") is (use == "work")]
 
 
 def _telecom_alone(field: int, use: str) -> Any:

@@ -37,6 +37,18 @@ def pair(context: Context, segment: Segment, number: int, parts: Parts, *, own: 
     return made[1:] if len(made) == 2 and made[0]["value"] == made[1]["value"] and _same(made) else made
 
 
+def group_number(context: Context, orc: Segment, number: int) -> list[Json]:
+    """Convert ORC-4: EIP from 2.8 on, EI before. Ours: it is EIP where a component has subcomponents, at any version.
+
+    Else the authority of a number would be taken for the filler's number, and be that of every order.
+    """
+    parts = orc.first(number)
+    if any(len(component) > 1 for component in parts[:2]):
+        return pair(context, orc, number, parts, own="groups")
+    found = entity(context, orc, number, parts, PLACER, own="groups")
+    return [found] if found else []
+
+
 def _same(pair_: Sequence[Json]) -> bool:
     return bool(pair_[0]["system"] == pair_[1]["system"])
 
