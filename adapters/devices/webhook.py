@@ -21,7 +21,7 @@ from adapters.devices.quarantine import keep
 from adapters.devices.reading import DeviceName
 from adapters.devices.reading_json import is_text
 from adapters.devices.vendor import Vendor
-from adapters.devices.withings import ENDING, Notification, read_notification
+from adapters.devices.withings import ENDING, MEASURED, Notification, read_notification
 from fhir_server import gate
 from fhir_server.errors import BadRequest, Forbidden, NotSupported, Unauthorized, Unavailable
 from fhir_server.interface import Core, Erasure, Writing
@@ -97,6 +97,7 @@ class Webhooks:
             return
         is_new = await self._store(vendor, id, said, is_timed=timestamp != "")
         self.counts[vendor.name, "stored" if is_new else "known"] += 1
+        self.counts[vendor.name, "other-kind"] += is_new and said.action not in ENDING and said.kind not in MEASURED
         if is_new:
             self._wake()
 

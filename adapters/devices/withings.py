@@ -63,6 +63,7 @@ _ATTRIBUTION: Final[Mapping[int, Reason | str | None]] = MappingProxyType(
         17: None,
     }
 )
+MEASURED: Final = frozenset({"", "1", "2", "4"})  # kinds of notification whose data are measure groups, or not told
 ENDING: Final = frozenset({"delete", "unlink", "revoke"})  # actions after which nothing may be asked for any more
 _MAX_EXPONENT: Final = 12
 _MAX_GROUPS: Final = 1_000

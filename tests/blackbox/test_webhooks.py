@@ -64,6 +64,13 @@ def test_a_notification_sent_again_and_a_group_got_again_are_known(vendor: Vendo
     assert vendor.bed.count() == 1
 
 
+@pytest.mark.parametrize(("appli", "more"), [("4", 0), ("44", 1), ("54", 1)])
+def test_a_notification_of_what_is_not_asked_for_is_counted(vendor: Vendor, appli: str, more: int) -> None:
+    before = outcomes(vendor, "other-kind")
+    assert vendor.notify(appli=appli).status_code == 200
+    assert outcomes(vendor, "other-kind") == before + more
+
+
 def test_goals_are_never_filed_and_what_may_be_anothers_is_kept_aside(vendor: Vendor) -> None:
     vendor.link()
     goals = pulled(vendor, "goals")
