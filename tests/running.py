@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -170,6 +171,19 @@ class RunningHub:
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
+
+    def waiting(self) -> int:
+        """Return how many acknowledged messages of HL7 v2 have no effect yet."""
+        found = re.search(r"^predmp_hl7_waiting (\S+)$", self.http.get("/metrics").text, re.M)
+        assert found is not None
+        return int(float(found[1]))
+
+    def settle(self) -> None:
+        """Wait until all acknowledged messages have their effect; a request waits for some seconds only."""
+        end = time.monotonic() + PATIENCE_S
+        while self.waiting():
+            assert time.monotonic() < end, "messages still wait"
+            time.sleep(0.02)
 
     def logged(self) -> str:
         """Return what the hub wrote to its log."""

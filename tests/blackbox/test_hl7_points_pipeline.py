@@ -34,13 +34,15 @@ def result(control: str, number: str, value: str = "88", **more: str) -> str:
 
 
 def logged(hub: RunningHub, *options: str) -> list[dict[str, Any]]:
-    """Return the message log, once what was acknowledged is applied: a request waits for that."""
-    hub.search("Patient?_summary=count")
+    """Return the message log, once what was acknowledged is applied."""
+    hub.settle()
     done = hub.run("hl7", "log", "--store", hub.store, "--json", *options)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def observations(hub: RunningHub, number: str) -> list[dict[str, Any]]:
+    """Return what is measured of a patient, once what was acknowledged is applied."""
+    hub.settle()
     return resources(hub.search(f"Observation?patient:Patient.identifier={number}&_count=500"))
 
 
@@ -159,6 +161,7 @@ def test_point_23_one_patient_s_messages_are_applied_in_order_however_many_are_s
     with Line(hub) as line:
         line.sock.sendall(b"".join(VT + text.encode() + END for text in texts))
         assert {code(line.receive()) for _ in texts} == {"AA"}
+    hub.settle()
     for number in people:
         (patient,) = resources(hub.search(f"Patient?identifier={number}"))
         assert (patient["name"][0]["family"], patient["meta"]["versionId"]) == ("NAME19", "20")
@@ -185,6 +188,7 @@ def test_point_39_many_messages_are_replayed_after_a_change_of_maps_with_a_repor
     with Line(own_hub) as line:
         line.sock.sendall(b"".join(VT + text.encode() + END for text in texts))
         assert {code(line.receive()) for _ in texts} == {"AA"}
+    own_hub.settle()
     before = resources(own_hub.search("Observation?_count=500"))
     system = before[0]["code"]["coding"][0]["system"]
     own_hub.create(
@@ -270,4 +274,5 @@ def test_as_much_as_may_wait_is_taken_and_the_rest_stays_in_the_socket() -> None
             line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             line.sock.sendall(b"".join(VT + text.encode() + END for text in texts))
             assert {code(line.receive()) for _ in texts} == {"AA"}
+        hub.settle()
         assert hub.search("DiagnosticReport?_summary=count")["total"] == 40

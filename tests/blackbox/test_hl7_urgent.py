@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
-import time
 from typing import Any
 
 from tests.blackbox.test_mllp import END, VT, Line, admission, code, person, resources
 from tests.hl7_messages import obx, oru
-from tests.running import PATIENCE_S, RunningHub
+from tests.running import RunningHub
 
 CALM = 400
-WAITING = re.compile(r"^predmp_hl7_waiting (\S+)$", re.M)
 VITALS = "Task?code=urn:predmp:triage:family|vitals"
 
 
@@ -44,18 +41,9 @@ def flood(hub: RunningHub, count: int, *last: str) -> None:
         assert {code(line.receive()) for _ in texts} == {"AA"}
 
 
-def waiting(hub: RunningHub) -> int:
-    """Return how many messages were not applied yet."""
-    found = WAITING.search(hub.request("GET", "/metrics", token=None).text)
-    assert found is not None
-    return int(float(found.group(1)))
-
-
 def log_of(hub: RunningHub) -> dict[str, dict[str, Any]]:
     """Return the message log by control id, once all is applied."""
-    end = time.monotonic() + PATIENCE_S
-    while waiting(hub) and time.monotonic() < end:
-        time.sleep(0.1)
+    hub.settle()
     done = hub.run("hl7", "log", "--store", hub.store, "--json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {row["state"] for row in rows} == {"applied"}
