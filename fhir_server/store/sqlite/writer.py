@@ -39,6 +39,9 @@ MOST_AUDITS: Final = 50_000  # rows that wait for a commit
 _AUDIT_WAIT_S: Final = 0.02  # how long audit rows wait for a unit to share their commit
 _RETRY_S: Final = 1.0  # between two tries to write what the disk or another process refused
 _LOOK_MS: Final = 200  # how long such a try waits for another process
+_SHARED_S: Final = 2.0  # after another process wrote, how long it is taken to go on
+_LOCK_S: Final = 0.001  # between two looks whether another process has let go of the lock
+_TURN_S: Final = 0.003  # how long the lock is left to others then
 _INLINE_ROWS: Final = 3_000  # that are written on the event loop, in about 2 ms
 _QUICK_S: Final = 0.000_7  # what a commit may take on the event loop, which answers nobody meanwhile
 _FORGETTING: Final = 0.95  # a slow commit is remembered: 2 ms for the next 20
@@ -101,6 +104,8 @@ class Writer:
         self._slowest = 1.0  # of the last commits, in seconds; the first are waited for in the thread
         self._erased = known.has_erased(self._connection)  # whether the WAL may hold what was erased
         self._empty_after = 0.0  # when it is tried to empty it
+        self._changes = known.changes
+        self._shared_until = self._released = 0.0  # until when others are taken to write; when the lock was let go
 
     @property
     def healthy(self) -> bool:
@@ -166,8 +171,10 @@ class Writer:
                 looked = await self._look()
                 await self._tidy()  # what could not be done before
             while self._units or self._audits:
+                await self._take_turns()
                 units = [self._units.popleft() for _ in range(min(len(self._units), MOST_UNITS))]
                 await self._batch(units)
+                self._released = self._loop.time()
                 self._committed()
                 await self._empty()
                 for unit in units:
@@ -180,6 +187,14 @@ class Writer:
             if (self._audits or self._erased or self._stuck) and not self._ending and self.healthy:
                 is_soon = bool(self._audits) != self._stuck and not looked  # rows, or the first look
                 self._wake_later(_AUDIT_WAIT_S if is_soon else _RETRY_S)
+
+    async def _take_turns(self) -> None:
+        """Leave the lock to other processes for a moment, else the busiest one would have it again and again."""
+        now = self._loop.time()
+        if self._known.changes != self._changes:
+            self._changes, self._shared_until = self._known.changes, now + _SHARED_S
+        if now < self._shared_until and (rest := self._released + _TURN_S - now) > 0:
+            await asyncio.sleep(rest)
 
     async def _look(self) -> bool:
         """Find out whether a refused file can be written again, without which no read is audited; return whether asked.
@@ -289,8 +304,19 @@ class Writer:
             self._connection.set_busy_timeout(0)
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
-            self._connection.set_busy_timeout(connections.BUSY_MS)
-            await self._loop.run_in_executor(self._thread, self._connection.execute, "BEGIN IMMEDIATE")
+            await self._loop.run_in_executor(self._thread, self._wait)
+
+    def _wait(self) -> None:
+        """Take the lock as soon as it is free; the engine itself looks every 100 ms, and others are there before it."""
+        end = time.monotonic() + connections.BUSY_MS / 1000
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except apsw.BusyError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_LOCK_S)
 
     def _is_quick(self, units: list[Unit]) -> bool:
         """Whether to wait for the disk here: one unit, nobody behind it, and the last commits were quick."""
