@@ -30,7 +30,7 @@ class Known:
         self.at = -(2**63)  # the largest time of a version
         self.head = Head(0, b"")
         self.listed = 0  # last row of the audit chain that is listed by patient
-        self.changes = 0  # how often this was found to be true no longer
+        self.changes = 0  # how often somebody else was found to have written since
         self._state: int | None = None  # of the file, when this was true
 
     def refresh(self, connection: apsw.Connection) -> None:
@@ -41,7 +41,7 @@ class Known:
         state: int = connection.execute("PRAGMA data_version").get
         if state == self._state:
             return
-        self.changes += 1
+        self.changes += self._state is not None
         self.forget()
         self.terms.refresh(connection)
         row: Any = connection.execute(
