@@ -73,8 +73,10 @@ def check_parameters(call: OperationCall, known: frozenset[str]) -> dict[str, st
     body = call.resource or {"resourceType": "Parameters"}
     if body.get("resourceType") != "Parameters":
         raise BadParameter("The body of the operation is a Parameters resource.")
-    for item in body.get("parameter", ()):
-        pairs.append((str(item.get("name", "")), item.get("valueString")))
+    items = body.get("parameter", [])
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise BadParameter("Each parameter has a name and a value.")
+    pairs += [(str(item.get("name", "")), item.get("valueString")) for item in items]
     made: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:

@@ -46,7 +46,8 @@ def read_manifest(call: OperationCall) -> dict[str, Any]:
     strange = sorted(set(given) - KNOWN - {"resourceType"})
     if strange and call.preferences.get("handling") != "lenient":
         raise BadParameter(f"An import has no parameter {strange[0][:60]!a}.")
-    if given.get("inputFormat", "application/fhir+ndjson") not in NDJSON:
+    format = given.get("inputFormat", "application/fhir+ndjson")
+    if not isinstance(format, str) or format not in NDJSON:
         raise BadParameter("inputFormat is application/fhir+ndjson.")
     storage = given.get("storageDetail", {})
     if isinstance(storage, dict) and storage.get("type", "https") != "https":
@@ -60,7 +61,9 @@ def read_manifest(call: OperationCall) -> dict[str, Any]:
     kinds = [item.get("type") or "" for item in inputs]
     if not all(isinstance(type, str) and (not type or type in resource_types()) for type in kinds):
         raise BadParameter("The type of an input is a resource type of R4.")
-    return {"urls": urls, "types": kinds, "triage": given.get("triage") is True}
+    if not isinstance(triage := given.get("triage", False), bool):
+        raise BadParameter("triage is true or false.")
+    return {"urls": urls, "types": kinds, "triage": triage}
 
 
 def _of_parameters(body: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def _of_parameters(body: dict[str, Any]) -> dict[str, Any]:
             value = {
                 part.get("name"): next((v for k, v in part.items() if k.startswith("value")), None)
                 for part in parts
-                if isinstance(part, dict)
+                if isinstance(part, dict) and isinstance(part.get("name"), str)
             }
         if item["name"] == "input":
             made["input"].append(value)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
+from fhir_server.definitions import properties
 from fhir_server.errors import BadParameter, BadRequest, UnknownParameter
 from fhir_server.interface import OperationCall, OperationParameter
 
@@ -18,6 +19,8 @@ Inputs: TypeAlias = Mapping[str, "list[Any]"]
 COMMON: Final = frozenset({"_format", "_pretty"})
 MOST: Final = 200  # values that an operation is given
 _LONGEST: Final = 60  # characters of a name that an error shows
+_ITEM: Final = "Parameters.parameter"
+_NUMBERS: Final = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
 
 
 def names(parameters: Iterable[OperationParameter]) -> frozenset[str]:
@@ -36,8 +39,7 @@ def read_inputs(call: OperationCall, known: Collection[str]) -> Inputs:
     given = [(name, value) for name, values in call.parameters.items() if name not in COMMON for value in values]
     for name, value in [*given, *read_body(call)]:
         if name not in known:
-            shown = "".join(c if c.isprintable() else "?" for c in name[:_LONGEST])
-            raise UnknownParameter(f"The operation has no parameter '{shown}'.")
+            raise UnknownParameter(f"The operation has no parameter '{shown(name)}'.")
         made.setdefault(name, []).append(value)
     return made
 
@@ -50,22 +52,49 @@ def refuse_empty(inputs: Inputs) -> None:
 
 
 def read_body(call: OperationCall) -> list[tuple[str, Any]]:
-    """Return names and values of a Parameters body, in order; raise BadParameter where it is none."""
+    """Return names and values of a Parameters body, in order; raise BadParameter where it is none of R4's form."""
     if call.resource is None:
         return []
     items = call.resource.get("parameter", [])
     if call.resource.get("resourceType") != "Parameters" or not isinstance(items, list) or len(items) > MOST:
         raise BadParameter(f"The body of the operation is a Parameters resource with at most {MOST} values.")
+    _refuse_strange(call.resource, "Parameters")
     return [_of_item(item) for item in items]
 
 
 def _of_item(item: Any) -> tuple[str, Any]:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         raise BadParameter("Each parameter has a name.")
-    values = [value for key, value in item.items() if key.startswith("value") or key == "resource"]
-    if len(values) != 1:
+    _refuse_strange(item, _ITEM)
+    values = [key for key in item if key.startswith("value") or key == "resource"]
+    if len(values) != 1 or "part" in item:
         raise BadParameter("Each parameter has one value[x], or a resource.")
-    return item["name"], values[0]
+    key, value = values[0], item[values[0]]
+    if not _is_of(value, properties(_ITEM)[key][1]):
+        raise BadParameter(f"The {key} of the parameter '{shown(item['name'])}' is empty, or not of that type.")
+    return item["name"], value
+
+
+def _refuse_strange(held: Mapping[str, Any], path: str) -> None:
+    """Raise BadParameter for an element that R4 does not have there: a value misspelt would be a value not given."""
+    known = properties(path)
+    for name in held:
+        if name.removeprefix("_") not in known and name != "resourceType":
+            raise BadParameter(f"R4's {path} has no element '{shown(name)}'.")
+
+
+def _is_of(value: Any, type: str) -> bool:
+    """Whether a value is of the JSON kind of a type, and not empty."""
+    if type == "boolean":
+        return isinstance(value, bool)
+    if type in _NUMBERS:
+        return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    return isinstance(value, dict if type[0].isupper() else str) and bool(value)
+
+
+def shown(name: str) -> str:
+    """Return a name as an error shows it."""
+    return "".join(c if c.isprintable() else "?" for c in name[:_LONGEST])
 
 
 def texts(inputs: Inputs, name: str) -> list[str]:

@@ -17,13 +17,14 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from fhir_server import gate
+from fhir_server.definitions import properties
 from fhir_server.errors import BadParameter, BadRequest, NotFound, TooCostly, VersionConflict
 from fhir_server.interactions.apply import Done
 from fhir_server.interactions.core import Hub
 from fhir_server.interactions.steps import forbidden
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Entry, Version
-from fhir_server.operations.inputs import element, read_inputs
+from fhir_server.operations.inputs import element, read_inputs, shown
 from fhir_server.settings import Settings
 from fhir_server.store.protocol import Transaction
 
@@ -178,7 +179,9 @@ def _identity(label: Any) -> tuple[str, str]:
 
 
 def _checked(meta: Meta) -> Meta:
-    """Return the labels of a Meta; raise BadParameter where they are none."""
+    """Return the labels of a Meta; raise BadParameter where they are none, or where it is something else."""
+    if strange := [name for name in meta if name.removeprefix("_") not in properties("Meta")]:
+        raise BadParameter(f"A Meta has no element '{shown(strange[0])}'.", expression="Meta")
     for name, kind in (("profile", str), ("security", dict), ("tag", dict)):
         items = meta.get(name, [])
         if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
