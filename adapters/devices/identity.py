@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, Final
 
 from adapters.devices.reading import DeviceName, Measured, Reading
@@ -20,6 +21,12 @@ READING: Final = "urn:predmp:devices:reading"  # identifier system: which readin
 CONTENT: Final = "urn:predmp:devices:content"  # identifier system: digest of what it says
 PHD: Final = "http://hl7.org/fhir/uv/phd/StructureDefinition/PhdBaseObservation"  # identifier system
 EUI_64: Final = "urn:oid:1.2.840.10004.1.1.1.0.0.1.0.0.1.2680"  # identifier system of a PHD's system id
+
+_SAME: Final = MappingProxyType(
+    {"2708-6": "2708-6+59408-5", "14743-9": "41653-7", "15074-8": "2339-0", "14749-6": "2345-7", "105272-9": "99504-3"}
+)
+"""LOINC codes of a reading -> those of another row of the table that a gateway may give the same reading: a saturation
+with or without its method, glucose in moles or in mass."""
 
 _START: Final = 946_684_800_000_000  # 2000-01-01T00:00Z, microseconds since 1970
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]{2}(?:[-:]?[0-9A-Fa-f]{2}){5}(?:(?:[-:]?[0-9A-Fa-f]{2}){2})?", re.ASCII)
@@ -107,7 +114,8 @@ def raw_key(device: DeviceName, raw: Mapping[str, Any]) -> str:
 
 
 def _type(measured: Measured) -> str:
-    return "+".join(measured.loinc) or measured.mdc or measured.local
+    codes = "+".join(measured.loinc)
+    return _SAME.get(codes, codes) or measured.mdc or measured.local
 
 
 def _number(value: Any, absent: str) -> str:

@@ -35,6 +35,9 @@ def fit(raw: dict[str, Any]) -> tuple[Reading, Measured]:
     return reading, made
 
 
+AT = "2026-11-20T11:00:00+01:00"
+
+
 def spo2(value: object = 97, at: str = "2026-11-20T11:00:00+01:00", **more: Any) -> dict[str, Any]:
     return {"system": "mdc", "code": "150456", "value": value, "unit": "%", "at": at, **more}
 
@@ -222,6 +225,37 @@ def test_what_a_stored_reading_is_to_a_new_one(
 ) -> None:
     found = match([stored(held, "A")], name_of(PHD, *fit(raw), patient="p", sender=sender))
     assert (found.is_same if found else None) == expected_match
+
+
+SUGAR = {"system": "mdc", "code": "160184", "at": AT}
+
+
+@pytest.mark.parametrize(
+    ("held", "raw", "expected_match"),
+    [
+        pytest.param(
+            spo2(at=AT), {"code": "2708-6", "value": 97, "unit": "%", "at": AT}, True, id="a saturation without method"
+        ),
+        pytest.param(
+            {"code": "2708-6", "value": 97, "unit": "%", "at": AT}, spo2(96, at=AT), False, id="another saturation"
+        ),
+        pytest.param(
+            {**SUGAR, "value": 99, "unit": "mg/dL"}, {**SUGAR, "value": "5.5", "unit": "mmol/L"}, False,
+            id="glucose in moles: its number was rounded, so a person looks",
+        ),
+        pytest.param(
+            {"code": "4548-4", "value": 7, "unit": "%", "at": AT}, {"code": "59261-8", "value": 53, "unit": "mmol/mol", "at": AT},
+            None, id="haemoglobin A1c: a device tells both",
+        ),
+    ],
+)  # fmt: skip
+def test_a_reading_that_gateways_code_by_different_rows(
+    held: dict[str, Any], raw: dict[str, Any], expected_match: bool | None
+) -> None:
+    before, after = (name_of(PHD, *fit(each), patient="p", sender=sender) for each, sender in ((held, "A"), (raw, "B")))
+    assert bool(set(before.keys) & set(after.keys)) == (expected_match is not None)
+    if expected_match is not None:
+        assert match([stored(held, "A")], after) == ("Observation/1", expected_match)
 
 
 def test_a_jump_a_flat_line_and_a_probe_that_is_off() -> None:
