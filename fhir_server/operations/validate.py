@@ -25,6 +25,7 @@ from fhir_server.validation import advice
 
 LARGE: Final = 65_536  # bytes from which a resource is looked at in a thread, so that others are served meanwhile
 SEVERITIES: Final = ("fatal", "error", "warning", "information")
+_INPUTS: Final = ("resource", "mode", "profile")
 MODES: Final = ("create", "update", "delete", "profile")
 NEEDS: Final = {"create": "c", "update": "u", "delete": "d"}
 DEFINITION: Final = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
@@ -142,7 +143,7 @@ def read_call(call: OperationCall) -> tuple[Resource | None, str, list[str]]:
     """
     resource = _resource(call.body)
     envelope = resource if resource is not None and _is_envelope(call.type, resource) else None
-    inputs = read_inputs(replace(call, resource=envelope), ("resource", "mode", "profile"))
+    inputs = read_inputs(replace(call, resource=envelope), _INPUTS)
     if envelope is not None:
         held = inputs.get("resource", [])
         if len(held) > 1 or not all(isinstance(one, dict) for one in held):
@@ -168,5 +169,7 @@ def _is_envelope(type: str, resource: Resource) -> bool:
     if resource.get("resourceType") != "Parameters" or type == "Parameters":
         return False
     items = resource.get("parameter")
-    held = items if items.__class__ is list else []
-    return bool(type) or any(p.__class__ is dict and p.get("name") == "resource" and "resource" in p for p in held)
+    held = [item for item in items if item.__class__ is dict] if items.__class__ is list else []
+    if type or any(item.get("name") == "resource" and "resource" in item for item in held):
+        return True
+    return bool(held) and all(item.get("name") in _INPUTS for item in held)

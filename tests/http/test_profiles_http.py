@@ -96,6 +96,7 @@ def test_parameters_carry_resource_mode_and_profile(hub: RunningHub) -> None:
         pytest.param("Patient/$validate", [{"name": "resource", "valueString": "x"}], id="a resource that is none"),
         pytest.param("Patient/$validate", [{"name": "resource", "resource": PATIENT}] * 2, id="two resources"),
         pytest.param("Patient/$validate", [{"name": "mode", "valueCode": "create"}], id="no resource"),
+        pytest.param("$validate", [{"name": "mode", "valueCode": "create"}], id="no resource on the system"),
     ],
 )
 def test_a_call_that_cannot_be_read_is_refused(hub: RunningHub, path: str, parameter: list[Any]) -> None:
