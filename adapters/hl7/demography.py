@@ -12,6 +12,10 @@ from adapters.hl7.tokens import Parts, Segment, part
 
 BIRTH_NAMES = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-patient-birth-list-given-name"
 NETWORK = "NET"  # table 0201: an address of e-mail, whose use it does not tell
+PARTS = "http://hl7.org/fhir/StructureDefinition/humanname-"
+FN = ((2, "own-prefix"), (3, "own-name"), (4, "partner-prefix"), (5, "partner-name"))
+"""Subcomponent of a family name -> extension."""
+
 _DIGITAL = frozenset({"Internet", "X.400"})
 
 
@@ -30,12 +34,16 @@ def _period(
 
 
 def human_name(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:
-    """Convert XPN. Source: XPN[HumanName]; FN.1 is the family name with its prefixes."""
+    """Convert XPN. Source: XPN[HumanName], FN[HumanName]; FN.1 is the family name with its prefixes."""
     made: Json = {}
     if use := code_of(context, segment, number, "NameType", part(parts, 7)):
         made["use"] = use
-    if family := part(parts, 1).strip():
+    if family := _family(parts):
         made["family"] = family
+        if told := [
+            {"url": PARTS + name, "valueString": text} for n, name in FN if (text := part(parts, 1, n).strip())
+        ]:
+            made["_family"] = {"extension": told}
     for name, numbers in (("given", (2, 3)), ("prefix", (5,)), ("suffix", (4, 6, 14))):
         if found := _leaves(parts, *numbers):
             made[name] = found
@@ -46,6 +54,14 @@ def human_name(context: Context, segment: Segment, number: int, parts: Parts) ->
     if period := _period(context, segment, number, parts, 12, 13, 10):
         made["period"] = period
     return made
+
+
+def _family(parts: Parts) -> str:
+    """Return the family name: FN.1, else (ours) one's own name with its prefix, else the partner's."""
+    ways = ((1,), (2, 3), (4, 5))
+    return next(
+        (" ".join(found) for way in ways if (found := [t for n in way if (t := part(parts, 1, n).strip())])), ""
+    )
 
 
 def _birth_names(first: str, others: str) -> Json:
@@ -60,7 +76,7 @@ def _birth_names(first: str, others: str) -> Json:
 
 def text_name(parts: Parts) -> str:
     """Write XPN or the name of XCN.2-6 as one line: prefix, given names, family name."""
-    return " ".join(_leaves(parts, 5, 2, 3, 1))
+    return " ".join(text for text in (*_leaves(parts, 5, 2, 3), _family(parts)) if text)
 
 
 def address(context: Context, segment: Segment, number: int, parts: Parts) -> Json | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hl7_core import event, find, hub, one, take
+from tests.hl7_core import event, find, hub, one, segment, take
 from tests.hl7_messages import arrive, obx, oru, patient, resources
 from tests.hl7_orders import obr, orc, txa
 from tests.unit.test_hl7_french import moved, zbe
@@ -31,6 +31,37 @@ def test_a_number_and_an_address_in_one_repetition_are_both_kept(sent: str, expe
     found = patient(event("A28", 0, f13=sent))["telecom"]
     assert [(each["system"], each["value"]) for each in found] == expected
     assert {each["use"] for each in found} <= {"home", "mobile"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "family", "told"),
+    [
+        pytest.param("DUPOND", "DUPOND", {}, id="a name"),
+        pytest.param(
+            "van den Berg-de Jong&van den&Berg&de&Jong",
+            "van den Berg-de Jong",
+            {"own-prefix": "van den", "own-name": "Berg", "partner-prefix": "de", "partner-name": "Jong"},
+            id="a name and its parts",
+        ),
+        pytest.param(
+            "&van den&Berg", "van den Berg", {"own-prefix": "van den", "own-name": "Berg"}, id="the parts alone"
+        ),
+        pytest.param("&&&de&Jong", "de Jong", {"partner-prefix": "de", "partner-name": "Jong"}, id="the partner's"),
+    ],
+)
+def test_the_parts_of_a_family_name(sent: str, family: str, told: dict[str, str]) -> None:
+    text = event("A28", 0).replace("DUPOND^", f"{sent}^", 1)
+    (name,) = patient(text)["name"]
+    start = "http://hl7.org/fhir/StructureDefinition/humanname-"
+    assert name["family"] == family
+    assert {
+        e["url"].removeprefix(start): e["valueString"] for e in name.get("_family", {}).get("extension", [])
+    } == told
+
+
+def test_a_doctor_is_named_by_the_parts_of_the_name_too() -> None:
+    (found,) = patient(event("A28", 0, segment("PD1", f4="7^&van den&Berg^ANN^^^DR")))["generalPractitioner"]
+    assert found["display"] == "DR ANN van den Berg"
 
 
 def test_a_contact_is_reached_both_ways_too() -> None:
