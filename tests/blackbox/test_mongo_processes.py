@@ -104,6 +104,8 @@ async def test_a_server_that_goes_and_comes_back_loses_nothing_that_was_acknowle
     store = MongoStore(f"{server.url('kept')}?{options}", index=lambda _: INDEXED)
     again = WireServer(tmp_path / "wire.h2", server.port)
     try:
+        with MongoClient[dict[str, object]](server.url("kept")) as first:
+            first.admin.command("ping")  # a server that has just begun may need longer than the store has patience
         await store.open()
         await store.transact("t", work_of("one"))
         server.stop()

@@ -363,7 +363,7 @@ async def test_who_connects_at_the_end_is_closed_too(turns: int) -> None:
 async def test_a_message_over_the_limit_is_told_over_tls_too(
     certificates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.hl7.connection.LINGER_S", 0.1)
+    monkeypatch.setattr("adapters.hl7.connection.LINGER_S", 1.0)
     context = ssl.create_default_context(cafile=str(certificates["ca"]))
     files = Certificates(str(certificates["server"]))
     async with Listening(limits=Limits(max_message=1000), tls=files.context) as listener:
