@@ -149,7 +149,8 @@ def _reading(point: Mapping[str, Any]) -> dict[str, Any] | Reason:
         return reason.CODE_UNKNOWN
     parts = [_part(field, schema, body) for field in schema.fields]
     if any(part is None for part in parts):
-        return reason.MALFORMED
+        is_there = all(field.name in body for field in schema.fields)
+        return reason.MALFORMED if is_there or not schema.panel else reason.COMPONENT_MISSING
     times = _times(body.get("effective_time_frame"))
     if isinstance(times, Reason):
         return times

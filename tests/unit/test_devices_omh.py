@@ -108,6 +108,8 @@ def test_intervals_have_a_start_and_an_end(frame: dict[str, Any], at: str, end: 
         pytest.param(point("blood-glucose", {"blood_glucose": quantity(95, "mg/dL"), "specimen_source": "urine"}), reason.CODE_UNKNOWN, id="glucose in urine is no glucose in blood"),
         pytest.param(point("blood-glucose", {"blood_glucose": quantity(95, "mg/dL"), "specimen_source": ["sweat"]}), reason.CODE_UNKNOWN, id="a specimen that is no text"),
         pytest.param(point("heart-rate", {"heart_rate": 72}), reason.MALFORMED, id="a value without unit"),
+        pytest.param(point("blood-pressure", {"systolic_blood_pressure": quantity(128, "mmHg")}), reason.COMPONENT_MISSING, id="a pressure without the other one"),
+        pytest.param(point("blood-pressure", {"systolic_blood_pressure": quantity(128, "mmHg"), "diastolic_blood_pressure": 79}), reason.MALFORMED, id="a pressure of which one has no unit"),
         pytest.param(point("heart-rate", {}), reason.MALFORMED, id="a body without its value"),
         pytest.param({"header": {"user_id": "u-1"}, "body": {}}, reason.MALFORMED, id="no schema at all"),
     ],
