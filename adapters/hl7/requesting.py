@@ -11,6 +11,7 @@ from adapters.hl7.ids import made_id, unique
 from adapters.hl7.maps import nte as nte_map
 from adapters.hl7.maps import orc as orc_map
 from adapters.hl7.maps import spm as spm_map
+from adapters.hl7.maps import taking_part
 from adapters.hl7.maps import tq1 as tq1_map
 from adapters.hl7.maps.rows import emptied
 from adapters.hl7.position import Ordered
@@ -38,6 +39,8 @@ def read_request(
     orc = ordered.orc.segment if ordered.orc else None
     obr = ordered.obr.segment if ordered.obr else None
     made = orc_map.request(context, orc, obr, numbers)
+    if "requester" not in made and (asker := taking_part.asker(context, ordered.people)):
+        made["requester"] = asker
     _lay_timing(context, ordered, made)
     notes = [*made.pop("note", []), *nte_map.comments(context, ordered.notes)]
     if notes:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import pytest
 
 from tests.hl7_core import event, find, hub, one, segment, take
-from tests.hl7_messages import arrive, obx, oru, patient, resources
+from tests.hl7_messages import arrive, obx, oru, patient, resources, wanted
 from tests.hl7_orders import obr, orc, txa
+from tests.hl7_orders import order as ordering
 from tests.unit.test_hl7_french import moved, zbe
 
 
@@ -98,6 +99,42 @@ async def test_what_a_code_said_beside_a_status_goes_with_the_status() -> None:
         (after,) = await find(core, "DocumentReference")
     assert "_status" in before and "_status" not in after
     assert after["status"] == "current" and after["content"] == before["content"]
+
+
+def prt(role: str, who: str, action: str = "AD") -> str:
+    """Return who takes part, by a role of table 0912."""
+    return segment("PRT", f1="1", f2=action, f4=f"{role}^^HL70912", f5=who)
+
+
+@pytest.mark.parametrize(
+    ("role", "performs"),
+    [
+        *(pytest.param(role, True, id=f"{role} performs") for role in ("PRI", "RO", "SB", "TN")),
+        *(pytest.param(role, False, id=f"{role} does not") for role in ("OP", "EP", "RCT", "RP", "RT")),
+    ],
+)
+def test_who_orders_or_gets_a_copy_is_no_performer_of_a_result(role: str, performs: bool) -> None:
+    order = obr(f3="F1^LAB", f25="F") + "\r" + prt(role, "7^CURIE^MARIE")
+    found = arrive(oru(obx() + "\r" + prt(role, "7^CURIE^MARIE"), order=order))
+    made = [one for one in resources(found) if one["resourceType"] in ("DiagnosticReport", "Observation")]
+    assert ["performer" in one for one in made] == [performs, performs]
+    told = [one.code for one in found.problems if one.rule == "participation-not-used"]
+    assert told == ([] if performs or role == "OP" else [role, role])
+
+
+@pytest.mark.parametrize(
+    ("rows", "asker"),
+    [
+        pytest.param((orc(), prt("OP", "7^CURIE^MARIE"), obr()), "MARIE CURIE", id="after ORC"),
+        pytest.param((orc(), obr(), prt("OP", "7^CURIE^MARIE")), "MARIE CURIE", id="after OBR"),
+        pytest.param((orc(f12="8^BOVARY^CHARLES"), obr(), prt("OP", "7^CURIE^MARIE")), "CHARLES BOVARY", id="ORC-12"),
+        pytest.param((orc(), obr(), prt("OP", "7^CURIE^MARIE", "DE")), None, id="one who is taken out"),
+        pytest.param((orc(), obr(), prt("RCT", "7^CURIE^MARIE")), None, id="who gets a copy"),
+    ],
+)
+def test_who_orders_by_prt_is_the_requester(rows: tuple[str, ...], asker: str | None) -> None:
+    (request,) = wanted(ordering(*rows), "ServiceRequest")
+    assert request.get("requester", {}).get("display") == asker
 
 
 ADMITTED = moved("A04", 0, zbe("M1", 0), "URG")

@@ -105,6 +105,9 @@ RULES: Final = {
     "order-refused": Words("demande refusée par le destinataire", "order refused by its recipient"),
     "parent-not-in-message": Words("résultat parent absent du message", "parent result not in the message"),
     "participation-deleted": Words("participation supprimée", "participation deleted"),
+    "participation-not-used": Words(
+        "rôle qui ne réalise rien : non repris", "role that performs nothing: not taken over"
+    ),
     "place-cancelled": Words("lieu d’un transfert annulé : écarté", "place of a cancelled transfer: left out"),
     "period-reversed": Words("fin avant le début : fin écartée", "end before start: the end is left out"),
     "place-no-participant": Words("lieu qui ne peut être participant", "place that can be no participant"),

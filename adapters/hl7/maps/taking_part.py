@@ -18,6 +18,9 @@ USED: Final = frozenset({1, 2, 4, 5, 8, 9, 10, 16})
 FUNCTION: Final = "http://hl7.org/fhir/StructureDefinition/event-performerFunction"
 PLACE: Final = "http://hl7.org/fhir/StructureDefinition/event-location"
 DELETED: Final = frozenset({"DE", "D"})
+ORDERING: Final = "OP"
+BESIDE: Final = frozenset({ORDERING, "EP", "RCT", "RP", "RT"})
+"""Roles of table 0912 that perform nothing: who orders, enters, gets a copy, refers and is referred to. Ours."""
 
 
 def take_part(context: Context, people: Sequence[Segment], made: Json) -> None:
@@ -27,6 +30,12 @@ def take_part(context: Context, people: Sequence[Segment], made: Json) -> None:
         if prt.text(2) in DELETED:
             context.note(prt, 2, "participation-deleted")
             continue
+        _lay_place(context, prt, made)
+        _lay_device(context, prt, made)
+        if prt.text(4) in BESIDE:
+            if prt.text(4) != ORDERING:
+                context.note(prt, 4, "participation-not-used", prt.text(4))
+            continue
         role = coded(context, prt, 4, prt.first(4)) if prt.is_valued(4) else None
         for number, convert in ((5, person), (8, organization)):
             for parts in prt.repetitions(number):
@@ -34,8 +43,15 @@ def take_part(context: Context, people: Sequence[Segment], made: Json) -> None:
                     function = [{"url": FUNCTION, "valueCodeableConcept": role}] if role else []
                     one = {**({"extension": function} if function else {}), **found}
                     made["performer"] = [*made.get("performer", []), one]
-        _lay_place(context, prt, made)
-        _lay_device(context, prt, made)
+
+
+def asker(context: Context, people: Sequence[Segment]) -> Json | None:
+    """Return who ordered by PRT, which came in the place of ORC-12 and OBR-16 (2.8)."""
+    for prt in people:
+        if prt.text(4) == ORDERING and prt.text(2) not in DELETED and prt.is_valued(5):
+            context.take(prt, USED)
+            return person(context, prt, 5, prt.first(5))
+    return None
 
 
 def _lay_place(context: Context, prt: Segment, made: Json) -> None:
