@@ -7,6 +7,7 @@ ordinary door, so that triage runs in that same transaction. Events (a fall, an 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -38,6 +39,8 @@ PARALLEL: Final = 32  # readings of one message under way at once
 CALM: Final = 48  # messages without an event under way at once: a fall never waits behind more
 DEVICES: Final = 8  # devices of one request under way at once
 ROOM: Final = "devices"  # who this room is when it acts by itself
+
+log = logging.getLogger("predmp.devices")
 
 
 class Result(NamedTuple):
@@ -263,6 +266,8 @@ class Intake:
             return is_kept
 
         is_kept: bool = await self._core.transact(actor.tenant, work)
+        if source != quarantine.RELEASE and is_urgent(item):
+            log.error("an event of a device was kept aside (%s): it alerts nobody", why.code)
         return Result("quarantined" if is_kept else "refused", reason=why)
 
 

@@ -68,3 +68,13 @@ def test_what_ends_the_wait_for_a_measurement(
     bed, unit = Bedside(hub), {} if "absent" in reading else {"unit": "kg"}
     bed.stored({"code": "29463-7", **reading, **unit, "at": ago(10)}, **more)
     assert len(bed.found(f"Observation?patient={bed.patient}&code=29463-7&{MEASURED}")) == count
+
+
+def test_an_event_that_is_kept_aside_is_told_in_the_log_without_whose_it_is(hub: RunningHub) -> None:
+    bed, line = Bedside(hub, is_assigned=False), "an event of a device was kept aside (patient-unassigned)"
+    before = hub.logged().count(line)
+    pulse = {"code": "8867-4", "value": 70, "unit": "/min"}
+    results = bed.send(*({**reading, "at": ago(10)} for reading in (FALL, pulse)))
+    assert [result["reason"] for result in results] == ["patient-unassigned"] * 2
+    assert hub.logged().count(line) == before + 1
+    assert not any(text in hub.logged() for text in (bed.serial, bed.ins))
