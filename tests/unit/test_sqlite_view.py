@@ -9,9 +9,10 @@ from pathlib import Path
 import apsw
 import pytest
 
+from fhir_server.errors import Unavailable
 from fhir_server.search.values import Indexed
 from fhir_server.store.protocol import Transaction
-from fhir_server.store.sqlite import SqliteStore
+from fhir_server.store.sqlite import SqliteStore, audit
 from fhir_server.store.sqlite.connection import connect
 from fhir_server.store.sqlite.reading import Snapshot
 from fhir_server.store.sqlite.terms import Terms
@@ -94,6 +95,23 @@ async def test_a_view_that_fails_leaves_nothing_begun(store: SqliteStore, other:
         async with store.view(T) as view:
             await view.epoch()
             raise ZeroDivisionError
+    renew_elsewhere(other)
+    assert await epoch(store) == before + 1
+
+
+@pytest.mark.parametrize("error", [apsw.IOError("read"), ZeroDivisionError()], ids=["the engine's", "another"])
+async def test_a_question_that_fails_leaves_nothing_begun(
+    store: SqliteStore, other: apsw.Connection, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def verify(connection: apsw.Connection, _: bytes) -> None:
+        connection.execute("SELECT count(*) FROM audit").fetchall()
+        raise error
+
+    await asyncio.sleep(0)
+    before = await epoch(store)
+    monkeypatch.setattr(audit, "verify", verify)
+    with pytest.raises((Unavailable, ZeroDivisionError)):
+        await store.verify_audit()
     renew_elsewhere(other)
     assert await epoch(store) == before + 1
 

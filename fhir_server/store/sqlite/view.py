@@ -90,7 +90,7 @@ class Readers:
         try:
             session.connection.execute("BEGIN")
         except BaseException:
-            self.give(session)
+            session.connection.close()  # nobody knows in what state it is
             raise
         if not self._ends_turn:
             self._ends_turn = True
@@ -140,17 +140,17 @@ class Readers:
         return Snap(self, tenant)
 
     async def ask(self, question: Callable[[apsw.Connection], T]) -> T:
-        """Answer a question in a thread, in one snapshot."""
+        """Answer a question in a thread, in one snapshot; raise Unavailable where the engine does not."""
 
         def run() -> T:
             session = self.take()
             try:
                 session.connection.execute("BEGIN")
-                made = question(session.connection)
-                session.connection.execute("COMMIT")
-                return made
+                return question(session.connection)
+            except apsw.Error as error:
+                raise Unavailable("The store cannot be read.") from error
             finally:
-                self.give(session)
+                self.end(session)
 
         return await asyncio.get_running_loop().run_in_executor(self.threads, run)
 
