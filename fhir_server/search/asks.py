@@ -15,7 +15,7 @@ from typing import Final
 from fhir_server.definitions import resource_types
 from fhir_server.errors import BadParameter, TooCostly, UnknownParameter
 from fhir_server.search.escape import split, unescape
-from fhir_server.search.parameters import holds_media_types, implied_codes
+from fhir_server.search.parameters import holds_media_types, implied_codes, placed_components
 from fhir_server.search.prefix import date_ask, number_ask, quantity_ask
 from fhir_server.search.query import Ask, Match, Parameter
 from fhir_server.search.values import Composite, Position, Quantity, Reference, Text, Token, Uri
@@ -149,7 +149,8 @@ class Reader:
         texts = split(text, "$")
         if len(texts) != len(parameter.components):
             raise BadParameter(f"The parameter '{name}' takes {len(parameter.components)} values joined by $.")
-        parts = tuple(self.ask(name, part, "", t) for part, t in zip(parameter.components, texts, strict=True))
+        components = placed_components(parameter)
+        parts = tuple(self.ask(name, part, "", t) for part, t in zip(components, texts, strict=True))
         if any(part.type == "token" for part in parameter.components):
             parts = tuple(replace(part, of_code=isinstance(part.value, Quantity)) for part in parts)
         return Ask(Composite(tuple(part.value for part in parts)), parts=parts)
@@ -205,11 +206,14 @@ def token_ask(name: str, modifier: str, text: str) -> Ask:
 def _implied(parameter: Parameter, modifier: str, ask: Ask) -> Ask:
     """Take the system out of a question where the elements that it goes to hold codes alone, of just that system."""
     token = ask.value
-    if modifier not in ("", "not") or not isinstance(token, Token) or not token.system or not token.code:
+    if modifier not in ("", "not") or not isinstance(token, Token) or not token.system:
         return ask
-    is_implied = (token.system, token.code) in implied_codes(parameter) or (
-        token.system in _OF_BOOLEANS and token.code in ("true", "false")
-    )
+    implied = implied_codes(parameter)
+    if token.code is None:
+        is_implied = {system for system, _ in implied} == {token.system}
+    else:
+        is_boolean = token.system in _OF_BOOLEANS and token.code in ("true", "false")
+        is_implied = is_boolean or (token.system, token.code) in implied
     return replace(ask, value=token._replace(system="")) if is_implied else ask
 
 

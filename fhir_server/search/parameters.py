@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 from typing import Final
@@ -103,6 +104,17 @@ def _element(path: str) -> Element | None:
             return None
         types = element.types
     return element
+
+
+@cache
+def placed_components(composite: Parameter) -> tuple[Parameter, ...]:
+    """Return the components of a composite with expressions that start at the resource, as those of others do."""
+    placed = []
+    for part in composite.components:
+        inside = _alternatives(part.expression)
+        whole = [f"{start}.{path}" for start in _alternatives(composite.expression) for path in inside]
+        placed.append(replace(part, expression=" | ".join(whole)))
+    return tuple(placed)
 
 
 @cache

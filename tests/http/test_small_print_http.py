@@ -102,3 +102,28 @@ def test_a_profile_of_an_odd_version_is_used(hub: RunningHub, name: str) -> None
     subject = {"subject": {"reference": "Patient/x"}}
     answers = [hub.request("POST", "/fhir/Basic", json=basic | more).status_code for more in ({}, subject)]
     assert answers == [201, 422]
+
+
+GENDER, RELATION = "http://hl7.org/fhir/administrative-gender", "http://hl7.org/fhir/document-relationship-type"
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        pytest.param(f"Patient?gender={GENDER}|", True, id="any code of the system that a code implies"),
+        pytest.param("Patient?gender=urn:other|", False, id="any code of another system"),
+        pytest.param(f"Patient?gender:not={GENDER}|", False, id="no code of it"),
+        pytest.param(f"DocumentReference?relationship=DocumentReference/{{0}}${RELATION}|replaces", True, id="in a composite"),
+        pytest.param(f"DocumentReference?relationship=DocumentReference/{{0}}${RELATION}|", True, id="any of them there"),
+        pytest.param(f"DocumentReference?relationship=DocumentReference/{{0}}${RELATION}|signs", False, id="another code there"),
+        pytest.param("DocumentReference?relationship=DocumentReference/{0}$urn:other|replaces", False, id="another system there"),
+    ],
+)  # fmt: skip
+def test_a_system_that_a_code_implies(hub: RunningHub, name: str, query: str, found: bool) -> None:
+    old = {"code": "replaces", "target": {"reference": f"DocumentReference/{name}"}}
+    document = {"status": "current", "content": [{"attachment": {"title": "x"}}], "relatesTo": [old]}
+    ids = [
+        hub.create(patient(name, gender="male"))["id"],
+        hub.create({"resourceType": "DocumentReference", **document})["id"],
+    ]
+    assert hub.search(f"{query.format(name)}&_id={','.join(ids)}")["total"] == found
