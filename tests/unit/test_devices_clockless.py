@@ -22,7 +22,7 @@ from fhir_server.interface import Asking, Core
 from fhir_server.model import Entry, Record, Resource
 from fhir_server.settings import Settings
 
-NOW = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z; the store counts on by a microsecond a commit
+NOW = 4_009_075_200_000_000  # 2097-01-15T08:00:00Z, far from today; the store counts on by a microsecond a commit
 HOUR = 3_600_000_000
 NAME = {"system": "urn:ietf:rfc:3986", "value": "urn:dev:mac:a1"}
 TOPIC = f"dev/default/gw-1/{NAME['value']}/obs"
@@ -92,7 +92,7 @@ async def test_a_reading_that_waited_for_its_device_has_the_time_it_came_first(
     else:
         await world.release.device("default", DeviceName(**NAME))
     (made,) = await world.observations()
-    assert made["effectiveDateTime"][:16] == "2027-01-15T08:00"
+    assert made["effectiveDateTime"][:16] == "2097-01-15T08:00"
 
 
 async def test_a_reading_that_waited_is_not_of_who_was_given_the_device_afterwards(world: World) -> None:
@@ -104,7 +104,7 @@ async def test_a_reading_that_waited_is_not_of_who_was_given_the_device_afterwar
         "status": "active",
         "subject": {"reference": await world.add({"resourceType": "Patient"})},
         "device": {"reference": device},
-        "timingPeriod": {"start": "2027-01-15T10:00:00Z"},
+        "timingPeriod": {"start": "2097-01-15T10:00:00Z"},
     }
     await world.add(use)
     await world.release.device("default", DeviceName(**NAME))
@@ -127,7 +127,7 @@ async def test_a_retained_reading_that_came_before_is_a_copy(world: World) -> No
         world.now = NOW + hours * HOUR
         await world.publish(message, is_retained=is_retained)
         await world.publish(pack, is_retained=is_retained)
-    assert [made["effectiveDateTime"][:13] for made in await world.observations()] == ["2027-01-15T08", "2027-01-15T07"]
+    assert [made["effectiveDateTime"][:13] for made in await world.observations()] == ["2097-01-15T08", "2097-01-15T07"]
     assert await world.aside() == []
 
 
@@ -146,7 +146,7 @@ async def test_taking_back_what_was_retained_is_no_message_that_cannot_be_read(w
 
 async def test_a_retained_reading_with_its_own_time_is_taken(world: World) -> None:
     await world.device(await world.add({"resourceType": "Patient"}))
-    message = {"device": NAME, "readings": [{**PULSE, "at": "2027-01-14T08:00:00Z"}]}
+    message = {"device": NAME, "readings": [{**PULSE, "at": "2097-01-14T08:00:00Z"}]}
     for _ in range(2):
         await world.publish(message, is_retained=True)
-    assert [made["effectiveDateTime"] for made in await world.observations()] == ["2027-01-14T08:00:00Z"]
+    assert [made["effectiveDateTime"] for made in await world.observations()] == ["2097-01-14T08:00:00Z"]

@@ -18,7 +18,7 @@ from fhir_server.interface import Asking, Core, Erasure
 from fhir_server.model import Entry, Record, Resource
 from fhir_server.settings import Settings
 
-NOW = 1_800_000_000_400_000  # 2027-01-15T08:00:00.4Z; the store counts on by a microsecond a commit
+NOW = 4_009_075_200_400_000  # 2097-01-15T08:00:00.4Z, far from today; the store counts on by a microsecond a commit
 HOUR = 3_600_000_000
 NAME = {"system": "urn:example:device", "value": "a1"}
 

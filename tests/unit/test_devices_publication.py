@@ -29,7 +29,7 @@ from fhir_server.settings import Settings
 
 DEVICE = "urn:dev:mac:a1"
 TOPIC = f"dev/default/gw-1/{DEVICE}/obs"
-NOW = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z; the store counts on by a microsecond a commit
+NOW = 4_009_075_200_000_000  # 2097-01-15T08:00:00Z, far from today; the store counts on by a microsecond a commit
 
 
 class Clock:
@@ -104,7 +104,7 @@ async def test_a_relative_time_of_a_copy_is_counted_from_when_it_came_first(
         clock.now = NOW + seconds * 1_000_000
         await taking.take(Publication(TOPIC, relative(72), "application/senml+json", is_copy))
     times = [each["effectiveDateTime"][:19] for each in await observations(core)]
-    assert times == ["2027-01-15T07:59:55", "2027-01-15T08:00:55"]
+    assert times == ["2097-01-15T07:59:55", "2097-01-15T08:00:55"]
     assert taking.counts == {("obs", "stored"): 2, ("obs", "duplicate"): 1}
 
 
@@ -263,7 +263,7 @@ async def test_polls_ask_for_what_changed_since_the_last_with_an_overlap(
     for hours in (1, 2):
         clock.now = NOW + hours * 3_601_000_000
         await puller._round()
-    since = [1_800_000_000 - 86_400, 1_800_000_000 + 3_601 - 86_400]
+    since = [4_009_075_200 - 86_400, 4_009_075_200 + 3_601 - 86_400]
     assert outside.asked == [f"action=getmeas&category=1&lastupdate={at}".encode() for at in since]
 
 
