@@ -15,7 +15,7 @@ from fhir_server.interactions.core import Hub
 from fhir_server.interface import Answer, Operation, OperationCall, OperationParameter
 from fhir_server.model import Resource
 from fhir_server.operations.differences import difference
-from fhir_server.operations.inputs import Inputs, flag, names, read_inputs, text
+from fhir_server.operations.inputs import Inputs, flag, names, read_inputs, refuse_empty, text
 from fhir_server.settings import Settings
 
 MOST_BYTES: Final = 524_288  # of a resource that is compared
@@ -80,6 +80,7 @@ class Diff:
             NotFound, Gone: A version is not there for the caller.
         """
         inputs = read_inputs(call, names(_VERSIONS) | set(_ALIASES))
+        refuse_empty(inputs)
         first, last = (_version(inputs, name) for name in ("from", "to"))
         after = await self._read(call, call.type, call.id, last)
         if first is None:

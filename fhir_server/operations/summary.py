@@ -21,7 +21,7 @@ from fhir_server.interactions.instant import write_instant
 from fhir_server.interface import Answer, Operation, OperationCall
 from fhir_server.model import Resource, Version, Visibility
 from fhir_server.operations.document import document
-from fhir_server.operations.inputs import read_inputs, text
+from fhir_server.operations.inputs import read_inputs, refuse_empty, text
 from fhir_server.operations.latest import latest
 from fhir_server.operations.references import References
 from fhir_server.operations.sections import MOST_SHOWN, SECTIONS, Section, written
@@ -104,6 +104,7 @@ class Summaries:
     async def _patient(self, call: OperationCall) -> str:
         """Return the id of the patient: of the path, of the token, or by identifier."""
         inputs = read_inputs(call, ("profile",) if call.id else ("identifier", "profile"))
+        refuse_empty(inputs)
         if text(inputs, "profile").partition("|")[0] not in ("", *_PROFILES):
             raise BadParameter("A summary has the shape of IPS (Bundle-uv-ips) here, and no other profile's.")
         if call.id:

@@ -76,3 +76,12 @@ def test_an_element_that_parameters_do_not_have_is_refused(hub: RunningHub, path
     answer = hub.request("POST", f"/fhir/{path.format(id=id)}", json=body)
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "value")
     assert hub.request("GET", f"/fhir/Patient/{id}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["$diff?from=", "$diff?to=", "$summary?profile=", "$everything?start=", "$erase?dry-run="]
+)
+def test_a_parameter_without_a_value_is_refused(hub: RunningHub, query: str) -> None:
+    id = hub.create({"resourceType": "Patient"})["id"]
+    answer = hub.request("POST", f"/fhir/Patient/{id}/{query}")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "value")
