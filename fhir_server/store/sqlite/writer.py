@@ -40,8 +40,8 @@ _AUDIT_WAIT_S: Final = 0.02  # how long audit rows wait for a unit to share thei
 _RETRY_S: Final = 1.0  # between two tries to write what the disk or another process refused
 _LOOK_MS: Final = 200  # how long such a try waits for another process
 _SHARED_S: Final = 2.0  # after another process wrote, how long it is taken to go on
-_LOCK_S: Final = 0.001  # between two looks whether another process has let go of the lock
-_TURN_S: Final = 0.003  # how long the lock is left to others then
+_LOCK_MS: Final = 8  # that the engine waits for a lock before it is asked anew; it looks after 1, 3 and 8 of them
+_TURN_S: Final = 0.005  # how long the lock is left to others then
 _INLINE_ROWS: Final = 3_000  # that are written on the event loop, in about 2 ms
 _QUICK_S: Final = 0.000_7  # what a commit may take on the event loop, which answers nobody meanwhile
 _FORGETTING: Final = 0.95  # a slow commit is remembered: 2 ms for the next 20
@@ -307,7 +307,12 @@ class Writer:
             await self._loop.run_in_executor(self._thread, self._wait)
 
     def _wait(self) -> None:
-        """Take the lock as soon as it is free; the engine itself looks every 100 ms, and others are there before it."""
+        """Take the lock as soon as it is free.
+
+        The engine looks more and more rarely, every 100 ms in the end, and others are there before it. It looks
+        without Python's global lock, for which this thread waits long while many read.
+        """
+        self._connection.set_busy_timeout(_LOCK_MS)
         end = time.monotonic() + connections.BUSY_MS / 1000
         while True:
             try:
@@ -316,7 +321,6 @@ class Writer:
             except apsw.BusyError:
                 if time.monotonic() > end:
                     raise
-            time.sleep(_LOCK_S)
 
     def _is_quick(self, units: list[Unit]) -> bool:
         """Whether to wait for the disk here: one unit, nobody behind it, and the last commits were quick."""
