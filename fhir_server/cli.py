@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import importlib
 import logging
 import os
@@ -29,6 +30,11 @@ CORE_COMMANDS = frozenset(
 PIPE_CLOSED: Final = 141
 """Exit code where nobody reads on what is printed (`| head`): 128 and the number of SIGPIPE, as shells have it."""
 
+OF_FILES: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EDQUOT}
+)
+"""What a file or a disk refuses: told in one line, as it is nothing that a traceback explains."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
@@ -43,8 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print at exit goes nowhere
+        _print_nowhere()
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in OF_FILES:
+            raise
+        _print_nowhere()
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"predmp: {where}{error.strerror}", file=sys.stderr)
+        return 2
     except SettingsError as error:
         print(f"predmp: {error}", file=sys.stderr)
         return 2
@@ -53,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _print_nowhere() -> None:
+    """Let what is left to print at exit go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser(*, rooms: bool = True) -> argparse.ArgumentParser:

@@ -41,6 +41,7 @@ async def reindex(settings: Settings, types: Sequence[str], *, as_json: bool = F
             bar = progress.add_task("indexing", total=state.total)
             while await work.step(state):
                 progress.update(bar, completed=state.done)
+            progress.update(bar, completed=state.done)
         await work.end(state)
     text = json.dumps({"resources": state.done, "parameters": len(state.known)})
     print(text if as_json else f"{state.done:>8} indexed anew")

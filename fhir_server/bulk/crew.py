@@ -56,6 +56,7 @@ class Worker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1_048_576,
+            start_new_session=True,  # Ctrl-C is for who started it, with whom it ends
         )
         return cls(process)
 
@@ -69,6 +70,11 @@ class Worker:
         """
         maker, key = drafting or ("", b"")
         await self._send(marshal.dumps((zone, base_url, maker, key)), 0)
+
+    @property
+    def process_id(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     @property
     def load(self) -> int:

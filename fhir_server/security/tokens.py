@@ -92,10 +92,13 @@ def actor_of(claims: dict[str, Any]) -> Actor:
     for name in ("tenant", "purpose"):
         if not _NAME.fullmatch(str(claims[name])):
             raise BadRequest(f"The {name} is a word of letters, digits, dots, dashes and underscores.")
+    scopes = parse_scopes(str(claims["scope"]))
+    if not patient and any(scope.context == "patient" for scope in scopes):
+        raise BadRequest("A scope patient/… is of one patient: say whose (--patient ID).")
     return Actor(
         tenant=str(claims["tenant"]),
         subject=str(claims["sub"])[:200],
-        scopes=parse_scopes(str(claims["scope"])),
+        scopes=scopes,
         reference=reference,
         patient=patient,
         purpose=str(claims["purpose"]),

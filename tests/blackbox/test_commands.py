@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def test_a_store_that_is_not_there_is_no_empty_one(own_hub: RunningHub, tmp_path
     folder = [str(tmp_path / "out")] if words == ["export"] else []
     done = own_hub.run(*words, "--store", f"sqlite:///{typo}", *folder)
     assert (done.returncode, "there is no store at" in done.stderr, typo.exists()) == (2, True, False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT TESTED: no /dev/full here")
+def test_what_cannot_be_printed_is_told_in_one_line(own_hub: RunningHub) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*own_hub.command, "hl7", "maps"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "predmp: No space left on device\n")
 
 
 def test_an_export_goes_into_no_file(own_hub: RunningHub, tmp_path: Path) -> None:

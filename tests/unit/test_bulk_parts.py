@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import marshal
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from fhir_server import gate
 from fhir_server.bulk import wire
+from fhir_server.bulk.crew import Worker
 from fhir_server.bulk.lines import read_blocks
 from fhir_server.bulk.pool import Pool
 from fhir_server.bulk.prepare import complete, prepare
@@ -121,3 +123,11 @@ def test_a_worker_ends_with_whoever_started_it() -> None:
             worker.stdin.write(HEAD.pack(len(line), number) + line)
         worker.stdin.close()
         assert worker.wait(30) == 0
+
+
+async def test_a_worker_is_out_of_the_reach_of_ctrl_c() -> None:
+    worker = await Worker.start()
+    try:
+        assert os.getsid(worker.process_id) == worker.process_id != os.getsid(0)
+    finally:
+        await worker.stop()

@@ -73,6 +73,7 @@ def signed(header: dict[str, Any], body: dict[str, Any], key: bytes = KEY) -> st
         pytest.param(signed({"alg": "HS256"}, claims(exp=NOW)), id="ended"),
         pytest.param(signed({"alg": "HS256"}, claims(scope="system/*.sr")), id="letters out of order"),
         pytest.param(signed({"alg": "HS256"}, claims(actor="Practitioner/../x")), id="an actor that is no reference"),
+        pytest.param(signed({"alg": "HS256"}, claims(scope="system/*.rs patient/*.rs")), id="patient/ of no patient"),
         pytest.param(signed({"alg": "HS256"}, {"iss": "predmp"}), id="claims missing"),
         pytest.param("a" * 20_000, id="20,000 characters"),
     ],
@@ -120,7 +121,17 @@ def test_scopes_that_are_none_are_refused(text: str) -> None:
         parse_scopes(text)
 
 
-@pytest.mark.parametrize("change", [{"actor": "Nobody/1"}, {"patient": "a b"}, {"tenant": "a/b"}, {"purpose": ""}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"actor": "Nobody/1"},
+        {"patient": "a b"},
+        {"tenant": "a/b"},
+        {"purpose": ""},
+        {"scope": "patient/*.rs"},
+        {"scope": "patient/*.rs", "actor": "Practitioner/p"},
+    ],
+)
 def test_an_actor_is_checked_when_a_token_is_asked_for(change: dict[str, str]) -> None:
     with pytest.raises(BadRequest):
         actor_of(claims(**change))
