@@ -11,7 +11,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Final, cast
 
-from adapters.hl7.log import coverage, detail, profile_command, replay_command, search, shipped
+from adapters.hl7.log import coverage, detail, profile_command, replay_command, search, shipped, words
 from adapters.hl7.log.channel import channels
 from adapters.hl7.log.entry import Entry
 from adapters.hl7.log.search import Wanted
@@ -99,14 +99,22 @@ def summary(entry: Entry) -> str:
     """Return a message as one line."""
     body = entry.body
     parts = [body["received"], body["control_id"], body["type"] or "?", body["code"] or "-", entry.state]
-    parts.append(f"{len(body.get('resources', ()))} resources, {len(body.get('issues', ()))} problems")
+    parts.append(
+        f"{counted(len(body.get('resources', ())), 'resource')}, {counted(len(body.get('issues', ())), 'problem')}"
+    )
     if body.get("unused"):
         parts.append("unused: " + " ".join(body["unused"]))
     if body.get("unmapped"):
         parts.append("no map: " + " ".join(f"{place} {code}" for place, _, code, _ in body["unmapped"][:5]))
     if "error" in body:
-        parts.append(f"{body['error']['code']} at {body['error']['path']}: {body['error']['detail']}")
+        code, said = body["error"]["code"], body["error"]["detail"]
+        parts.append(f"{code} at {body['error']['path']}: {said or words.in_words(words.FAULTS, code, 'en')}")
     return "  ".join(parts)
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many: `1 problem`, `2 problems`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 # --- show ----------------------------------------------------------------------------------------------------
@@ -194,8 +202,9 @@ async def run_coverage(session: Session, args: argparse.Namespace) -> int:
 def _coverage_lines(entry: dict[str, Any]) -> list[str]:
     used, unused = len(entry["used"]), len(entry["unused"])
     lines = [
-        f"{entry['sender']}  {entry['type']}  {entry['messages']} messages, {entry['seen']} fields seen: "
-        f"{used} used, {unused} unused; {len(entry['unmapped'])} codes without a map"
+        f"{entry['sender']}  {entry['type']}  {counted(entry['messages'], 'message')}, "
+        f"{counted(entry['seen'], 'field')} seen: {used} used, {unused} unused; "
+        f"{counted(len(entry['unmapped']), 'code')} without a map"
     ]
     if entry["unused"]:
         lines.append("  unused: " + ", ".join(f"{name} ({count})" for name, count in entry["unused"].items()))
