@@ -24,8 +24,11 @@ STATUS: Final = {
 }  # fmt: skip
 """What a movement says of the stay, by its trigger; others say nothing of it."""
 
-EXPECTED: Final = frozenset({"A05", "A14", "A15"})
+EXPECTED: Final = frozenset({"A05", "A14", "A15", "A16"})
 """Movements that are still to come: their place is planned, and the stay does not begin with them."""
+
+PLACELESS: Final = frozenset({"A03", "A16"})
+"""A discharge, and one that is expected: the patient goes to no place of the stay."""
 
 OPENING: Final = frozenset({"A01", "A04", "A05", "A14"})
 """Movements that a stay begins with: where one was cancelled and none stands, the stay never was."""
@@ -128,7 +131,7 @@ def _between(one: Movement, after: Movement) -> dict[str, str]:
 
 def _places(standing: Sequence[Movement], is_over: bool) -> list[Json]:
     """Return where the patient was, is and will be."""
-    there = [one for one in standing if (one.place or one.medical or one.nursing) and one.trigger != "A03"]
+    there = [one for one in standing if (one.place or one.medical or one.nursing) and one.trigger not in PLACELESS]
     past = [one for one in there if one.trigger not in EXPECTED]
     made = []
     for one in there:

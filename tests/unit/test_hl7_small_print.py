@@ -179,3 +179,29 @@ def test_a_document_without_subtype_is_what_its_type_says(sent: str, expected: s
         if each["resourceType"] == "DiagnosticReport"
     ]
     assert report["presentedForm"][0]["contentType"] == expected
+
+
+STAY = moved("A01", 0, zbe("M1", 0))
+TO_LEAVE = moved("A16", 30, zbe("M2", 180))  # the discharge is expected at eleven
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        pytest.param((STAY, TO_LEAVE), [("active", None)], id="the patient is still there"),
+        pytest.param((TO_LEAVE, STAY), [("active", None)], id="in any order"),
+        pytest.param(
+            (STAY, TO_LEAVE, moved("A03", 120, zbe("M3", 120))), [("completed", "10:00")], id="and left before"
+        ),
+        pytest.param(
+            (STAY, TO_LEAVE, moved("A25", 60, zbe("M2", 180, "CANCEL", "A16"))), [("active", None)], id="or stays"
+        ),
+    ],
+)
+async def test_an_expected_discharge_moves_nobody(
+    texts: tuple[str, ...], expected: list[tuple[str, str | None]]
+) -> None:
+    async with hub() as core:
+        await take(core, *texts)
+        stay = await one(core, "Encounter")
+    assert [(p["status"], p["period"].get("end", "")[11:16] or None) for p in stay["location"]] == expected
